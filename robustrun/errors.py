@@ -1,0 +1,34 @@
+"""The errors that a user can mend: each is one message, without a traceback."""
+
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+
+class RobustrunError(Exception):
+    """Something the user can mend (exit code 2): says what is wrong, where, and what is right."""
+
+
+class ConfigError(RobustrunError):
+    """A value of the configuration is wrong; the message begins with its key."""
+
+
+class DataError(RobustrunError):
+    """A data set or a weight file is missing, damaged or not what it should be."""
+
+
+class RunFailure(Exception):
+    """The input was right and the run failed all the same (exit code 1): disk full, loss NaN."""
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """A sentence that names the nearest right words, then all of them."""
+    known = sorted(set(known))
+    near = get_close_matches(word, known, n=3, cutoff=0.6)
+    guess = f" Did you mean {' or '.join(repr(n) for n in near)}?" if near else ""
+    return f"{guess} Known: {', '.join(known)}."
+
+
+def require(condition: bool, key: str, value: object, allowed: str) -> None:
+    """Raise ConfigError unless `condition`: for the range checks of `__post_init__`."""
+    if not condition:
+        raise ConfigError(f"{key} is {value!r}, but must be {allowed}.")

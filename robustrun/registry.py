@@ -1,0 +1,69 @@
+"""Registry[T]: names to classes, so that a YAML file's `name:` picks the class."""
+
+import importlib
+import pkgutil
+from collections.abc import Callable, Iterator
+from typing import Generic, TypeVar
+
+from robustrun.errors import ConfigError, did_you_mean
+
+T = TypeVar("T")
+C = TypeVar("C", bound=type)
+
+
+class Registry(Generic[T]):
+    """The classes of one configuration group, by name.
+
+    `@METHODS.register("trades")` above a frozen dataclass is all that is needed; registering a
+    name twice is an error unless it is the same class imported again.
+    """
+
+    def __init__(self, group: str) -> None:
+        self.group = group
+        self._classes: dict[str, type[T]] = {}
+
+    def register(self, *names: str) -> Callable[[C], C]:
+        def add(cls: C) -> C:
+            for name in names:
+                known = self._classes.get(name)
+                if known is not None and known.__qualname__ != cls.__qualname__:
+                    raise ValueError(f"{self.group} {name!r} is already {known.__qualname__}")
+                self._classes[name] = cls
+            return cls
+
+        return add
+
+    def __getitem__(self, name: str) -> type[T]:
+        try:
+            return self._classes[name]
+        except KeyError:
+            raise ConfigError(
+                f"{self.group}.name is {name!r}, which is not registered."
+                f"{did_you_mean(str(name), self._classes)}"
+            ) from None
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(sorted(self._classes))
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._classes
+
+
+def import_modules(package: str) -> list[str]:
+    """Import every module of a package, so that what it registers is known; returns their names."""
+    paths = importlib.import_module(package).__path__
+    names = sorted(f"{package}.{m.name}" for m in pkgutil.iter_modules(paths))
+    for name in names:
+        importlib.import_module(name)
+    return names
+
+
+def export_modules(package: str, namespace: dict[str, object]) -> list[str]:
+    """Import a package's modules and put the public classes that they define into `namespace`."""
+    exported = []
+    for name in import_modules(package):
+        for key, value in vars(importlib.import_module(name)).items():
+            if isinstance(value, type) and value.__module__ == name and not key.startswith("_"):
+                namespace[key] = value
+                exported.append(key)
+    return sorted(exported)

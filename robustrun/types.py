@@ -1,0 +1,244 @@
+"""The Protocols that the parts agree on, and one registry per configuration group.
+
+Everywhere outside a model an image batch `x` is a float32 tensor N x C x H x W with values in
+[0, 1], labels `y` are int64 of shape N, and a radius `epsilon` is in the same pixel units.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.registry import Registry
+
+Shape = tuple[int, int, int]  # channels, height, width
+
+
+class Attack(Protocol):
+    """An adversary: a frozen dataclass whose fields are its settings.
+
+    `norm` and `epsilon` are the threat model. `bounded` says whether every returned image lies in
+    that ball (noise does not; what such an attack may offer is `Reaches`); `adversarial` says
+    whether the attack looks for mistakes, so that images wrong already need not be tried.
+    """
+
+    @property
+    def norm(self) -> str: ...  # linf, l2 or l1
+
+    @property
+    def epsilon(self) -> float: ...  # radius in pixel units
+
+    @property
+    def bounded(self) -> bool: ...
+
+    @property
+    def adversarial(self) -> bool: ...
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        """Images of the same shape, dtype and device as `x`, in [0, 1].
+
+        The model's mode, buffers and gradients are as they were afterwards. All randomness comes
+        from `generator` (on x's device), or from torch's global one.
+        """
+        ...
+
+
+@runtime_checkable
+class Reaches(Protocol):
+    """An attack in no ball of pixels: what its images are within, as results name it."""
+
+    @property
+    def reach(self) -> tuple[str, float]: ...  # unit (std, lpips) and size
+
+
+@runtime_checkable
+class Rescales(Protocol):
+    """An attack that can be had at another radius, for curves."""
+
+    def at(self, epsilon: float) -> Attack: ...
+
+
+@runtime_checkable
+class Staged(Protocol):
+    """An attack made of attacks, each run on what the ones before left standing (AutoAttack)."""
+
+    def stages(self) -> list[tuple[str, Attack]]: ...
+
+
+@runtime_checkable
+class Describes(Protocol):
+    """An attack whose settings depend on the number of classes; `instead` says what changed."""
+
+    def describe(self, classes: int) -> dict[str, Any]: ...
+
+
+class Learner(Protocol):
+    """What a method may do to the model while it trains."""
+
+    model: nn.Module
+    memory: dict[str, Any]  # a method's state between batches, saved in checkpoints
+    class_counts: Tensor  # training examples per class, int64 of shape K, on the model's device
+
+    @property
+    def progress(self) -> float: ...  # share of the training that is done, 0 to 1
+
+    def update(self, loss: Tensor) -> None: ...  # backward, then apply
+
+    def backward(self, loss: Tensor) -> None: ...  # for methods that come between (AWP)
+
+    def apply(self) -> None: ...  # one optimizer step with the gradients there are, then clear them
+
+    @property
+    def lr(self) -> float: ...
+
+
+class Method(Protocol):
+    """A training strategy: what to do with one batch."""
+
+    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        """Train on one batch; returns the loss (a scalar, may be attached), for the log."""
+        ...
+
+
+@runtime_checkable
+class MinMax(Protocol):
+    """A method in two halves, so that others (AWP) can come between them."""
+
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor: ...  # x_adv
+
+    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor: ...
+
+
+@runtime_checkable
+class Adapts(Protocol):
+    """A method that needs its own head on the network (RoBal's cosine classifier)."""
+
+    def adapt(self, model: nn.Module, class_counts: Tensor) -> nn.Module: ...
+
+
+@runtime_checkable
+class HasFeatures(Protocol):
+    """A network that shows the activations between its stages, for perceptual distances."""
+
+    def with_features(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
+        """Logits N x K, and the chosen activations, each N x C x H x W, from one forward pass."""
+        ...
+
+
+class Model(Protocol):
+    """Builds a network from [0, 1] images to logits; normalisation is inside it."""
+
+    def build(self, shape: Shape, classes: int) -> nn.Module: ...
+
+
+class Images(Protocol):
+    """A labelled set of images that can be read in batches any number of times."""
+
+    @property
+    def labels(self) -> Tensor: ...  # int64 of shape N, on the CPU
+
+    @property
+    def shape(self) -> Shape: ...
+
+    def __len__(self) -> int: ...
+
+    def subset(self, indices: Tensor) -> "Images": ...
+
+    def plain(self) -> "Images":
+        """The same images without augmentation."""
+        ...
+
+    def to(self, device: torch.device) -> "Images":
+        """The same images, kept on `device` if they are kept in memory at all."""
+        ...
+
+    def batches(
+        self, batch_size: int, order: Tensor | None = None, device: torch.device | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Batches (x in [0, 1], y) on `device`, in `order` (indices; None: as stored)."""
+        ...
+
+    def fingerprint(self) -> str:
+        """SHA-256 over shape, labels and pixels (over names and sizes for files on disk)."""
+        ...
+
+
+@dataclass(frozen=True)
+class Splits:
+    """A data set ready for use. Training images come augmented, the others as they are."""
+
+    train: Images
+    test: Images
+    class_names: tuple[str, ...]
+    validation_from: str = "random"  # how a validation split is cut from train: random or tail
+    chosen: Tensor | None = None  # long-tailed: which of the official training images were kept
+
+    @property
+    def classes(self) -> int:
+        return len(self.class_names)
+
+
+class Dataset(Protocol):
+    """Finds (or fetches) the images of one data set."""
+
+    def load(self) -> Splits: ...
+
+
+class Device(Protocol):
+    """Where and how a run computes."""
+
+    def prepare(self, work: float) -> "Runtime":
+        """Set up this process for networks that cost `work` operations a batch."""
+        ...
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """What a device decided, as it goes into the results."""
+
+    device: torch.device
+    device_name: str  # the processor's own name
+    threads: int
+    precision: str  # float32 or bfloat16: what training computes in; verdicts are float32
+    compile: bool
+
+
+class Optimizer(Protocol):
+    """Makes the optimizer of a run; the schedule scales its `lr`."""
+
+    lr: float
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer: ...
+
+
+class Schedule(Protocol):
+    """The learning rate over the run."""
+
+    def factor(self, progress: float) -> float:
+        """What `optimizer.lr` is multiplied by when this share of the steps is done, 0 to 1."""
+        ...
+
+
+class Tracker(Protocol):
+    """Sends a run's configuration, epochs and results somewhere else; told apart by its folder."""
+
+    def start(self, folder: Path, config: dict[str, Any]) -> None: ...
+
+    def epoch(self, folder: Path, row: dict[str, Any]) -> None: ...  # one row of metrics.csv
+
+    def finish(self, folder: Path, results: dict[str, Any]) -> None: ...
+
+
+METHODS: Registry[Method] = Registry("method")
+MODELS: Registry[Model] = Registry("model")
+DATASETS: Registry[Dataset] = Registry("dataset")
+ATTACKS: Registry[Attack] = Registry("attack")
+DEVICES: Registry[Device] = Registry("device")
+OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
+SCHEDULES: Registry[Schedule] = Registry("schedule")
+TRACKERS: Registry[Tracker] = Registry("tracker")
