@@ -1,0 +1,252 @@
+"""APGD: projected gradient ascent that sets its own step size (Croce & Hein 2020,
+https://arxiv.org/abs/2003.01690; for l1: 2021, https://arxiv.org/abs/2103.01208).
+"""
+
+import math
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import (
+    Norm,
+    check_threat_model,
+    gaussian_start,
+    project,
+    sphere_start,
+)
+from robustrun.attacks.cascade import Run, cascade, likeliest_wrong
+from robustrun.attacks.l1 import support
+from robustrun.attacks.standing import (
+    Sparsity,
+    Standing,
+    begin,
+    halve_where_stalled,
+    look,
+    sparsen,
+    step_sparsely,
+    step_with_momentum,
+)
+from robustrun.errors import require
+from robustrun.losses import dlr, dlr_targeted, gap, margin
+from robustrun.types import ATTACKS
+
+
+@dataclass(frozen=True)
+class Checks:
+    """When progress is checked: periods as shares of the steps, the first, then ever shorter."""
+
+    first: float
+    shorter: float  # what each period is shorter by than the one before
+    shortest: float
+
+    def __post_init__(self) -> None:
+        for name, share in asdict(self).items():
+            require(0 <= share <= 1, name, share, "a share of the steps, 0 to 1")
+
+    def periods(self, steps: int) -> dict[int, int]:
+        """The length of the period that ends after each step with a check."""
+        first, shorter, shortest = (
+            max(int(share * steps), 1) for share in (self.first, self.shorter, self.shortest)
+        )
+        ends: dict[int, int] = {}
+        end, period = first, first
+        while end <= steps:
+            ends[end] = period
+            period = max(period - shorter, shortest)
+            end += period
+        return ends
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A part of a run in a ball of its own; for l1, larger balls lead to a good start."""
+
+    radius: float  # multiple of epsilon
+    share: float  # of the steps
+
+    def __post_init__(self) -> None:
+        require(self.radius > 0, "radius", self.radius, "above 0")
+        require(0 <= self.share <= 1, "share", self.share, "a share of the steps, 0 to 1")
+
+
+@ATTACKS.register("apgd")
+@dataclass(frozen=True)
+class APGD:
+    """Ascent with momentum; the step is halved, and the best point returned to, where it stalls.
+
+    It stalls where at most `rho` of a period's steps raised the loss, or where neither step nor
+    best loss has changed for a period. With `targets`, each of the likeliest wrong classes is
+    aimed at in turn. An image leaves the batch as soon as it fools the model. Each run draws one
+    start for the images that are left, and nothing else.
+    """
+
+    norm: Norm
+    epsilon: float  # pixel units
+    loss: Literal["ce", "dlr"]
+    targets: int  # wrong classes to aim at; 0: none in particular
+    steps: int  # for each restart and target
+    step_size: float  # the first, pixel units
+    restarts: int
+    eot: int  # passes that a gradient is averaged over, for models with noise
+    momentum: float  # share of the new direction
+    rho: float
+    checks: Checks
+    phases: tuple[Phase, ...]  # one unless norm is l1; the last takes the steps that are left
+    sparsity: Sparsity
+
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        for name in ("steps", "restarts", "eot"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(self.targets >= 0, "targets", self.targets, ">= 0")
+        targetable = self.targets == 0 or self.loss == "dlr"
+        require(targetable, "targets", self.targets, "0 unless loss is dlr")
+        require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
+        for name in ("momentum", "rho"):
+            require(0 <= getattr(self, name) <= 1, name, getattr(self, name), "0 to 1")
+        require(
+            len(self.phases) >= 1 and self.phases[-1].radius == 1,
+            "phases",
+            [asdict(phase) for phase in self.phases],
+            "at least one, and the last at radius 1",
+        )
+        one = len(self.phases) == 1 or self.norm == "l1"
+        require(one, "phases", len(self.phases), "one unless norm is l1")
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        with attacked(model):
+            return cascade(model, x, y, self._runs(model, x, y, generator))
+
+    def _runs(
+        self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
+    ) -> Iterator[Run]:
+        aims = likeliest_wrong(model, x, y, self.targets) if self.targets else y[:, None]
+        for aim in aims.unbind(dim=1):
+            for _ in range(self.restarts):
+                yield partial(self._run, model, x, y, aim, generator)
+
+    def _run(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        aim: Tensor,
+        generator: torch.Generator | None,
+        left: Tensor,
+    ) -> Tensor:
+        x, y, aim = x[left], y[left], aim[left]
+        if self.norm == "l1":
+            point = gaussian_start(x, 1.0, generator)
+        else:
+            point = sphere_start(x, self.norm, self.epsilon, generator)
+        for multiple, steps, last in self._schedule():
+            epsilon, step_size = multiple * self.epsilon, multiple * self.step_size
+            s = begin(x, y, aim, project(point, x, self.norm, epsilon), step_size)
+            found, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, last)
+        return found
+
+    def _schedule(self) -> Iterator[tuple[float, int, bool]]:
+        """(multiple of epsilon, steps, is it the last) of each phase; the last takes the rest."""
+        left = self.steps
+        for phase in self.phases[:-1]:
+            steps = min(math.ceil(phase.share * self.steps), left)
+            left -= steps
+            yield phase.radius, steps, False
+        yield 1.0, left, True
+
+    def _sparse(self, s: Standing) -> Standing:
+        """`s` with the first step's number of pixels; from a chosen start, it follows from that."""
+        all_pixels = s.x[0].numel()
+        if len(self.phases) > 1:
+            s.pixels = support(s.point - s.x)
+            s.share = s.pixels / all_pixels / self.sparsity.divisor
+        else:
+            s.pixels = torch.full_like(s.pixels, all_pixels)
+            s.share = torch.full_like(s.share, self.sparsity.start)
+        return s
+
+    def _climb(
+        self,
+        model: nn.Module,
+        s: Standing,
+        epsilon: float,
+        step_size: float,
+        steps: int,
+        leave: bool,
+    ) -> tuple[Tensor, Tensor]:
+        """(images that fool the model, clean ones where none was found; points of largest loss).
+
+        With `leave`, an image is done once it fools the model, and the second result is not full.
+        """
+        found = s.x.clone()
+        periods = self.checks.periods(steps)
+        for step in range(steps + 1):
+            if step > 0:
+                self._move(s, epsilon, 1.0 if step == 1 else self.momentum)
+            # The authors compare the first step's loss with zero, not with the start's.
+            former = s.loss if step > 1 else torch.zeros_like(s.loss)
+            fooled = look(s, model, self._loss, self.eot)
+            if step > 0:
+                s.rises = s.rises + (s.loss > former)
+            if leave and bool(fooled.any()):
+                found[s.index[fooled]] = s.point[fooled]
+                s = s.keep(~fooled)
+                if len(s.index) == 0:
+                    break
+            if step in periods:
+                self._check(s, periods[step], step_size)
+        return found, s.best
+
+    def _move(self, s: Standing, epsilon: float, momentum: float) -> None:
+        if self.norm == "l1":
+            step_sparsely(s, epsilon)
+        else:
+            step_with_momentum(s, self.norm, epsilon, momentum)
+
+    def _check(self, s: Standing, period: int, step_size: float) -> None:
+        if self.norm == "l1":
+            sparsen(s, self.sparsity, step_size)
+        else:
+            halve_where_stalled(s, period, self.rho)
+
+    def _loss(self, logits: Tensor, y: Tensor, aim: Tensor) -> Tensor:
+        kind = self._kind(logits.shape[1])
+        if kind == "ce":
+            return F.cross_entropy(logits, y, reduction="none")
+        if kind == "dlr":
+            return dlr_targeted(logits, y, aim) if self.targets else dlr(logits, y)
+        return gap(logits, y, aim) if self.targets else margin(logits, y)
+
+    def _kind(self, classes: int) -> str:
+        """The loss for so many classes: a ratio of logits needs 3 of them, towards a target 4."""
+        needed = 4 if self.targets else 3
+        return "difference" if self.loss == "dlr" and classes < needed else self.loss
+
+    def at(self, epsilon: float) -> "APGD":
+        """The same attack at another radius; the step keeps its share of the radius."""
+        share = self.step_size / self.epsilon if self.epsilon else 0.0
+        return replace(self, epsilon=epsilon, step_size=share * epsilon)
+
+    def describe(self, classes: int) -> dict[str, Any]:
+        """The settings as they apply to a model with so many classes, and what had to change."""
+        settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
+        changes = []
+        if settings["targets"] < self.targets:
+            changes.append(f"{classes - 1} target classes instead of {self.targets}")
+        if self._kind(classes) != self.loss:
+            settings["loss"] = "difference"
+            changes.append("a difference of logits instead of their ratio (DLR)")
+        return settings | (
+            {"instead": f"{classes} classes: " + ", ".join(changes)} if changes else {}
+        )

@@ -1,0 +1,90 @@
+"""AutoAttack: four attacks without a knob to turn (Croce & Hein 2020,
+https://arxiv.org/abs/2003.01690), as https://github.com/fra31/auto-attack runs them.
+"""
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any, ClassVar, Literal
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.ball import Norm
+from robustrun.attacks.ensemble import check_stages, describe_stages, run_stages, stages_at
+from robustrun.errors import require
+from robustrun.types import ATTACKS, Attack
+
+Version = Literal["standard", "plus", "rand"]
+
+# What each version consists of, in order, and the effort of each part. The values themselves are
+# in the YAML files; a run in which one of these is lower or higher has to go by another name.
+VERSIONS: dict[Version, dict[str, dict[str, Any]]] = {
+    "standard": {
+        "apgd_ce": {"loss": "ce", "targets": 0, "steps": 100, "restarts": 1, "eot": 1},
+        "apgd_t": {"loss": "dlr", "targets": 9, "steps": 100, "restarts": 1, "eot": 1},
+        "fab_t": {"targets": 9, "steps": 100, "restarts": 1},
+        "square": {"queries": 5000, "restarts": 1},
+    },
+    "plus": {
+        "apgd_ce": {"loss": "ce", "targets": 0, "steps": 100, "restarts": 5, "eot": 1},
+        "apgd_dlr": {"loss": "dlr", "targets": 0, "steps": 100, "restarts": 5, "eot": 1},
+        "fab": {"targets": 0, "steps": 100, "restarts": 5},
+        "square": {"queries": 5000, "restarts": 1},
+        "apgd_t": {"loss": "dlr", "targets": 9, "steps": 100, "restarts": 1, "eot": 1},
+        "fab_t": {"targets": 9, "steps": 100, "restarts": 1},
+    },
+    "rand": {
+        "apgd_ce": {"loss": "ce", "targets": 0, "steps": 100, "restarts": 1, "eot": 20},
+        "apgd_dlr": {"loss": "dlr", "targets": 0, "steps": 100, "restarts": 1, "eot": 20},
+    },
+}
+STANDARD_L1 = {"apgd_ce": {"restarts": 5}, "apgd_t": {"targets": 5}}  # where l1 differs
+
+
+@ATTACKS.register("autoattack")
+@dataclass(frozen=True)
+class AutoAttack:
+    """APGD on cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square: each image that
+    one of them turns is done. `plus` adds restarts and the untargeted attacks, `rand` averages
+    gradients, for models with noise. Fewer steps, queries or targets: that is an `ensemble`.
+    """
+
+    norm: Norm
+    epsilon: float  # pixel units
+    version: Version
+    attacks: dict[str, Attack]
+
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_stages(self.norm, self.epsilon, self.attacks)
+        parts = VERSIONS[self.version]
+        same = list(self.attacks) == list(parts)
+        require(same, "attacks", list(self.attacks), f"{list(parts)}{self._elsewise()}")
+        for name, effort in parts.items():
+            differs = self.norm == "l1" and self.version == "standard"
+            l1 = STANDARD_L1.get(name, {}) if differs else {}
+            for key, value in (effort | l1).items():
+                found = getattr(self.attacks[name], key, None)
+                right = f"{value!r}{self._elsewise()}"
+                require(found == value, f"attacks.{name}.{key}", found, right)
+
+    def _elsewise(self) -> str:
+        return f" in AutoAttack ({self.version}, {self.norm}); with name=ensemble, as you like"
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        return run_stages(self.attacks, model, x, y, generator)
+
+    def stages(self) -> list[tuple[str, Attack]]:
+        """The attacks in order, for a caller that runs, times and keeps each on its own."""
+        return list(self.attacks.items())
+
+    def at(self, epsilon: float) -> "AutoAttack":
+        """The same attacks at another radius."""
+        return replace(self, epsilon=epsilon, attacks=stages_at(self.attacks, epsilon))
+
+    def describe(self, classes: int) -> dict[str, Any]:
+        """The settings as they apply to a model with so many classes, and what had to change."""
+        return describe_stages(asdict(self), self.attacks, classes)

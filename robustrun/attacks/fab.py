@@ -1,0 +1,159 @@
+"""FAB: the smallest perturbation that changes the decision (Croce & Hein 2020,
+https://arxiv.org/abs/1907.02044).
+"""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import (
+    TINY,
+    Norm,
+    check_threat_model,
+    distance,
+    length,
+    per_example,
+    sphere_start,
+)
+from robustrun.attacks.cascade import Run, cascade, input_gradient, likeliest_wrong, still_right
+from robustrun.attacks.hyperplane import to_hyperplane
+from robustrun.errors import require
+from robustrun.types import ATTACKS
+
+DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
+SHORTEST = 1e-8  # steps count as at least so long when they are compared: both may be zero
+
+
+@ATTACKS.register("fab")
+@dataclass(frozen=True)
+class FAB:
+    """Steps to the decision boundary as it looks from here, drawn towards the clean image.
+
+    Without `targets` the boundary is that of the nearest class (K - 1 gradients a step), with
+    them that of each of the likeliest wrong classes in turn (one gradient). An image is done, and
+    leaves the batch, once it fools the model at no more than `epsilon` from the clean one. The
+    first run of all starts at the clean image; each restart draws one start for the images left.
+    """
+
+    norm: Norm
+    epsilon: float  # pixel units
+    targets: int  # wrong classes to aim at; 0: the nearest
+    steps: int  # for each restart and target
+    restarts: int
+    alpha_max: float  # largest share of the step from the clean image
+    eta: float  # overshoot: multiple of the way to the boundary
+    beta: float  # share of the perturbation that is kept once the model is fooled
+
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.restarts >= 1, "restarts", self.restarts, "at least 1")
+        require(self.targets >= 0, "targets", self.targets, ">= 0")
+        require(0 <= self.alpha_max <= 1, "alpha_max", self.alpha_max, "0 to 1")
+        require(self.eta >= 1, "eta", self.eta, "at least 1")
+        require(0 < self.beta <= 1, "beta", self.beta, "above 0, up to 1")
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        with attacked(model):
+            return cascade(model, x, y, self._runs(model, x, y, generator))
+
+    def _runs(
+        self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
+    ) -> Iterator[Run]:
+        aims = likeliest_wrong(model, x, y, self.targets) if self.targets else y[:, None]
+        for aim in aims.unbind(dim=1):
+            for restart in range(self.restarts):
+                yield partial(self._run, model, x, y, aim, generator, restart > 0)
+
+    def _run(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        aim: Tensor,
+        generator: torch.Generator | None,
+        random_start: bool,
+        left: Tensor,
+    ) -> Tensor:
+        x, y, aim = x[left], y[left], aim[left]
+        found, index = x.clone(), torch.arange(len(x), device=x.device)
+        point = sphere_start(x, self.norm, self.epsilon / 2, generator) if random_start else x
+        for _ in range(self.steps):
+            point = self._step(model, point, x, y, aim)
+            fooled = ~still_right(model, point, y)
+            done = fooled & (distance(point, x, self.norm) <= self.epsilon)
+            if bool(done.any()):
+                found[index[done]] = point[done]
+                index, point, x, y, aim, fooled = (
+                    rows[~done] for rows in (index, point, x, y, aim, fooled)
+                )
+                if len(index) == 0:
+                    break
+            back = x + self.beta * (point - x)
+            point = torch.where(per_example(fooled, x), back, point)
+        return found
+
+    def _step(self, model: nn.Module, point: Tensor, x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
+        """Towards the boundary from `point` and, by a share of at most alpha_max, from `x`."""
+        gap, slope = self._boundary(model, point, y, aim)
+        gap_at_x = gap + (slope * (x - point)).flatten(1).sum(dim=1)
+        both = to_hyperplane(
+            torch.cat([point, x]).flatten(1),
+            torch.cat([slope, slope]).flatten(1),
+            torch.cat([gap, gap_at_x]),
+            self.norm,
+        )
+        from_point, from_x = both.view(2, *x.shape)
+        near = length(from_point, self.norm).clamp_min(SHORTEST)
+        far = length(from_x, self.norm).clamp_min(SHORTEST)
+        alpha = (near / (near + far)).clamp_max(self.alpha_max)
+        beyond, beyond_from_x = point + self.eta * from_point, x + self.eta * from_x
+        return torch.lerp(beyond, beyond_from_x, alpha).clamp(0.0, 1.0)
+
+    def _boundary(
+        self, model: nn.Module, point: Tensor, y: Tensor, aim: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(wrong minus right logit, its gradient) for the class aimed at, or the nearest one."""
+        point = point.detach().requires_grad_()
+        logits = model(point)
+        gaps = logits - logits.gather(1, y[:, None])
+        if self.targets:
+            gap = gaps.gather(1, aim[:, None]).squeeze(1)
+            return gap.detach(), input_gradient(gap.sum(), point)
+        return self._nearest(gaps, point, y)
+
+    def _nearest(self, gaps: Tensor, point: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """(gap, gradient) of the class whose linear boundary is nearest, one class at a time."""
+        gap, slope = torch.zeros_like(gaps[:, 0]), torch.zeros_like(point)
+        nearest = torch.full_like(gap, torch.inf)
+        for label in range(gaps.shape[1]):
+            its_slope = input_gradient(gaps[:, label].sum(), point, keep_graph=True)
+            its_gap = gaps[:, label].detach()
+            far = its_gap.abs() / (length(its_slope, DUAL[self.norm]).flatten() + TINY)
+            closer = (far < nearest) & (y != label)
+            gap = torch.where(closer, its_gap, gap)
+            slope = torch.where(per_example(closer, slope), its_slope, slope)
+            nearest = torch.where(closer, far, nearest)
+        return gap.detach(), slope.detach()
+
+    def at(self, epsilon: float) -> "FAB":
+        """The same attack at another radius."""
+        return replace(self, epsilon=epsilon)
+
+    def describe(self, classes: int) -> dict[str, Any]:
+        """The settings as they apply to a model with so many classes, and what had to change."""
+        settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
+        if settings["targets"] == self.targets:
+            return settings
+        change = f"{classes - 1} target classes instead of {self.targets}"
+        return settings | {"instead": f"{classes} classes: {change}"}

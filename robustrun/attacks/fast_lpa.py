@@ -1,0 +1,141 @@
+"""Fast-LPA: a fast Lagrangian perceptual attack, the one that PAT trains with
+(Laidlaw et al. 2021, https://arxiv.org/abs/2006.12655, section 4 and algorithm 3).
+"""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import Norm, check_threat_model, gaussian_start, per_example
+from robustrun.attacks.lpips import LPIPS, Perception, separation
+from robustrun.attacks.lpips_ball import check_inside, project_lpips
+from robustrun.errors import require
+from robustrun.losses import margin
+from robustrun.types import ATTACKS
+
+DECAY = 0.1  # over the search the step falls to this share, and the penalty rises from it
+GRADIENT_OFFSET = 1e-8
+RATE_OFFSET = 1e-4  # keeps the step finite where the features hardly change
+
+
+@dataclass(frozen=True)
+class LagrangianSearch:
+    """Climbs margin - lambda * max(0, d - bound), d the LPIPS distance to the clean image.
+
+    A step goes along the normalised gradient, so far that d changes by `bound` * 0.1^(t/T): how
+    far that is in pixels, a second forward pass `probe` further on tells. lambda is
+    `penalty` * 0.1^(1 - t/T). The result is not projected: d only stays near the bound.
+    """
+
+    steps: int
+    penalty: float  # lambda at the end of the search
+    probe: float  # Euclidean length in pixel units over which the change of d is measured
+    start_std: float  # of the normal noise that the search starts with, pixel units
+
+    def __post_init__(self) -> None:
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.penalty >= 0, "penalty", self.penalty, ">= 0")
+        require(self.probe > 0, "probe", self.probe, "above 0")
+        # At the clean image itself d has no gradient, and a robust model may have none either.
+        require(self.start_std > 0, "start_std", self.start_std, "above 0")
+
+    def __call__(
+        self,
+        perception: Perception,
+        x: Tensor,
+        y: Tensor,
+        bound: float,
+        generator: torch.Generator | None = None,
+    ) -> Tensor:
+        """Images in the image box; the model must be held by `attacked`."""
+        with torch.no_grad():
+            clean = perception.features(x)
+        x_adv = gaussian_start(x, self.start_std, generator)
+        for step in range(self.steps):
+            x_adv = self._climb(perception, x_adv, y, clean, bound, step / self.steps)
+        return x_adv
+
+    def _climb(
+        self,
+        perception: Perception,
+        x_adv: Tensor,
+        y: Tensor,
+        clean: Tensor,
+        bound: float,
+        done: float,
+    ) -> Tensor:
+        """One step, when the share `done` of the search lies behind."""
+        point = x_adv.detach().requires_grad_()
+        logits, features = perception.logits_and_features(point)
+        excess = (separation(features, clean) - bound).clamp_min(0.0)
+        penalty = self.penalty * DECAY ** (1 - done)
+        slope = torch.autograd.grad((margin(logits, y) - penalty * excess).sum(), point)[0]
+        length = bound * DECAY**done
+        return lpips_step(perception, x_adv, features, slope, length, self.probe, RATE_OFFSET)
+
+
+def lpips_step(
+    perception: Perception,
+    x_adv: Tensor,
+    features: Tensor,
+    slope: Tensor,
+    length: float,
+    probe: float,
+    offset: float,
+) -> Tensor:
+    """A step along `slope` that changes the features by about `length`; `features` are x_adv's."""
+    slope_norm = slope.flatten(1).norm(dim=1)
+    direction = slope / per_example(slope_norm + GRADIENT_OFFSET, slope)
+    with torch.no_grad():
+        ahead = perception.features(x_adv + probe * direction)
+        rate = separation(ahead, features) / probe
+        return (x_adv + per_example(length / (rate + offset), slope) * direction).clamp(0.0, 1.0)
+
+
+@ATTACKS.register("fast_lpa")
+@dataclass(frozen=True)
+class FastLPA:
+    """Fast-LPA as an evaluation attack: one Lagrangian search, then back into the LPIPS ball."""
+
+    norm: Norm  # with epsilon, the threat model that training borrows
+    epsilon: float  # pixel units
+    bound: float  # LPIPS distance: the ball of this attack
+    steps: int
+    penalty: float
+    probe: float
+    start_std: float
+    lpips: LPIPS
+
+    bounded: ClassVar[bool] = False  # in no ball of pixels; the LPIPS ball is checked here
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.bound >= 0, "bound", self.bound, "an LPIPS distance >= 0")
+        self._search()
+
+    def _search(self) -> LagrangianSearch:
+        return LagrangianSearch(self.steps, self.penalty, self.probe, self.start_std)
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        with attacked(model):
+            perception = self.lpips.of(model, x)
+            found = self._search()(perception, x, y, self.bound, generator)
+            with torch.no_grad():
+                clean = perception.features(x)
+            x_adv = project_lpips(perception, found, x, clean, self.bound)
+            return check_inside(perception, x_adv, x, clean, self.bound)
+
+    @property
+    def reach(self) -> tuple[str, float]:
+        """What its images are within, as results name it."""
+        return "lpips", self.bound
+
+    def at(self, bound: float) -> "FastLPA":
+        """The same attack at another bound."""
+        return replace(self, bound=bound)

@@ -1,0 +1,105 @@
+"""LPIPS, the distance between what a network sees in two images, as perceptual adversarial training
+uses it: without learned weights (Laidlaw et al. 2021, https://arxiv.org/abs/2006.12655, section 3).
+"""
+
+import functools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.observers import OBSERVERS
+from robustrun.errors import ConfigError, did_you_mean, require
+from robustrun.types import HasFeatures
+
+CHANNEL_NORM_OFFSET = 1e-10  # the authors'; where no channel is active the features are zero
+
+
+def perceived(activations: list[Tensor]) -> Tensor:
+    """N x D features whose Euclidean distance is LPIPS.
+
+    Each layer phi becomes phi / (||phi||_2 over its channels + 1e-10) / sqrt(H W), in float32 at
+    the least: a distance between nearly equal vectors is no business of half precision.
+    """
+    layers = []
+    for activation in activations:
+        phi = activation.to(torch.promote_types(activation.dtype, torch.float32))
+        # Not sqrt(sum(phi^2)): its gradient is nan where every channel is zero.
+        norm = torch.linalg.vector_norm(phi, dim=1, keepdim=True) + CHANNEL_NORM_OFFSET
+        layers.append((phi / (norm * (phi.shape[2] * phi.shape[3]) ** 0.5)).flatten(1))
+    return torch.cat(layers, dim=1)
+
+
+def separation(features: Tensor, others: Tensor) -> Tensor:
+    """LPIPS of each pair of images from their features N x D, shape N."""
+    distance: Tensor = torch.linalg.vector_norm(features - others, dim=1)
+    return distance
+
+
+@dataclass(frozen=True)
+class Perception:
+    """A model under attack, and the observer through whose eyes distances are measured."""
+
+    model: nn.Module
+    observer: nn.Module | None  # images to activations; None: the model itself (self-bounded)
+
+    def logits_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """The model's logits N x K and the observer's features N x D."""
+        if self.observer is not None:
+            return self.model(x), perceived(self.observer(x))
+        logits, activations = _shows_features(self.model).with_features(x)
+        return logits, perceived(activations)
+
+    def features(self, x: Tensor) -> Tensor:
+        if self.observer is not None:
+            return perceived(self.observer(x))
+        return perceived(_shows_features(self.model).with_features(x)[1])
+
+    @torch.no_grad()
+    def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
+        """LPIPS of each pair of images, shape N."""
+        return separation(self.features(x_adv), self.features(x))
+
+
+def _shows_features(model: nn.Module) -> HasFeatures:
+    if isinstance(model, HasFeatures):
+        return model
+    raise ConfigError(
+        f"lpips.network is 'self', but the model ({type(model).__name__}) does not show its "
+        f"activations: choose another model, or one of {', '.join(OBSERVERS)} for lpips.network."
+    )
+
+
+@dataclass(frozen=True)
+class LPIPS:
+    """The distance, as the `lpips` block of a YAML file describes it.
+
+    `network`: self (the model that is attacked), or an observer: alexnet, alexnet_cifar, vgg16.
+    `weights`: null (the observer's published ones), random, or a file (.safetensors, .pt, .pth).
+    """
+
+    network: str
+    weights: str | None
+    enlarge_to: int | None  # pixels; smaller images are scaled up for the observer; null: never
+
+    def __post_init__(self) -> None:
+        known = {"self", *OBSERVERS}
+        if self.network not in known:
+            raise ConfigError(
+                f"network is {self.network!r}, which is not known."
+                f"{did_you_mean(self.network, known)}"
+            )
+        size, alone = self.enlarge_to, self.network != "self"
+        require(size is None or size >= 1, "enlarge_to", size, "at least 1, or null")
+        require(alone or self.weights is None, "weights", self.weights, "null for network self")
+        require(alone or size is None, "enlarge_to", size, "null for network self")
+
+    def of(self, model: nn.Module, x: Tensor) -> Perception:
+        """What an attack on `model` with images like `x` measures distances with."""
+        return Perception(model, None if self.network == "self" else _load(self, x.device))
+
+
+@functools.lru_cache(maxsize=4)  # observers are frozen: every batch can share one
+def _load(lpips: LPIPS, device: torch.device) -> nn.Module:
+    observer = OBSERVERS[lpips.network](lpips.weights, lpips.enlarge_to).load()
+    return observer.to(device).eval().requires_grad_(False)

@@ -1,0 +1,69 @@
+"""MI-FGSM: ascent along an accumulated gradient (Dong et al. 2018, https://arxiv.org/abs/1710.06081)."""
+
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import TINY, check_threat_model, length, project, steepest
+from robustrun.attacks.cascade import cascade, input_gradient
+from robustrun.errors import require
+from robustrun.types import ATTACKS
+
+
+@ATTACKS.register("mi_fgsm")
+@dataclass(frozen=True)
+class MomentumPGD:
+    """g <- decay * g + grad CE / ||grad CE||_1; then a step of `step_size` steepest along g.
+
+    From the clean image, without randomness. An image leaves the batch, and is kept, as soon as
+    it fools the model.
+    """
+
+    norm: Literal["linf", "l2"]
+    epsilon: float  # pixel units
+    steps: int
+    step_size: float  # pixel units
+    decay: float  # what of the accumulated gradient is kept at each step
+
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
+        require(self.decay >= 0, "decay", self.decay, "at least 0")
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        with attacked(model):
+            return cascade(model, x, y, [partial(self._run, model, x, y)])
+
+    def _run(self, model: nn.Module, x: Tensor, y: Tensor, left: Tensor) -> Tensor:
+        x, y = x[left], y[left]
+        x_adv, index = x.clone(), torch.arange(len(x), device=x.device)
+        point, velocity = x, torch.zeros_like(x)
+        for step in range(self.steps + 1):
+            point = point.detach().requires_grad_(step < self.steps)
+            logits = model(point)
+            x_adv[index] = point.detach()
+            right = logits.detach().argmax(dim=1) == y
+            if step == self.steps or not right.any():
+                break
+            slope = input_gradient(F.cross_entropy(logits, y, reduction="sum"), point)
+            velocity = self.decay * velocity + slope / length(slope, "l1").clamp_min(TINY)
+            index, x, y, velocity = (rows[right] for rows in (index, x, y, velocity))
+            moved = point.detach()[right] + self.step_size * steepest(velocity, self.norm)
+            point = project(moved, x, self.norm, self.epsilon)
+        return x_adv
+
+    def at(self, epsilon: float) -> "MomentumPGD":
+        """The same attack at another radius; the step keeps its share of the radius."""
+        share = self.step_size / self.epsilon if self.epsilon else 0.0
+        return replace(self, epsilon=epsilon, step_size=share * epsilon)

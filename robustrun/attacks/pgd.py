@@ -1,0 +1,95 @@
+"""PGD: projected gradient ascent with random restarts (Madry et al., https://arxiv.org/abs/1706.06083)."""
+
+from dataclasses import dataclass, replace
+from typing import ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import check_threat_model, project, steepest, uniform_start
+from robustrun.errors import require
+from robustrun.losses import margin
+from robustrun.types import ATTACKS
+
+
+@ATTACKS.register("pgd")
+@dataclass(frozen=True)
+class PGD:
+    """x <- project(x + step_size * steepest(grad loss)), `steps` times, `restarts` times over.
+
+    An example is done as soon as one iterate fools the model, and keeps that image: once fooled,
+    always fooled, whatever a later step or restart finds. The examples that are left are
+    attacked on. So robust accuracy is at most that of the last iterate alone.
+    """
+
+    norm: Literal["linf", "l2"]
+    epsilon: float  # pixel units
+    steps: int
+    step_size: float  # pixel units
+    restarts: int
+    random_start: bool
+    loss: Literal["ce", "margin"]  # cross-entropy, or largest wrong minus right logit
+
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.restarts >= 1, "restarts", self.restarts, "at least 1")
+        require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
+        require(
+            self.restarts == 1 or self.random_start,
+            "restarts",
+            self.restarts,
+            "1 without random_start: every restart would be the same",
+        )
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        x_adv = x.clone()
+        with attacked(model):
+            left = torch.arange(len(x), device=x.device)
+            for _ in range(self.restarts):
+                start = x if not self.random_start else self._random_start(x, generator)
+                x_adv[left], fooled = self._climb(model, x[left], y[left], start[left])
+                left = left[~fooled]
+                if len(left) == 0:
+                    break
+        return x_adv
+
+    def _random_start(self, x: Tensor, generator: torch.Generator | None) -> Tensor:
+        return uniform_start(x, self.norm, self.epsilon, generator)
+
+    def _climb(
+        self, model: nn.Module, x: Tensor, y: Tensor, start: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(images, which of them fool the model); an example leaves the batch once it does."""
+        x_adv = start.clone()
+        fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
+        left = torch.arange(len(x), device=x.device)
+        for step in range(self.steps + 1):
+            point = x_adv[left].requires_grad_(step < self.steps)
+            logits = model(point)
+            right = logits.detach().argmax(dim=1) == y[left]
+            fooled[left] = ~right
+            if step == self.steps or not right.any():
+                break
+            slope = torch.autograd.grad(self._loss(logits, y[left]), point)[0][right]
+            left = left[right]
+            moved = point.detach()[right] + self.step_size * steepest(slope, self.norm)
+            x_adv[left] = project(moved, x[left], self.norm, self.epsilon)
+        return x_adv, fooled
+
+    def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
+        if self.loss == "ce":
+            return F.cross_entropy(logits, y, reduction="sum")
+        return margin(logits, y).sum()
+
+    def at(self, epsilon: float) -> "PGD":
+        """The same attack at another radius; the step keeps its share of the radius."""
+        share = self.step_size / self.epsilon if self.epsilon else 0.0
+        return replace(self, epsilon=epsilon, step_size=share * epsilon)

@@ -1,0 +1,145 @@
+"""PPGD: perceptual projected gradient descent (Laidlaw et al. 2021,
+https://arxiv.org/abs/2006.12655, section 4 and algorithm 1).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import (
+    TINY,
+    Norm,
+    check_threat_model,
+    gaussian_start,
+    l2_norm,
+    per_example,
+)
+from robustrun.attacks.lpips import LPIPS, Perception, separation
+from robustrun.attacks.lpips_ball import check_inside, project_lpips
+from robustrun.errors import require
+from robustrun.losses import margin
+from robustrun.types import ATTACKS
+
+FLAT = 1e-4  # a gradient shorter than this (in logits per pixel unit) shows no way
+
+
+@ATTACKS.register("ppgd")
+@dataclass(frozen=True)
+class PPGD:
+    """Steps that gain most margin for their LPIPS length, each followed by a projection.
+
+    With J the Jacobian of the features, the step v solves J^T J v = grad margin, by `cg_steps` of
+    conjugate gradients, and is scaled so that ||J v|| is `step_size`. An image is done as
+    soon as it fools the model inside the ball, and that image is kept.
+    """
+
+    norm: Norm  # with epsilon, the threat model that training borrows
+    epsilon: float  # pixel units
+    bound: float  # LPIPS distance: the ball of this attack
+    steps: int
+    step_size: float  # LPIPS distance
+    cg_steps: int  # conjugate gradient iterations for each step
+    confidence: float  # margin beyond which it counts no more, in logits
+    probe: float  # Euclidean length in pixel units of the finite differences
+    start_std: float  # of the normal noise that the search starts with, pixel units
+    lpips: LPIPS
+
+    bounded: ClassVar[bool] = False  # in no ball of pixels; the LPIPS ball is checked here
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.bound >= 0, "bound", self.bound, "an LPIPS distance >= 0")
+        require(self.steps >= 1, "steps", self.steps, "at least 1")
+        require(self.step_size >= 0, "step_size", self.step_size, "an LPIPS distance >= 0")
+        require(self.cg_steps >= 1, "cg_steps", self.cg_steps, "at least 1")
+        require(self.confidence >= 0, "confidence", self.confidence, "a margin >= 0 in logits")
+        require(self.probe > 0, "probe", self.probe, "above 0")
+        require(self.start_std >= 0, "start_std", self.start_std, ">= 0")
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        with attacked(model):
+            perception = self.lpips.of(model, x)
+            with torch.no_grad():
+                clean = perception.features(x)
+            x_adv = gaussian_start(x, self.start_std, generator).clamp(0.0, 1.0)
+            left = torch.arange(len(x), device=x.device)
+            for _ in range(self.steps):
+                moved, fooled = self._step(perception, x_adv[left], y[left], clean[left])
+                left = left[~fooled]
+                if len(left) == 0:
+                    break
+                x_adv[left] = project_lpips(
+                    perception, moved[~fooled], x[left], clean[left], self.bound
+                )
+            return check_inside(perception, x_adv, x, clean, self.bound)
+
+    def _step(
+        self, perception: Perception, x_adv: Tensor, y: Tensor, clean: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """(images one step on, which of them had fooled the model inside the ball before it)."""
+        point = x_adv.detach().requires_grad_()
+        logits, features = perception.logits_and_features(point)
+        gain = margin(logits, y).clamp_max(self.confidence)
+        slope = torch.autograd.grad(gain.sum(), point, retain_graph=True)[0]
+        inside = separation(features, clean) <= self.bound
+        here = Linearised(perception, point, features, self.probe)
+        direction = conjugate_gradients(here.gram, slope, self.cg_steps)
+        length = per_example(here.push(direction).norm(dim=1), x_adv).clamp_min(TINY)
+        step = (self.step_size / length) * direction
+        moved = torch.where(l2_norm(slope) < FLAT, x_adv, x_adv + step)
+        return moved, (logits.argmax(dim=1) != y) & inside
+
+    @property
+    def reach(self) -> tuple[str, float]:
+        """What its images are within, as results name it."""
+        return "lpips", self.bound
+
+    def at(self, bound: float) -> "PPGD":
+        """The same attack at another bound; the step keeps its share of the bound."""
+        share = self.step_size / self.bound if self.bound else 0.0
+        return replace(self, bound=bound, step_size=share * bound)
+
+
+@dataclass(frozen=True)
+class Linearised:
+    """The Jacobian J of the features at `point`, as products with vectors."""
+
+    perception: Perception
+    point: Tensor
+    features: Tensor  # of `point`, with their graph
+    probe: float
+
+    @torch.no_grad()
+    def push(self, v: Tensor) -> Tensor:
+        """J v, N x D, by a finite difference of the same length whatever the length of v."""
+        length = l2_norm(v)
+        ahead = self.perception.features(self.point + self.probe * v / length.clamp_min(TINY))
+        return (ahead - self.features) * (length.flatten(1) / self.probe)
+
+    def gram(self, v: Tensor) -> Tensor:
+        """J^T J v, shaped like v."""
+        return torch.autograd.grad(self.features, self.point, self.push(v), retain_graph=True)[0]
+
+
+def conjugate_gradients(multiply: Callable[[Tensor], Tensor], b: Tensor, steps: int) -> Tensor:
+    """`steps` iterations on A v = b from v = 0, each example on its own; A is `multiply`."""
+    v, residual, p = torch.zeros_like(b), b, b
+    square = l2_norm(residual).square()
+    for _ in range(steps):
+        a_p = multiply(p)
+        curvature = (p * a_p).flatten(1).sum(dim=1)
+        # Where nothing is left to solve, or the finite difference has lost the sign: stay.
+        moves = per_example(curvature, b) > TINY * square
+        alpha = torch.where(moves, square / per_example(curvature, b), 0.0)
+        v = v + alpha * p
+        residual = residual - alpha * a_p
+        last, square = square, l2_norm(residual).square()
+        p = residual + (square / last.clamp_min(TINY)) * p
+    return v

@@ -1,0 +1,235 @@
+"""Square: random search with squares, no gradient (Andriushchenko et al. 2020,
+https://arxiv.org/abs/1912.00049; for l1: Croce & Hein 2021, https://arxiv.org/abs/2103.01208).
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from functools import partial
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import TINY, Norm, check_threat_model, length, per_example, project
+from robustrun.attacks.cascade import Run, cascade
+from robustrun.errors import require
+from robustrun.losses import margin
+from robustrun.types import ATTACKS
+
+# The share of changed pixels is halved after so many queries, if there are 10,000 of them.
+HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
+INSIDE = 1.0 - 1e-6  # l1: rounding of the sum must not leave the ball
+
+Window = tuple[slice, slice, slice, slice]
+
+
+@ATTACKS.register("square")
+@dataclass(frozen=True)
+class Square:
+    """Keeps a random change of a square window whenever it raises the margin loss.
+
+    linf: the window gets one of the colours x +- epsilon per channel. l2 and l1: it gets a random
+    pattern with the perturbation of two windows and what the ball has left. All images change at
+    the same place. An image leaves the batch as soon as it fools the model.
+
+    Each run draws, for all the images it begins with: for all queries, the windows' places and
+    (linf) the colours or (l2, l1) the turn of the pattern; the start; then, for l2 and l1, one
+    sign per image and channel at each query.
+    """
+
+    norm: Norm
+    epsilon: float  # pixel units
+    queries: int
+    restarts: int
+    p_init: float  # share of the pixels in the first windows
+    rescale_schedule: bool  # whether the windows shrink as if `queries` were 10,000
+
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.queries >= 1, "queries", self.queries, "at least 1")
+        require(self.restarts >= 1, "restarts", self.restarts, "at least 1")
+        require(0 < self.p_init <= 1, "p_init", self.p_init, "a share above 0, up to 1")
+
+    def __call__(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> Tensor:
+        with attacked(model):
+            return cascade(model, x, y, self._runs(model, x, y, generator))
+
+    def _runs(
+        self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
+    ) -> Iterator[Run]:
+        for _ in range(self.restarts):
+            yield partial(self._run, model, x, y, generator)
+
+    @torch.inference_mode()
+    def _run(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        generator: torch.Generator | None,
+        left: Tensor,
+    ) -> Tensor:
+        x, y = x[left], y[left]
+        search = (_Stripes if self.norm == "linf" else _Patterns)(self, x, generator)
+        found, index = x.clone(), torch.arange(len(x), device=x.device)
+        point = best = search.start()
+        highest = torch.full_like(x[:, 0, 0, 0], -torch.inf)
+        for query in range(self.queries + 1):
+            logits = model(point)
+            fooled, height = logits.argmax(dim=1) != y, margin(logits, y)
+            higher = height > highest
+            best = torch.where(per_example(higher, x), point, best)
+            highest = torch.where(higher, height, highest)
+            if bool(fooled.any()):
+                found[index[fooled]] = point[fooled]
+                index, x, y, best, highest = (
+                    rows[~fooled] for rows in (index, x, y, best, highest)
+                )
+                if len(index) == 0:
+                    break
+            if query < self.queries:
+                point = search.propose(query, index, x, best)
+        return found
+
+    def side(self, query: int, height: int, width: int) -> int:
+        """The side of the window at this query, before what the norm asks of it."""
+        if self.rescale_schedule:
+            query = int(query / self.queries * 10000)
+        share = self.p_init / 2 ** bisect_left(HALVED_AFTER, query)
+        return round(math.sqrt(share * height * width))
+
+    def at(self, epsilon: float) -> "Square":
+        """The same attack at another radius."""
+        return replace(self, epsilon=epsilon)
+
+    def describe(self, classes: int) -> dict[str, Any]:
+        """The settings as they apply to a model with so many classes."""
+        return asdict(self)
+
+
+class _Stripes:
+    """linf: vertical stripes to begin with, then squares of one colour per channel."""
+
+    def __init__(self, attack: Square, x: Tensor, generator: torch.Generator | None) -> None:
+        self.attack, self.x, self.generator = attack, x, generator
+        self.places = torch.rand(attack.queries, 2, generator=generator, device=x.device).tolist()
+        self.colours = _signs((attack.queries, x.shape[1], 1, 1), x, generator)
+
+    def start(self) -> Tensor:
+        count, channels, _, width = self.x.shape
+        stripes = _signs((count, channels, 1, width), self.x, self.generator)
+        return (self.x + self.attack.epsilon * stripes).clamp(0.0, 1.0)
+
+    def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        side = min(max(self.attack.side(query, height, width), 1), height, width)
+        window = _window(self.places[query], side, height, width)
+        point = best.clone()
+        colour = self.attack.epsilon * self.colours[query]
+        point[window] = (x[window] + colour).clamp(0.0, 1.0)
+        return point
+
+
+class _Patterns:
+    """l2 and l1: the perturbation is moved about in windows, as two humps of opposite sign."""
+
+    def __init__(self, attack: Square, x: Tensor, generator: torch.Generator | None) -> None:
+        self.attack, self.x, self.generator = attack, x, generator
+        self.power = 2 if attack.norm == "l2" else 1
+        self.places = torch.rand(attack.queries, 4, generator=generator, device=x.device).tolist()
+        turns = torch.rand(attack.queries, generator=generator, device=x.device)
+        self.turns = (turns > 0.5).tolist()
+        self.patterns: dict[int, Tensor] = {}
+
+    def start(self) -> Tensor:
+        height, width = self.x.shape[2:]
+        side = max(height // 5, 1)
+        edge = max(height - 5 * side, 0) // 2
+        delta = torch.zeros_like(self.x)
+        for top in range(edge, height - side + 1, side):
+            for left in range(edge, width - side + 1, side):
+                turn = bool(torch.rand((), generator=self.generator, device=self.x.device) > 0.5)
+                tile = self._pattern(side, turn) * self._image_signs()
+                delta[:, :, top : top + side, left : left + side] = tile
+        return self._inside(self.x, delta)
+
+    def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Tensor:
+        height, width = x.shape[2:]
+        odd = max(self.attack.side(query, height, width), 3) // 2 * 2 + 1
+        side = min(odd, height, width)
+        first = _window(self.places[query][:2], side, height, width)
+        second = _window(self.places[query][2:], side, height, width)
+        delta = best - x
+        spare = self.attack.epsilon**self.power - self._mass(delta).sum(dim=1, keepdim=True)
+        mass = self._mass(delta[first])
+        fresh = self._pattern(side, self.turns[query]) * self._image_signs()[index]
+        fresh += delta[first] / (TINY + mass ** (1 / self.power))
+        delta[first] = 0.0
+        mass = mass + self._mass(delta[second])  # what the windows share counts once
+        delta[second] = 0.0
+        mass = mass + spare.clamp_min(0.0) / x.shape[1]
+        if self.power == 1:
+            mass = mass * x.shape[1]  # the authors' l1 version asks for more than the ball has
+        root = 1 / self.power
+        delta[first] = fresh / (TINY + self._mass(fresh) ** root) * mass**root
+        return self._inside(x, delta)
+
+    def _inside(self, x: Tensor, delta: Tensor) -> Tensor:
+        norm, epsilon = self.attack.norm, self.attack.epsilon
+        if norm == "l1":
+            return project(x + delta, x, norm, epsilon * INSIDE)
+        return (x + epsilon * delta / length(delta, norm).clamp_min(TINY)).clamp(0.0, 1.0)
+
+    def _mass(self, delta: Tensor) -> Tensor:
+        """The norm of each channel, to the power of the norm."""
+        return delta.abs().pow(self.power).sum(dim=(2, 3), keepdim=True)
+
+    def _image_signs(self) -> Tensor:
+        count, channels = self.x.shape[:2]
+        return _signs((count, channels, 1, 1), self.x, self.generator)
+
+    def _pattern(self, side: int, turn: bool) -> Tensor:
+        if side not in self.patterns:
+            self.patterns[side] = _humps(side, self.power).to(self.x)
+        pattern = self.patterns[side]
+        return pattern.T if turn else pattern
+
+
+def _signs(shape: tuple[int, ...], like: Tensor, generator: torch.Generator | None) -> Tensor:
+    """Random -1 and 1."""
+    bits = torch.randint(0, 2, shape, generator=generator, device=like.device)
+    return (2 * bits - 1).to(like.dtype)
+
+
+def _window(place: list[float], side: int, height: int, width: int) -> Window:
+    """A square of all images and channels. As with the authors, the last place is never drawn."""
+    top, left = int(place[0] * (height - side)), int(place[1] * (width - side))
+    return slice(None), slice(None), slice(top, top + side), slice(left, left + side)
+
+
+def _humps(side: int, power: int) -> Tensor:
+    """One hump above one of the opposite sign, side x side, of norm 1."""
+    upper, lower = _hump(side // 2, side, power), _hump(side - side // 2, side, power)
+    both = torch.cat([upper, -lower])
+    size: Tensor = torch.linalg.vector_norm(both, power)
+    return both / size
+
+
+def _hump(height: int, width: int, power: int) -> Tensor:
+    """Falls off from the middle in square rings: r rings out, the sum of j^-(2 or 4) over j > r."""
+    rows = (torch.arange(height) - height // 2).abs()
+    columns = (torch.arange(width) - width // 2).abs()
+    rings = torch.maximum(rows[:, None], columns[None, :])
+    terms = torch.arange(1, max(height, width) // 2 + 2) ** (-2.0 if power == 2 else -4.0)
+    outer_sums = terms.flip(0).cumsum(0).flip(0)
+    hump = outer_sums[rings]
+    size: Tensor = torch.linalg.vector_norm(hump, power)
+    return hump / size.clamp_min(TINY)

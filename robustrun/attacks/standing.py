@@ -1,0 +1,149 @@
+"""The images that APGD still attacks: what is remembered of each, how they move, and when a step
+size changes (Croce & Hein 2020, https://arxiv.org/abs/2003.01690, algorithm 1; for l1: 2021,
+https://arxiv.org/abs/2103.01208).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.attacks.ball import per_example, project, steepest
+from robustrun.attacks.cascade import input_gradient
+from robustrun.attacks.l1 import sparse_sign, support
+from robustrun.errors import require
+
+Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at classes -> N values
+
+
+@dataclass(frozen=True)
+class Sparsity:
+    """l1 only: a step moves the pixels with the largest gradients, few and ever fewer."""
+
+    start: float  # share of the pixels that a step moves before the first check
+    divisor: float  # later: the share of pixels changed in the best point, divided by this
+    stable: float  # below this part of the former number of changed pixels, the step starts anew
+    step_divisor: float  # otherwise the step size is divided by this,
+    smallest_step: float  # down to this share of the first
+
+    def __post_init__(self) -> None:
+        require(0 < self.start <= 1, "start", self.start, "a share above 0, up to 1")
+        require(self.divisor >= 1, "divisor", self.divisor, "at least 1")
+        require(self.step_divisor >= 1, "step_divisor", self.step_divisor, "at least 1")
+        require(0 < self.smallest_step <= 1, "smallest_step", self.smallest_step, "0 to 1")
+
+
+@dataclass
+class Standing:
+    """One row per image that is still attacked."""
+
+    index: Tensor  # its row in the batch
+    x: Tensor
+    y: Tensor
+    aim: Tensor  # the class that is aimed at
+    point: Tensor
+    former: Tensor  # the point before the last step
+    slope: Tensor  # gradient of the loss at `point`
+    loss: Tensor
+    best: Tensor  # the point of the largest loss so far
+    best_slope: Tensor
+    best_loss: Tensor
+    step_size: Tensor
+    rises: Tensor  # how many steps raised the loss since the last check
+    checked_loss: Tensor  # best loss at the last check
+    halved: Tensor  # whether the last check halved the step size
+    share: Tensor  # l1: of the pixels, that a step moves
+    pixels: Tensor  # l1: changed in the best point, at the last check
+
+    def keep(self, those: Tensor) -> "Standing":
+        """Only the rows in the mask `those`."""
+        return Standing(*(getattr(self, field.name)[those] for field in fields(self)))
+
+    def return_to_best(self, those: Tensor) -> None:
+        where = per_example(those, self.point)
+        self.point = torch.where(where, self.best, self.point)
+        self.slope = torch.where(where, self.best_slope, self.slope)
+
+
+def begin(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float) -> Standing:
+    """All rows, before the first look at the model."""
+    zero, none = torch.zeros_like(x[:, 0, 0, 0]), torch.zeros_like(x)
+    lowest = torch.full_like(zero, -torch.inf)
+    return Standing(
+        index=torch.arange(len(x), device=x.device),
+        x=x,
+        y=y,
+        aim=aim,
+        point=start,
+        former=start,
+        slope=none,
+        loss=zero,
+        best=start,
+        best_slope=none,
+        best_loss=lowest,
+        step_size=torch.full_like(zero, step_size),
+        rises=zero,
+        checked_loss=lowest,
+        halved=torch.ones_like(y, dtype=torch.bool),
+        share=zero,
+        pixels=zero,
+    )
+
+
+def look(s: Standing, model: nn.Module, loss: Loss, passes: int) -> Tensor:
+    """Gradient (the mean over `passes`), loss and verdict (of the last pass) where `s` stands.
+
+    Returns which images fool the model, and remembers the best point.
+    """
+    slope = torch.zeros_like(s.point)
+    for _ in range(passes):
+        point = s.point.detach().requires_grad_()
+        logits = model(point)
+        values = loss(logits, s.y, s.aim)
+        slope += input_gradient(values.sum(), point)
+    s.slope, values = slope / passes, values.detach()
+    better = values > s.best_loss
+    s.best = torch.where(per_example(better, slope), s.point, s.best)
+    s.best_slope = torch.where(per_example(better, slope), s.slope, s.best_slope)
+    s.best_loss = torch.where(better, values, s.best_loss)
+    s.loss = values
+    fooled: Tensor = logits.detach().argmax(dim=1) != s.y
+    return fooled
+
+
+def step_with_momentum(s: Standing, norm: str, epsilon: float, momentum: float) -> None:
+    """A step uphill, of which the share `momentum` is taken, and the rest of the step before."""
+    aim = project(
+        s.point + per_example(s.step_size, s.point) * steepest(s.slope, norm), s.x, norm, epsilon
+    )
+    moved = s.point + momentum * (aim - s.point) + (1.0 - momentum) * (s.point - s.former)
+    s.former, s.point = s.point, project(moved, s.x, norm, epsilon)
+
+
+def step_sparsely(s: Standing, epsilon: float) -> None:
+    """l1: a step along the pixels with the largest gradients, all by as much."""
+    step = per_example(s.step_size, s.point) * sparse_sign(s.slope, s.share)
+    s.former, s.point = s.point, project(s.point + step, s.x, "l1", epsilon)
+
+
+def halve_where_stalled(s: Standing, period: int, rho: float) -> None:
+    """Halve the step and return to the best point where too few steps of the period raised the
+    loss, or where its best has not changed although the step was not halved the last time."""
+    few = s.rises <= rho * period
+    idle = ~s.halved & (s.checked_loss >= s.best_loss)
+    s.halved = few | idle
+    s.step_size = torch.where(s.halved, s.step_size / 2, s.step_size)
+    s.return_to_best(s.halved)
+    s.checked_loss, s.rises = s.best_loss, torch.zeros_like(s.rises)
+
+
+def sparsen(s: Standing, sparsity: Sparsity, largest_step: float) -> None:
+    """l1: as many pixels as the best point has changed, over a divisor; a smaller step, or, where
+    that number has just fallen, the first step size again, from the best point."""
+    pixels = support(s.best - s.x)
+    fallen = pixels / s.pixels < sparsity.stable
+    smaller = (s.step_size / sparsity.step_divisor).clamp_min(sparsity.smallest_step * largest_step)
+    s.step_size = torch.where(fallen, torch.full_like(smaller, largest_step), smaller)
+    s.return_to_best(fallen)
+    s.pixels, s.share = pixels, pixels / s.x[0].numel() / sparsity.divisor

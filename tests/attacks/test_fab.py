@@ -1,0 +1,182 @@
+"""FAB against models whose smallest adversarial perturbation is known, and its projection."""
+
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor, nn
+from toys import (
+    DUAL,
+    EPSILON,
+    NORMS,
+    SHAPE,
+    Counting,
+    Linear,
+    attack,
+    batch,
+    generator,
+    network,
+    right,
+)
+
+from robustrun.attacks.ball import distance
+from robustrun.attacks.fab import FAB
+from robustrun.attacks.hyperplane import to_hyperplane
+from robustrun.errors import ConfigError
+
+PIXELS = 72
+
+
+def planes(norm: str, classes: int = 4, count: int = 4) -> tuple[Linear, Tensor, Tensor, Tensor]:
+    """(linear model, x, y, distance to the nearest boundary), far from the edge of the box."""
+    weight = torch.randn(classes, PIXELS, generator=generator(3))
+    bias = torch.randn(classes, generator=generator(4)) - weight.sum(dim=1) / 2
+    x = 0.5 + 0.1 * torch.rand(count, *SHAPE, generator=generator(5))
+    logits = x.flatten(1) @ weight.T + bias
+    y = logits.argmax(dim=1)
+    steps = weight[None] - weight[y][:, None]
+    size = steps.norm(p=DUAL[norm], dim=2).clamp_min(1e-9)
+    away = (logits.gather(1, y[:, None]) - logits) / size
+    away.scatter_(1, y[:, None], torch.inf)
+    return Linear(weight, bias), x, y, away.amin(dim=1)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["fab", "fab_t"])
+def test_finds_the_smallest_perturbation_of_a_linear_model(name: str, norm: str) -> None:
+    model, x, y, away = planes(norm)
+    its = attack(name, norm, steps=30, restarts=1)
+    for one in range(len(x)):
+        xi, yi, radius = x[one : one + 1], y[one : one + 1], float(away[one])
+        within = its.at(1.01 * radius)(model, xi, yi)
+        assert not right(model, within, yi).any(), "1% more than the least is enough"
+        assert distance(within, xi, norm) <= 1.01 * radius
+        assert torch.equal(its.at(0.999 * radius)(model, xi, yi), xi), "less is not"
+
+
+def test_targets_reach_a_boundary_that_is_not_the_nearest() -> None:
+    model, x, y, away = planes("l2")
+    its = attack("fab_t", "l2", float(away.max()) * 1.01, steps=10, targets=3)
+    assert not right(model, its(model, x, y), y).any()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("name", ["fab", "fab_t"])
+def test_what_becomes_of_an_image_does_not_depend_on_its_batch(name: str, norm: str) -> None:
+    model = network()
+    x, y = batch(model, 8)
+    its = attack(name, norm, EPSILON[norm] / 2, steps=12, restarts=1)  # no random start
+    together = its(model, x, y)
+    alone = torch.cat([its(model, x[i : i + 1], y[i : i + 1]) for i in range(len(x))])
+    assert 0 < int(right(model, together, y).sum()) < len(x)
+    assert torch.equal(right(model, together, y), right(model, alone, y))
+    # Sums of other lengths round differently, and steps carry that on.
+    assert (together - alone).abs().max() < 1e-4
+
+
+def test_what_is_fooled_leaves_the_batch() -> None:
+    model = Counting(network())
+    x, y = batch(model.model, 12)
+    its = attack("fab_t", "l2", EPSILON["l2"] / 2, steps=10, targets=1)
+    x_adv = its(model, x, y)
+    stood = int(right(model.model, x_adv, y).sum())
+    assert 0 < stood < 12
+    # the verdict, the ranking and the verdict again; then a gradient and a verdict each step
+    assert 2 * 10 * stood <= model.seen - 3 * 12 < 2 * 10 * 12
+
+
+def test_once_the_model_is_fooled_too_far_away_goes_a_tenth_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    points: list[Tensor] = []
+
+    def step(self: FAB, model: nn.Module, point: Tensor, x: Tensor, *_: Tensor) -> Tensor:
+        points.append(point)
+        return x + 0.4
+
+    monkeypatch.setattr(FAB, "_step", step)
+    model = Linear(
+        torch.cat([torch.zeros(1, PIXELS), torch.ones(1, PIXELS)]), torch.tensor([36, 0.0])
+    )
+    x, y = torch.full((2, *SHAPE), 0.3), torch.zeros(2, dtype=torch.long)
+    assert torch.equal(attack("fab", "linf", 0.1, steps=2, restarts=1)(model, x, y), x)
+    assert torch.equal(points[0], x)
+    assert torch.allclose(points[1], x + 0.9 * 0.4)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_restart_comes_off_a_plateau(norm: str) -> None:
+    class Plateau(nn.Module):
+        """Flat around mid-grey; another class beyond 0.05 from it, in the first pixel."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            rise = ((x.flatten(1)[:, :1] - 0.5).abs() - 1e-4).relu()
+            return torch.cat([torch.full_like(rise, 0.05), rise], dim=1)
+
+    x, y = torch.full((6, *SHAPE), 0.5), torch.zeros(6, dtype=torch.long)
+    once, again = (attack("fab", norm, 0.1, steps=4, restarts=n) for n in (1, 2))
+    assert right(Plateau(), once(Plateau(), x, y, generator=generator()), y).all()
+    assert not right(Plateau(), again(Plateau(), x, y, generator=generator()), y).any()
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [({"alpha_max": 1.5}, "alpha_max"), ({"eta": 0.9}, "eta"), ({"beta": 0.0}, "beta")],
+)
+def test_refuses_settings_out_of_range(change: dict[str, Any], key: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        attack("fab", "linf", **change)
+
+
+# --- the projection on a hyperplane inside the box ---
+
+
+def furthest(steep: Tensor, room: Tensor, norm: str, radius: float) -> float:
+    """How far w · d can fall for |d| <= radius in the box: an upper bound, tight at the optimum."""
+    if norm == "linf":
+        return float((steep * room.clamp_max(radius)).sum())
+    if norm == "l1":
+        order = steep.argsort(descending=True)
+        before = room[order].cumsum(0) - room[order]
+        return float((steep[order] * (radius - before).clamp_min(0).minimum(room[order])).sum())
+    # l2, by duality: for every t, max over the box of w · d - (|d|^2 - radius^2) / (2 t)
+    t = torch.logspace(-5, 5, 4000, dtype=torch.float64)[:, None]
+    d = (t * steep).minimum(room)
+    return float(((steep * d - d**2 / (2 * t)).sum(dim=1) + radius**2 / (2 * t[:, 0])).min())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@settings(max_examples=25, deadline=None)
+@given(seed=st.integers(0, 2**31), part=st.floats(0.05, 1.5), pixels=st.integers(1, 40))
+def test_projection_on_a_hyperplane_reaches_it_by_the_shortest_way(
+    norm: str, seed: int, part: float, pixels: int
+) -> None:
+    draws = torch.Generator().manual_seed(seed)
+    x = torch.rand(3, pixels, generator=draws, dtype=torch.float64)
+    x[:, ::4] = x[:, ::4].round()
+    slope = torch.randn(3, pixels, generator=draws, dtype=torch.float64)
+    slope[:, ::5] = 0.0
+    down = torch.tensor([1.0, -1.0, 1.0], dtype=torch.float64)  # on which side of it they are
+    room = torch.where(slope * down[:, None] > 0, x, 1 - x)
+    reach = (slope.abs() * room).sum(dim=1)
+    gap = part * reach * down
+    d = to_hyperplane(x, slope, gap, norm)
+    # float64 throughout, but x + (1 - x) need not be 1
+    assert (x + d).min() >= -1e-12
+    assert (x + d).max() <= 1 + 1e-12
+    # float64 throughout, but divisions by small slopes
+    assert torch.allclose((slope * d).sum(dim=1), -gap.abs().minimum(reach) * down, atol=1e-9)
+    assert (d[slope == 0] == 0).all()
+    for row in range(3):
+        size = float(torch.linalg.vector_norm(d[row], {"linf": torch.inf, "l2": 2, "l1": 1}[norm]))
+        shorter = furthest(slope[row].abs(), room[row], norm, 0.99 * size)
+        assert shorter <= float(gap[row].abs()) + 1e-9, "a way 1% shorter does not reach it"
+
+
+def test_projection_without_a_slope_stays() -> None:
+    x = torch.rand(2, 5)
+    for norm in NORMS:
+        d = to_hyperplane(x, torch.zeros(2, 5), torch.tensor([1.0, -1.0]), norm)
+        assert torch.equal(d, torch.zeros(2, 5))

@@ -1,0 +1,117 @@
+"""Square: its schedule, its proposals, and that it needs no gradient."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+from toys import NORMS, SHAPE, Counting, attack, batch, generator, network, right
+
+from robustrun.attacks.ball import length
+from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes
+
+
+def test_the_squares_shrink_as_the_authors_have_it() -> None:
+    its = attack("square", "linf")
+    shares = {0: 1, 10: 1, 11: 2, 50: 2, 51: 4, 200: 4, 201: 8, 500: 8, 501: 16, 1000: 16}
+    shares |= {1001: 32, 2000: 32, 2001: 64, 4000: 64, 4001: 128, 4999: 128}
+    for query, divisor in shares.items():
+        assert its.side(query, 32, 32) == round(math.sqrt(0.8 / divisor * 32 * 32)), query
+    rescaled = attack("square", "linf", rescale_schedule=True)
+    assert rescaled.side(6, 32, 32) == its.side(12, 32, 32)
+
+
+def test_linf_proposals_change_one_square_to_one_colour_per_channel() -> None:
+    x = torch.full((3, *SHAPE), 0.5)
+    its = attack("square", "linf", 0.1, queries=30)
+    search = _Stripes(its, x, generator())
+    start = search.start()
+    assert torch.allclose((start - x).abs(), torch.tensor(0.1))
+    assert torch.equal(start, start[:, :, :1].expand_as(start)), "vertical stripes"
+    sides = []
+    for query in range(30):
+        changed = search.propose(query, torch.arange(3), x, x) - x  # from x, all changes show
+        rows, columns = changed[0, 0].nonzero().unbind(dim=1)
+        sides.append(int(rows.max() - rows.min()) + 1)
+        assert sides[-1] == int(columns.max() - columns.min()) + 1
+        assert len(rows) == sides[-1] ** 2
+        assert torch.allclose(changed[changed != 0].abs(), torch.tensor(0.1))
+        assert torch.equal(changed[0], changed[1])
+        assert len(changed[0, 0][rows, columns].unique()) == 1
+    assert sides[0] == round(math.sqrt(0.8 * 36))
+    assert sides[-1] == round(math.sqrt(0.4 * 36))
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("l2", 0.5), ("l1", 1.5)])
+def test_l2_and_l1_proposals_use_the_whole_ball(norm: str, epsilon: float) -> None:
+    x = torch.full((3, *SHAPE), 0.5)
+    its = attack("square", norm, epsilon, queries=30)
+    search = _Patterns(its, x, generator())
+    point = search.start()
+    for query in range(30):
+        # float32: sums of 72 pixels; for l1 the projection aims at 1 - 1e-6 of the radius
+        assert torch.allclose(length(point - x, norm), torch.tensor(epsilon), rtol=1e-4)
+        fresh = search.propose(query, torch.arange(3), x, point)
+        assert not torch.equal(fresh, point)
+        point = fresh
+
+
+def test_a_hump_falls_off_in_rings() -> None:
+    hump = _hump(3, 5, 2)
+    rings = [1 + 1 / 4 + 1 / 9, 1 / 4 + 1 / 9, 1 / 9]
+    middle = torch.tensor([rings[2], rings[1], rings[0], rings[1], rings[2]])
+    assert torch.allclose(hump[1] / hump[1, 2], middle / rings[0])
+    assert torch.allclose(hump[0] / hump[1, 2], middle.clamp_max(rings[1]) / rings[0])
+    for power in (1, 2):
+        both = _humps(5, power)
+        assert torch.linalg.vector_norm(both, power) == pytest.approx(1, rel=1e-5)
+        assert (both[:2] > 0).all()
+        assert (both[2:] < 0).all()
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_takes_images_of_any_size(norm: str) -> None:
+    for height, width in ((1, 1), (3, 4), (4, 9), (14, 14)):
+        model = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 3))
+        x = torch.rand(4, 3, height, width)
+        y = model(x).argmax(dim=1)
+        x_adv = attack("square", norm, queries=15)(model, x, y, generator=generator())
+        assert x_adv.shape == x.shape
+        assert torch.isfinite(x_adv).all()
+
+
+def test_never_asks_for_a_gradient() -> None:
+    class NoGraph(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model = network()
+
+        def forward(self, x: Tensor) -> Tensor:
+            logits: Tensor = self.model(x)
+            assert not logits.requires_grad
+            return logits
+
+    model = NoGraph()
+    x, y = batch(model.model, 4)
+    attack("square", "linf", queries=5)(model, x, y, generator=generator())
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_is_fooled_leaves_the_batch(norm: str) -> None:
+    model = Counting(network())
+    x, y = batch(model.model, 16)
+    epsilon = {"linf": 0.1, "l2": 0.7, "l1": 0.6}[norm]
+    x_adv = attack("square", norm, epsilon, queries=80)(model, x, y, generator=generator())
+    stood = int(right(model.model, x_adv, y).sum())
+    assert 0 < stood < 16
+    assert 81 * stood <= model.seen - 2 * 16 < 81 * 16  # all, but for the two verdicts
+
+
+def test_more_queries_find_more() -> None:
+    model = network()
+    x, y = batch(model, 32)
+    fallen = []
+    for queries in (1, 20, 150):
+        its = attack("square", "linf", 0.08, queries=queries)
+        fallen.append(int((~right(model, its(model, x, y, generator=generator()), y)).sum()))
+    assert fallen[0] < fallen[1] < fallen[2]
