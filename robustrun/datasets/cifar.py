@@ -1,0 +1,144 @@
+"""CIFAR-10 and CIFAR-100 (Krizhevsky 2009, https://www.cs.toronto.edu/~kriz/cifar.html).
+
+Read by torchvision, which checks the MD5 sum of every file.
+"""
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from threading import Thread
+from typing import Any, Literal
+from urllib.request import Request, urlopen
+
+import torch
+
+from robustrun.datasets.longtail import make_splits
+from robustrun.datasets.settings import Radii, check
+from robustrun.datasets.tensors import Augment, TensorImages
+from robustrun.errors import DataError
+from robustrun.types import DATASETS, Splits
+
+PATIENCE = 6.0  # seconds that the server has to answer at all
+STALL = 30.0  # seconds that a download may stand still
+
+
+@DATASETS.register("cifar10", "cifar100")
+@dataclass(frozen=True)
+class Cifar:
+    """50,000 training and 10,000 test images, 32 x 32 RGB, kept in memory as uint8."""
+
+    name: Literal["cifar10", "cifar100"]
+    root: str
+    download: bool
+    crop_padding: int
+    flip: bool
+    imbalance_ratio: float | None
+    imbalance_seed: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    epsilon: Radii
+
+    def __post_init__(self) -> None:
+        check(self)
+
+    def load(self) -> Splits:
+        # torchvision takes seconds to import, and a run on another data set does without it.
+        from torchvision.datasets import CIFAR10, CIFAR100
+
+        source = {"cifar10": CIFAR10, "cifar100": CIFAR100}[self.name]
+        root = Path(self.root).expanduser().absolute()
+        train, test = official(source, root, self.download)
+        return make_splits(
+            in_memory(train, Augment(self.crop_padding, self.flip)),
+            in_memory(test, None),
+            tuple(train.classes),
+            self.imbalance_ratio,
+            self.imbalance_seed,
+        )
+
+
+def in_memory(part: Any, augment: Augment | None) -> TensorImages:
+    pixels = torch.from_numpy(part.data).permute(0, 3, 1, 2).contiguous()
+    return TensorImages(pixels, torch.tensor(part.targets), augment)
+
+
+def official(source: Any, root: Path, download: bool) -> tuple[Any, Any]:
+    """torchvision's (training, test) part, unpacked or downloaded first if need be."""
+    try:
+        return source(root, train=True), source(root, train=False)
+    except (RuntimeError, OSError):  # not there, or a wrong MD5 sum
+        fetch(source, root, download)
+    return source(root, train=True), source(root, train=False)
+
+
+def fetch(source: Any, root: Path, download: bool) -> None:
+    """Unpack the archive below `root`, downloading it first if it is not there."""
+    from torchvision.datasets.utils import check_integrity
+
+    if not check_integrity(root / source.filename, source.tgz_md5):
+        if not download:
+            raise missing(source, root, "dataset.download is false")
+        if reason := unreachable(source.url):
+            raise missing(source, root, f"the server cannot be reached ({reason})")
+    try:
+        with stalls_end():
+            source(root, download=True)
+    except (RuntimeError, OSError) as error:
+        raise missing(source, root, f"the download or unpacking failed ({error})") from error
+
+
+def missing(source: Any, root: Path, reason: str) -> DataError:
+    """What is wrong with the files below `root`, why it was not mended, and how to mend it."""
+    return DataError(
+        f"{source.__name__} is not usable: {damage(source, root / source.base_folder)}. It was not "
+        f"fetched: {reason}. Either let a machine with network fetch it (dataset.download=true), "
+        f"or put {source.url} into {root} yourself (MD5 sum {source.tgz_md5}): it is unpacked from "
+        f"there. If you have it elsewhere, set dataset.root to the folder that holds "
+        f"{source.base_folder}/."
+    )
+
+
+def damage(source: Any, folder: Path) -> str:
+    """The first thing that is wrong in the unpacked `folder`."""
+    from torchvision.datasets.utils import check_integrity
+
+    if not folder.is_dir():
+        return f"{folder} is not there"
+    files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]
+    for name, md5 in files:
+        if not (folder / name).is_file():
+            return f"{folder / name} is missing"
+        if not check_integrity(folder / name, md5):
+            return f"{folder / name} is damaged, its MD5 sum is not {md5}"
+    return f"{folder} cannot be read"
+
+
+def unreachable(url: str) -> str | None:
+    """Why nothing answers at `url` within PATIENCE; None if something does."""
+    found: list[str | None] = [f"no answer within {PATIENCE:.0f} seconds"]
+
+    def ask() -> None:
+        try:
+            urlopen(Request(url, method="HEAD"), timeout=PATIENCE).close()
+            found.append(None)
+        except OSError as error:
+            found.append(str(getattr(error, "reason", error)))
+
+    # In a thread: looking up a name may take longer than any timeout of a connection.
+    thread = Thread(target=ask, daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    return found[-1]
+
+
+@contextmanager
+def stalls_end() -> Iterator[None]:
+    """Within it, a connection that stands still is an error: torchvision sets no timeout."""
+    before = socket.getdefaulttimeout()
+    socket.setdefaulttimeout(STALL)
+    try:
+        yield
+    finally:
+        socket.setdefaulttimeout(before)

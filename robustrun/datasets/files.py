@@ -1,0 +1,216 @@
+"""Images that stay on disk and are decoded batch by batch, or all at once into memory."""
+
+import hashlib
+import logging
+import math
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import DataLoader
+
+from robustrun.datasets.tensors import Augment, TensorImages, as_floats
+from robustrun.errors import DataError
+from robustrun.types import Shape
+
+log = logging.getLogger(__name__)
+
+GREY_MODES = ("1", "L", "LA", "La")
+DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # more than 8 bits per channel
+DECODED_AT_ONCE = 250
+LOG_EVERY = 10_000
+
+
+def channels_of(mode: str) -> int:
+    return 1 if mode in GREY_MODES else 3
+
+
+def open_image(path: Path) -> Image.Image:
+    """The decoded image; DataError, which names the file, if it is damaged or too deep."""
+    try:
+        with Image.open(path) as image:
+            image.load()
+    except Exception as error:  # PIL meets damaged files with errors of a dozen kinds
+        raise DataError(
+            f"{path} cannot be read as an image ({type(error).__name__}: {error}). Replace the "
+            f"file or remove it."
+        ) from error
+    if image.mode in DEEP_MODES:
+        raise DataError(
+            f"{path} has more than 8 bits per channel (PIL mode {image.mode}). Convert the images "
+            f"to 8 bits."
+        )
+    return image
+
+
+@dataclass(frozen=True)
+class Reading:
+    """How a file becomes pixels C x H x W.
+
+    `resize` scales the shorter side to that many pixels and crops the centre; without it, every
+    image must have the right size. `random_crop` takes a random part of random size and aspect
+    instead (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6).
+    `to_grey` allows colour images to be read as grey ones.
+    """
+
+    shape: Shape
+    resize: int | None
+    to_grey: bool
+    random_crop: bool = False
+
+    def __call__(self, path: Path, seed: int = 0) -> Tensor:
+        image = open_image(path)
+        channels, height, width = self.shape
+        if channels == 1 and channels_of(image.mode) == 3 and not self.to_grey:
+            raise DataError(
+                f"{path} is in colour, but the first image of the data set is grey. "
+                f"Set dataset.channels=3, or dataset.channels=1 to read all of them as grey."
+            )
+        image = self._framed(image.convert("L" if channels == 1 else "RGB"), path, seed)
+        return torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
+
+    def _framed(self, image: Image.Image, path: Path, seed: int) -> Image.Image:
+        _, height, width = self.shape
+        if self.random_crop:
+            return random_resized_crop(image, height, width, seed)
+        if self.resize is not None:
+            return centre_crop(image, self.resize, height, width)
+        if image.size != (width, height):
+            raise DataError(
+                f"{path} is {image.width} x {image.height} pixels, but the first image of the data "
+                f"set is {width} x {height}. Set dataset.image_size=N to scale and crop all of "
+                f"them to N x N."
+            )
+        return image
+
+
+def centre_crop(image: Image.Image, resize: int, height: int, width: int) -> Image.Image:
+    """The shorter side scaled to `resize` pixels, then the middle height x width."""
+    # torchvision takes seconds to import, and most data sets do without it.
+    from torchvision.transforms.v2 import functional
+
+    scaled = functional.resize(image, [resize]) if min(image.size) != resize else image
+    cropped: Image.Image = functional.center_crop(scaled, [height, width])
+    return cropped
+
+
+def random_resized_crop(image: Image.Image, height: int, width: int, seed: int) -> Image.Image:
+    """A random part of the image, which depends on `seed` alone, scaled to height x width."""
+    from torchvision.transforms.v2 import RandomResizedCrop
+
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        cropped: Image.Image = RandomResizedCrop((height, width))(image)
+    return cropped
+
+
+@dataclass(frozen=True, eq=False)
+class FileImages:
+    """A data set read from disk while it is used, by `workers` processes (0: by this one).
+
+    The batches are the same for any number of workers.
+    """
+
+    root: Path
+    names: (
+        np.ndarray
+    )  # paths below root, as bytes: one array, which workers share and need not copy
+    labels: Tensor
+    reading: Reading
+    workers: int
+    augment: Augment | None = None
+
+    @property
+    def shape(self) -> Shape:
+        return self.reading.shape
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def subset(self, indices: Tensor) -> "FileImages":
+        at = indices.cpu()
+        return replace(self, names=self.names[at.numpy()], labels=self.labels[at])
+
+    def plain(self) -> "FileImages":
+        return replace(self, augment=None, reading=replace(self.reading, random_crop=False))
+
+    def to(self, device: torch.device) -> "FileImages":
+        return self
+
+    def batches(
+        self, batch_size: int, order: Tensor | None = None, device: torch.device | None = None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        device = device or torch.device("cpu")
+        order = torch.arange(len(self)) if order is None else order.cpu()
+        labels = self.labels[order].to(device)
+        first = 0
+        for pixels in self.pixels(batch_size, order, pin=device.type == "cuda"):
+            pixels = pixels.to(device, non_blocking=True)
+            if self.augment is not None:
+                pixels = self.augment(pixels)
+            yield as_floats(pixels), labels[first : first + len(pixels)]
+            first += len(pixels)
+
+    def pixels(self, batch_size: int, order: Tensor, pin: bool = False) -> Iterator[Tensor]:
+        """The images as read, uint8, before augmentation."""
+        # Seeds are drawn here, one an image, so that it does not matter which worker reads it.
+        seeds = torch.zeros_like(order)
+        if self.reading.random_crop:
+            seeds.random_()
+        loader: DataLoader[Any] = DataLoader(
+            _Batches(self),  # type: ignore[arg-type]
+            batch_size=None,  # an item is a whole batch
+            sampler=torch.split(torch.stack([order, seeds], dim=1), batch_size),
+            num_workers=min(self.workers, math.ceil(len(order) / batch_size)),
+            pin_memory=pin,
+            generator=torch.Generator(),  # its own, or it would draw from the global one
+        )
+        for batch in loader:
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+    def path(self, index: int) -> Path:
+        return self.root / os.fsdecode(self.names[index])
+
+    def fingerprint(self) -> str:
+        digest = hashlib.sha256(repr((self.reading, len(self))).encode())
+        digest.update(self.labels.contiguous().numpy().data)
+        for index, name in enumerate(self.names):
+            digest.update(b"%s %d\n" % (name, self.path(index).stat().st_size))
+        return digest.hexdigest()
+
+
+@dataclass(frozen=True)
+class _Batches:
+    """What a DataLoader's workers do: (index, seed) pairs to the pixels of a batch."""
+
+    images: FileImages
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, pairs: Tensor) -> Tensor | DataError:
+        try:
+            read = self.images.reading
+            return torch.stack([read(self.images.path(i), seed) for i, seed in pairs.tolist()])
+        except DataError as error:
+            return error  # returned, not raised: a DataLoader would wrap it in a traceback
+
+
+def decode_all(images: FileImages) -> TensorImages:
+    """All of the images, decoded once into memory."""
+    pixels = torch.empty((len(images), *images.shape), dtype=torch.uint8)
+    done = 0
+    for batch in images.pixels(DECODED_AT_ONCE, torch.arange(len(images))):
+        pixels[done : done + len(batch)] = batch
+        done += len(batch)
+        if done % LOG_EVERY < len(batch) and done >= LOG_EVERY:
+            log.info("decoded %d of %d images below %s", done, len(images), images.root)
+    return TensorImages(pixels, images.labels, images.augment)

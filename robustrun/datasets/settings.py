@@ -1,0 +1,55 @@
+"""What the settings of every data set share: its customary radii, and the checks of common keys."""
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from robustrun.errors import require
+
+
+@dataclass(frozen=True)
+class Radii:
+    """The radii that are customary on a data set, in pixel units, for each norm."""
+
+    linf: float
+    l2: float
+    l1: float
+
+    def __post_init__(self) -> None:
+        for norm, radius in vars(self).items():
+            require(radius > 0, norm, radius, "a radius above 0, in pixel units")
+
+
+class Settings(Protocol):
+    """The keys that every data set has."""
+
+    @property
+    def crop_padding(self) -> int: ...
+
+    @property
+    def imbalance_ratio(self) -> float | None: ...
+
+    @property
+    def imbalance_seed(self) -> int: ...
+
+    @property
+    def mean(self) -> tuple[float, ...]: ...
+
+    @property
+    def std(self) -> tuple[float, ...]: ...
+
+
+def check(settings: Settings) -> None:
+    """Raise ConfigError, which begins with the key, unless the common keys are in range."""
+    require(settings.crop_padding >= 0, "crop_padding", settings.crop_padding, "pixels, at least 0")
+    ratio, seed = settings.imbalance_ratio, settings.imbalance_seed
+    require(
+        ratio is None or 0 < ratio <= 1,
+        "imbalance_ratio",
+        ratio,
+        "the smallest class's share of the largest, above 0 and at most 1, or null",
+    )
+    require(0 <= seed < 2**32, "imbalance_seed", seed, "at least 0 and below 2**32")
+    mean, std = list(settings.mean), list(settings.std)
+    require(len(mean) > 0, "mean", mean, "a list with one number, or one per channel")
+    require(len(std) == len(mean), "std", std, f"as long as mean, which has {len(mean)}")
+    require(all(value > 0 for value in std), "std", std, "all above 0")

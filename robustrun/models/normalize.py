@@ -1,0 +1,78 @@
+"""What every network begins with: images of a size and kind that it takes, normalised inside it."""
+
+from collections import OrderedDict
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.errors import ConfigError, require
+from robustrun.types import Shape
+
+
+class Normalize(nn.Module):
+    """(x - mean) / std per channel; one value serves all channels.
+
+    With three channels it also takes grey images, whose one channel broadcasts to colour.
+    """
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, mean: tuple[float, ...], std: tuple[float, ...], channels: int) -> None:
+        super().__init__()
+        for name, values in (("mean", mean), ("std", std)):
+            if len(values) not in (1, channels):
+                raise ConfigError(
+                    f"model.{name} has {len(values)} values for {channels} "
+                    f"channel{'s'[: channels != 1]}: give one value, or one per channel."
+                )
+            shaped = torch.tensor(values, dtype=torch.float32).expand(channels)
+            # Saved with the weights: a weight file alone then says what images it was trained on.
+            self.register_buffer(name, shaped.reshape(1, channels, 1, 1).clone())
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - self.mean) / self.std
+
+
+def check_statistics(mean: tuple[float, ...], std: tuple[float, ...]) -> None:
+    """The range checks that every model shares."""
+    require(len(mean) >= 1, "mean", list(mean), "one number, or one per channel")
+    one_or_more = len(std) >= 1 and min(std) > 0
+    require(one_or_more, "std", list(std), "one number above 0, or one per channel")
+
+
+def require_size(shape: Shape, smallest: int, name: str) -> None:
+    """Raise ConfigError if images have a side below the `smallest` that the model `name` takes."""
+    _, height, width = shape
+    if min(height, width) < smallest:
+        raise ConfigError(
+            f"model.name is {name!r}, which takes images from {smallest} x {smallest} pixels; "
+            f"these have {height} x {width}."
+        )
+
+
+def colour(name: str, shape: Shape, mean: tuple[float, ...], std: tuple[float, ...]) -> Normalize:
+    """Normalisation for a network that knows colour only: grey images become colour."""
+    if shape[0] not in (1, 3):
+        raise ConfigError(
+            f"model.name is {name!r}, which takes images with 1 or 3 channels; "
+            f"these have {shape[0]}."
+        )
+    return Normalize(mean, std, 3)
+
+
+def normalized(network: nn.Module, normalize: Normalize, shape: Shape, key: str) -> nn.Sequential:
+    """A network from a library with `normalize` before it; ConfigError if it refuses a trial image.
+
+    What sizes such a network takes is nowhere written down, so it is tried.
+    """
+    model = nn.Sequential(OrderedDict(normalize=normalize, network=network)).eval()
+    try:
+        with torch.no_grad():
+            model(torch.zeros(1, *shape))
+    except (RuntimeError, AssertionError, ValueError) as error:
+        raise ConfigError(
+            f"{key} cannot take images of {shape[1]} x {shape[2]} pixels with {shape[0]} "
+            f"channel{'s'[: shape[0] != 1]} ({str(error).splitlines()[0]})."
+        ) from error
+    return model.train()

@@ -1,0 +1,73 @@
+"""timm's classifiers, by their names (https://huggingface.co/docs/timm)."""
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+from torch import nn
+
+from robustrun.errors import ConfigError, DataError
+from robustrun.models.normalize import Normalize, check_statistics, normalized
+from robustrun.models.weights import below, fill, head_keys, read
+from robustrun.types import MODELS, Shape
+
+
+@MODELS.register("timm")
+@dataclass(frozen=True)
+class Timm:
+    """Any classifier of timm, if it is installed: pip install 'robustrun[timm]'.
+
+    Where weights are for another number of classes, the last layer starts anew; pretrained ones are
+    fitted to other numbers of channels as timm does it.
+    """
+
+    architecture: str
+    weights: str  # random, pretrained (timm's), or a file
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_statistics(self.mean, self.std)
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        timm = installed_timm()
+        if not timm.is_model(self.architecture):
+            near = get_close_matches(self.architecture, timm.list_models(), n=5, cutoff=0.5)
+            guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+            raise ConfigError(
+                f"model.architecture is {self.architecture!r}, which timm {timm.__version__} does "
+                f"not have.{guess} timm.list_models() lists them all."
+            )
+        network = self._network(timm, shape[0], classes)
+        normalize = Normalize(self.mean, self.std, shape[0])
+        return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
+
+    def _network(self, timm: Any, channels: int, classes: int) -> nn.Module:
+        pretrained = self.weights == "pretrained"
+        try:
+            network: nn.Module = timm.create_model(
+                self.architecture, pretrained=pretrained, num_classes=classes, in_chans=channels
+            )
+        except Exception as error:  # timm and the hub behind it fail in many ways
+            if not pretrained:
+                raise
+            raise DataError(
+                f"The pretrained weights of {self.architecture} could not be fetched "
+                f"({str(error).splitlines()[0]}). Fetch them where there is a network and name the "
+                f"file as model.weights, or set it to random."
+            ) from error
+        if self.weights not in ("random", "pretrained"):
+            fill(network, below(read(self.weights), "network."), self.weights, head_keys(network))
+        return network
+
+
+def installed_timm() -> Any:
+    try:
+        import timm
+    except ModuleNotFoundError as error:
+        if error.name != "timm":
+            raise
+        raise ConfigError(
+            "model.name is 'timm', and timm is not installed: pip install 'robustrun[timm]'."
+        ) from None
+    return timm

@@ -1,0 +1,83 @@
+"""torchvision's classifiers, by their names (https://docs.pytorch.org/vision/stable/models.html)."""
+
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from robustrun.errors import ConfigError, did_you_mean
+from robustrun.models.normalize import check_statistics, colour, normalized
+from robustrun.models.weights import below, fetching, fill, head, head_keys, read
+from robustrun.types import MODELS, Shape
+
+# Inception's auxiliary classifiers would make its output a tuple in training.
+PLAIN: dict[str, dict[str, Any]] = {
+    "googlenet": {"aux_logits": False},
+    "inception_v3": {"aux_logits": False},
+}
+
+
+@MODELS.register("torchvision")
+@dataclass(frozen=True)
+class Torchvision:
+    """Any classifier of torchvision, without auxiliary outputs; grey images are shown as colour.
+
+    Where weights are for another number of classes, the last layer starts anew.
+    """
+
+    architecture: str
+    weights: str  # random, pretrained (the newest that torchvision has), or a file
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def __post_init__(self) -> None:
+        check_statistics(self.mean, self.std)
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        from torchvision import models  # seconds: only where needed
+
+        known = models.list_models(module=models)
+        if self.architecture not in known:
+            raise ConfigError(
+                f"model.architecture is {self.architecture!r}, which torchvision does not have."
+                f"{did_you_mean(self.architecture, known)}"
+            )
+        normalize = colour("torchvision", shape, self.mean, self.std)
+        if self.weights == "pretrained":
+            network = pretrained(self.architecture, classes)
+        else:
+            network = untrained(self.architecture, classes)
+            if self.weights != "random":
+                state = below(read(self.weights), "network.")
+                fill(network, state, self.weights, head_keys(network))
+        return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
+
+
+def untrained(architecture: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    plain = PLAIN.get(architecture, {})
+    if plain:
+        plain = plain | {"init_weights": True}  # left out, torchvision warns
+    network: nn.Module = models.get_model(architecture, weights=None, num_classes=classes, **plain)
+    return network
+
+
+def pretrained(architecture: str, classes: int) -> nn.Module:
+    from torchvision import models
+
+    weights = models.get_model_weights(architecture).DEFAULT
+    with fetching(weights.url):
+        network: nn.Module = models.get_model(
+            architecture, weights=weights, progress=False, **PLAIN.get(architecture, {})
+        )
+    if len(weights.meta["categories"]) != classes:
+        network.set_submodule(head(network)[0], anew(head(network)[1], classes))
+    return network
+
+
+def anew(layer: nn.Linear | nn.Conv2d, classes: int) -> nn.Module:
+    """The same kind of layer for another number of classes, with random weights."""
+    if isinstance(layer, nn.Linear):
+        return nn.Linear(layer.in_features, classes)
+    return nn.Conv2d(layer.in_channels, classes, kernel_size=1)

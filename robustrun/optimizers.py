@@ -1,0 +1,62 @@
+"""Optimizers: how gradients become steps."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from robustrun.errors import require
+from robustrun.types import OPTIMIZERS
+
+
+@OPTIMIZERS.register("sgd")
+@dataclass(frozen=True)
+class Sgd:
+    """Stochastic gradient descent with momentum; the decay falls on all parameters."""
+
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(0 <= self.momentum < 1, "momentum", self.momentum, "at least 0 and below 1")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
+        require(
+            not self.nesterov or self.momentum > 0, "nesterov", True, "false when momentum is 0"
+        )
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.SGD(
+            parameters,
+            lr=self.lr,
+            momentum=self.momentum,
+            nesterov=self.nesterov,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )
+
+
+@OPTIMIZERS.register("adamw")
+@dataclass(frozen=True)
+class AdamW:
+    """Adam with decoupled weight decay (Loshchilov and Hutter, https://arxiv.org/abs/1711.05101)."""
+
+    lr: float
+    betas: tuple[float, float]
+    weight_decay: float
+
+    def __post_init__(self) -> None:
+        require(self.lr > 0, "lr", self.lr, "above 0")
+        require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "in [0, 1)")
+        require(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
+
+    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+        return torch.optim.AdamW(
+            parameters,
+            lr=self.lr,
+            betas=self.betas,
+            weight_decay=self.weight_decay,
+            foreach=True,
+        )
