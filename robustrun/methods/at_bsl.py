@@ -1,0 +1,31 @@
+"""AT-BSL, adversarial training with the balanced softmax loss on long-tailed data (Yue et al. 2024,
+https://arxiv.org/abs/2403.10073)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from robustrun.attacks.ball import check_threat_model
+from robustrun.attacks.inner import Inner
+from robustrun.types import METHODS, Learner
+
+
+@METHODS.register("at_bsl")
+@dataclass(frozen=True)
+class AtBsl:
+    """L = CE(f(x') + log n, y), n the training examples per class; x' climbs the plain CE."""
+
+    norm: Literal["linf", "l2"]
+    epsilon: float  # radius in training, pixel units
+    inner: Inner
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+
+    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        x_adv = self.inner(learner.model, x, y, norm=self.norm, epsilon=self.epsilon)
+        loss = F.cross_entropy(learner.model(x_adv) + learner.class_counts.log(), y)
+        learner.update(loss)
+        return loss

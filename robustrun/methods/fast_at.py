@@ -1,0 +1,55 @@
+"""Fast adversarial training, FGSM-RS (Wong et al. 2020, https://arxiv.org/abs/2001.03994)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import BnMode, ascend, attacked
+from robustrun.attacks.ball import check_threat_model, uniform_start
+from robustrun.errors import require
+from robustrun.types import METHODS, Learner
+
+
+@METHODS.register("fast_at")
+@dataclass(frozen=True)
+class FastAt:
+    """L = CE(f(x'), y), with x' one step of 1.25 epsilon from a random point of the ball.
+
+    Robustness can still be lost within an epoch ("catastrophic overfitting"), above all at a
+    larger radius; the authors advise a smaller step there.
+    """
+
+    norm: Literal["linf", "l2"]
+    epsilon: float  # radius in training, pixel units
+    step_size: float  # pixel units
+    bn_mode: BnMode
+    label_smoothing: float
+
+    def __post_init__(self) -> None:
+        check_threat_model(self.norm, self.epsilon)
+        require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
+        smoothing = self.label_smoothing
+        require(0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
+
+    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        x_adv = self.perturb(learner.model, x, y)
+        loss = self.loss(learner.model, x, x_adv, y)
+        learner.update(loss)
+        return loss
+
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        with attacked(model, self.bn_mode):
+            return ascend(
+                lambda x_adv: len(x) * self.loss(model, x, x_adv, y),
+                x,
+                uniform_start(x, self.norm, self.epsilon),
+                norm=self.norm,
+                epsilon=self.epsilon,
+                step_size=self.step_size,
+                steps=1,
+            )
+
+    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model(x_adv), y, label_smoothing=self.label_smoothing)

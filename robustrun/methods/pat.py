@@ -1,0 +1,52 @@
+"""PAT: perceptual adversarial training (Laidlaw et al. 2021, https://arxiv.org/abs/2006.12655)."""
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.fast_lpa import LagrangianSearch
+from robustrun.attacks.lpips import LPIPS
+from robustrun.errors import require
+from robustrun.types import METHODS, Learner
+
+
+@METHODS.register("pat")
+@dataclass(frozen=True)
+class Pat:
+    """L = CE(f(x'), y), where x' comes from Fast-LPA near the LPIPS bound around x.
+
+    The threat model in training is the LPIPS ball alone; `attack.epsilon` only judges. Without
+    projection d(x, x') may end a little beyond the bound, as the authors have it.
+    """
+
+    bound: float  # LPIPS distance
+    only_attack_correct: bool  # images that the model gets wrong stay clean
+    inner: LagrangianSearch
+    lpips: LPIPS
+
+    def __post_init__(self) -> None:
+        require(self.bound > 0, "bound", self.bound, "an LPIPS distance above 0")
+
+    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        x_adv = self.perturb(learner.model, x, y)
+        loss = self.loss(learner.model, x, x_adv, y)
+        learner.update(loss)
+        return loss
+
+    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+        with attacked(model):
+            perception = self.lpips.of(model, x)
+            if not self.only_attack_correct:
+                return self.inner(perception, x, y, self.bound)
+            x_adv = x.clone()
+            with torch.no_grad():
+                right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)
+            if len(right):
+                x_adv[right] = self.inner(perception, x[right], y[right], self.bound)
+            return x_adv
+
+    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return F.cross_entropy(model(x_adv), y)
