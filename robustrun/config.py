@@ -1,0 +1,296 @@
+"""RunConfig, and the way from a raw mapping to typed objects and back.
+
+The only reader of raw configuration: everything behind it is typed and checked.
+"""
+
+import dataclasses
+import math
+import types
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+
+from robustrun import plugins
+from robustrun.errors import ConfigError, did_you_mean, require
+from robustrun.registry import Registry
+from robustrun.types import (
+    ATTACKS,
+    DATASETS,
+    DEVICES,
+    METHODS,
+    MODELS,
+    OPTIMIZERS,
+    SCHEDULES,
+    TRACKERS,
+    Attack,
+    Dataset,
+    Device,
+    Method,
+    Model,
+    Optimizer,
+    Schedule,
+    Tracker,
+)
+
+REGISTRIES: dict[Any, Registry[Any]] = {
+    Attack: ATTACKS,
+    Dataset: DATASETS,
+    Device: DEVICES,
+    Method: METHODS,
+    Model: MODELS,
+    Optimizer: OPTIMIZERS,
+    Schedule: SCHEDULES,
+    Tracker: TRACKERS,
+}
+
+Select = Literal["best_robust", "best_clean", "last"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a method's authors trained with; other keys take their defaults from here."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    milestones: tuple[float, ...]
+    gamma: float
+    warmup: float
+    gradient_clip: float | None
+    ema_decay: float | None
+    select: Select
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and in which portions the training goes, and which weights are kept."""
+
+    epochs: int
+    batch_size: int
+    validation_fraction: float
+    validation_every: int
+    select: Select
+    gradient_clip: float | None
+    ema_decay: float | None
+    validation_attack: Attack
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        share = self.validation_fraction
+        require(0 <= share < 1, "validation_fraction", share, "at least 0 and below 1")
+        require(self.validation_every >= 1, "validation_every", self.validation_every, ">= 1")
+        clip, decay = self.gradient_clip, self.ema_decay
+        require(clip is None or clip > 0, "gradient_clip", clip, "above 0, or null")
+        require(decay is None or 0 < decay < 1, "ema_decay", decay, "between 0 and 1, or null")
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is measured when training is done, beside the run's own attack."""
+
+    examples: int | None
+    choose: Literal["first", "random"]
+    batch_size: int
+    radii: tuple[float, ...]  # multiples of the attack's radius
+    attacks: dict[str, Attack]
+
+    def __post_init__(self) -> None:
+        require(self.examples is None or self.examples >= 1, "examples", self.examples, ">= 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(all(r > 0 for r in self.radii), "radii", list(self.radii), "all above 0")
+
+
+@dataclass(frozen=True)
+class Published:
+    """A number from elsewhere, shown beside what this run measures."""
+
+    attack: str  # clean, or the name of an attack that is measured
+    measure: Literal["accuracy", "perturbed_accuracy"]  # the latter: clean mistakes not counted
+    accuracy: float  # fraction
+    source: str
+
+    def __post_init__(self) -> None:
+        require(0 <= self.accuracy <= 1, "accuracy", self.accuracy, "a fraction in [0, 1]")
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """Everything that decides a run. A value: comparable, and `load(dump(c)) == c`."""
+
+    seed: int
+    plugins: tuple[str, ...]
+    published: tuple[Published, ...]
+    # In the order of checking: what others follow comes first, so that a mistake is named at the
+    # key the user typed (attack.epsilon) and not at one that borrows it.
+    dataset: Dataset
+    attack: Attack
+    method: Method
+    model: Model
+    recipe: Recipe
+    optimizer: Optimizer
+    schedule: Schedule
+    training: Training
+    evaluation: EvaluationPlan
+    device: Device
+    tracker: Tracker
+
+    def __post_init__(self) -> None:
+        require(0 <= self.seed < 2**31, "seed", self.seed, "at least 0 and below 2**31")
+        if self.training.select != "last" and self.training.validation_fraction == 0:
+            # Nothing to choose by: the last weights are the only honest choice.
+            last = dataclasses.replace(self.training, select="last")
+            object.__setattr__(self, "training", last)
+
+
+def load(raw: dict[str, Any]) -> RunConfig:
+    """The typed configuration; ConfigError names the first key that is wrong, and what is right."""
+    names = raw.get("plugins") or []
+    plugins.load(_tuple_of(str, names, "plugins"))
+    config: RunConfig = decode(RunConfig, raw, "")
+    return config
+
+
+def dump(value: Any) -> Any:
+    """Plain mappings, lists and scalars from which `load` makes the same value."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = {f.name: dump(getattr(value, f.name)) for f in dataclasses.fields(value)}
+        return _registered_name(value) | fields
+    if isinstance(value, dict):
+        return {key: dump(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [dump(item) for item in value]
+    return value
+
+
+def _registered_name(value: Any) -> dict[str, str]:
+    for registry in REGISTRIES.values():
+        for name in registry:
+            if registry[name] is type(value):
+                return {"name": name}
+    return {}
+
+
+def decode(kind: Any, value: Any, key: str) -> Any:
+    """`value` as an object of the annotated type `kind`; `key` is its place, for messages."""
+    origin = get_origin(kind)
+    if kind in REGISTRIES:
+        return _registered(REGISTRIES[kind], value, key)
+    if dataclasses.is_dataclass(kind):
+        return _dataclass(kind, value, key)
+    if origin in (Union, types.UnionType):
+        return _optional(get_args(kind), value, key)
+    if origin is Literal:
+        return _literal(get_args(kind), value, key)
+    if origin is tuple:
+        return _tuple(get_args(kind), value, key)
+    if origin is dict:
+        items = _mapping(value, key)
+        return {name: decode(get_args(kind)[1], v, f"{key}.{name}") for name, v in items.items()}
+    return _scalar(kind, value, key)
+
+
+def _wrong(key: str, value: Any, right: str) -> ConfigError:
+    return ConfigError(f"{key} is {value!r}, but must be {right}.")
+
+
+def _mapping(value: Any, key: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise _wrong(key, value, "a block of keys (is the option's name misspelt?)")
+    return {str(name): item for name, item in value.items()}
+
+
+def _registered(registry: Registry[Any], value: Any, key: str) -> Any:
+    items = _mapping(value, key)
+    if "name" not in items:
+        raise ConfigError(f"{key}.name is missing. Known: {', '.join(registry)}.")
+    cls = registry[items["name"]]
+    if "name" not in {f.name for f in dataclasses.fields(cls)}:
+        del items["name"]
+    return _dataclass(cls, items, key)
+
+
+def _dataclass(cls: Any, value: Any, key: str) -> Any:
+    items = _mapping(value, key)
+    kinds = get_type_hints(cls)
+    names = [f.name for f in dataclasses.fields(cls)]
+    prefix = f"{key}." if key else ""
+    for name in items:
+        if name not in names:
+            raise ConfigError(f"{prefix}{name} is not a key.{did_you_mean(name, names)}")
+    for name in names:
+        if name not in items:
+            raise ConfigError(f"{prefix}{name} is missing.")
+    fields = {name: decode(kinds[name], items[name], prefix + name) for name in names}
+    try:
+        return cls(**fields)
+    except ConfigError as error:
+        raise ConfigError(f"{prefix}{error}") from None
+
+
+def _optional(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
+    if value is None and types.NoneType in kinds:
+        return None
+    others = [kind for kind in kinds if kind is not types.NoneType]
+    for kind in others[:-1]:
+        try:
+            return decode(kind, value, key)
+        except ConfigError:
+            continue
+    return decode(others[-1], value, key)
+
+
+def _literal(allowed: tuple[Any, ...], value: Any, key: str) -> Any:
+    if value not in allowed:
+        raise ConfigError(
+            f"{key} is {value!r}, which is not an option."
+            f"{did_you_mean(str(value), [str(a) for a in allowed])}"
+        )
+    return value
+
+
+def _tuple(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
+    if len(kinds) == 2 and kinds[1] is Ellipsis:
+        return _tuple_of(kinds[0], value, key)
+    if not isinstance(value, list) or len(value) != len(kinds):
+        raise _wrong(key, value, f"a list of {len(kinds)}")
+    pairs = enumerate(zip(kinds, value, strict=True))
+    return tuple(decode(kind, item, f"{key}[{i}]") for i, (kind, item) in pairs)
+
+
+def _tuple_of(kind: Any, value: Any, key: str) -> tuple[Any, ...]:
+    if not isinstance(value, list):
+        raise _wrong(key, value, "a list, as in [a, b]")
+    return tuple(decode(kind, item, f"{key}[{i}]") for i, item in enumerate(value))
+
+
+def _scalar(kind: Any, value: Any, key: str) -> Any:
+    if kind is float:
+        return number(value, key)
+    if kind is int:
+        exact = number(value, key) if not isinstance(value, bool) else math.nan
+        if exact != exact or exact != int(exact):
+            raise _wrong(key, value, "a whole number")
+        return int(exact)
+    if not isinstance(value, kind):
+        right = {bool: "true or false", str: "a text"}.get(kind, kind.__name__)
+        raise _wrong(key, value, right)
+    return value
+
+
+def number(value: Any, key: str) -> float:
+    """A finite float from a number or a text such as `8/255`, `0.031` or `5e-4`."""
+    try:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
+            raise ValueError
+        result = float(Fraction(value) if isinstance(value, str) else value)
+    except (ValueError, OverflowError):
+        raise _wrong(key, value, "a number or a fraction such as 8/255") from None
+    except ZeroDivisionError:
+        raise _wrong(key, value, "a fraction whose denominator is not 0") from None
+    if not math.isfinite(result):
+        raise _wrong(key, value, "a finite number")
+    return result

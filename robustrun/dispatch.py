@@ -1,0 +1,347 @@
+"""run(RunConfig) -> RunResult, in a straight line: data, network, training, evaluation, results."""
+
+import logging
+import random
+import shlex
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import yaml
+from torch import Tensor, nn
+
+from robustrun import checkpoint, config, finished, record, results
+from robustrun.config import EvaluationPlan, RunConfig
+from robustrun.datasets.validation import cut_validation
+from robustrun.errors import ConfigError, RunFailure
+from robustrun.evaluation import Measured, measure
+from robustrun.results import RunResult
+from robustrun.train import How, Trainer, fit
+from robustrun.types import Adapts, Attack, Images, Runtime, Splits
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Progress:
+    """What is known of a run so far; results.json is written from it however the run ends."""
+
+    config: RunConfig
+    folder: Path
+    started_at: datetime
+    clock: float = field(default_factory=time.monotonic)
+    sections: dict[str, Any] = field(default_factory=dict)
+
+
+def run(run_config: RunConfig, folder: Path) -> RunResult:
+    """Do the whole run inside `folder`, which must exist and be this run's own.
+
+    results.json is written however it ends. Raises what went wrong: RobustrunError for input that
+    turns out wrong, RunFailure and other exceptions for a run that failed.
+    """
+    return _recorded(Progress(run_config, folder, datetime.now(UTC)), _straight_line)
+
+
+def run_again(run_config: RunConfig, folder: Path, source: Path) -> RunResult:
+    """Measure the network at `source` (a finished run's folder, or a file of weights) with what
+    `run_config` says of attack, evaluation, data and device; as `run` otherwise."""
+    progress = Progress(run_config, folder, datetime.now(UTC))
+    return _recorded(progress, lambda progress: _measure_again(progress, source))
+
+
+def _recorded(progress: Progress, work: Callable[[Progress], None]) -> RunResult:
+    """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
+    folder, tracker = progress.folder, progress.config.tracker
+    plain = config.dump(progress.config)
+    text = yaml.safe_dump(plain, sort_keys=False)
+    results.write_atomically(folder / "config.yaml", text.encode())
+    tracker.start(folder, plain)
+    try:
+        work(progress)
+    except Exception as error:
+        _write(progress, "failed", f"{type(error).__name__}: {error}")
+        raise _named(error) from error
+    except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
+        status = "failed" if isinstance(error, SystemExit) else "interrupted"
+        _write(progress, status, type(error).__name__)
+        raise
+    finished = _write(progress, "completed", None)
+    tracker.finish(folder, finished)
+    return RunResult(folder, finished)
+
+
+def _measure_again(progress: Progress, source: Path) -> None:
+    cfg = progress.config
+    data = _load(progress)
+    network, about = finished.network_at(source, cfg, progress.sections["dataset"])
+    progress.sections["evaluated"] = about
+    work = multiply_adds(network, data.train.shape) * cfg.evaluation.batch_size
+    runtime = cfg.device.prepare(work)
+    progress.sections["environment"] = record.environment(runtime)
+    progress.sections["model"] = record.model_section(cfg, network)
+    network.to(runtime.device)
+    images, measured = _measure(progress, data, network, runtime)
+    _draw(progress, data, network, runtime, [], images, measured)
+
+
+@dataclass(frozen=True)
+class Data:
+    """The data of a run: what is trained on, chosen by, and measured."""
+
+    splits: Splits
+    train: Images
+    validation: Images | None
+    class_counts: Tensor
+
+
+def _straight_line(progress: Progress) -> None:
+    data = _load(progress)
+    model, runtime = _build(progress, data)
+    history = _train(progress, data, model, runtime)
+    images, measured = _measure(progress, data, model, runtime)
+    _draw(progress, data, model, runtime, history, images, measured)
+
+
+def _load(progress: Progress) -> Data:
+    cfg = progress.config
+    seed_everything(cfg.seed)
+    splits = cfg.dataset.load()
+    train, validation = cut_validation(splits, cfg.training.validation_fraction, cfg.seed)
+    _check_sizes(cfg, train)
+    class_counts = torch.bincount(train.labels, minlength=splits.classes)
+    data = Data(splits, train, validation, class_counts)
+    section = record.dataset_section(cfg, splits, train, validation, class_counts)
+    progress.sections["dataset"] = section
+    if splits.chosen is not None:
+        text = "\n".join(map(str, splits.chosen.tolist())) + "\n"
+        results.write_atomically(progress.folder / "chosen_indices.txt", text.encode())
+    return data
+
+
+def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
+    cfg, sections = progress.config, progress.sections
+    seed_everything(cfg.seed)  # weights do not depend on what loading drew
+    model = cfg.model.build(data.train.shape, data.splits.classes)
+    if isinstance(cfg.method, Adapts):
+        model = cfg.method.adapt(model, data.class_counts)
+    work = multiply_adds(model, data.train.shape) * cfg.training.batch_size
+    runtime = cfg.device.prepare(work)
+    sections["environment"] = record.environment(runtime)
+    sections["model"] = record.model_section(cfg, model)
+    names = (sections["model"]["name"], sections["dataset"]["name"], runtime.device)
+    log.info("%s on %s, %s, CPU threads: %d", *names, runtime.threads)
+    model.to(runtime.device)
+    if runtime.compile:
+        model.compile()
+    return model, runtime
+
+
+def _train(
+    progress: Progress, data: Data, model: nn.Module, runtime: Runtime
+) -> list[dict[str, Any]]:
+    """Train, save the weights, leave the selected ones in `model`; returns the epochs' rows."""
+    cfg, folder = progress.config, progress.folder
+    history: list[dict[str, Any]] = []
+
+    def epoch_end(row: dict[str, Any], trainer: Trainer) -> None:
+        history.append(row)
+        results.write_metrics(folder / "metrics.csv", history)
+        cfg.tracker.epoch(folder, row)
+        _log_epoch(row, cfg.training.epochs)
+        checkpoint.save(folder / "checkpoint", training_state(trainer, history))
+
+    fitted = fit(
+        model,
+        cfg.method,
+        data.train.to(runtime.device),
+        data.validation.to(runtime.device) if data.validation is not None else None,
+        data.class_counts,
+        How(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed),
+        epoch_end,
+    )
+    progress.sections["training"] = record.training_section(cfg, fitted, runtime)
+    about = {"version": version("robustrun"), "model": config.dump(cfg.model)["name"]}
+    results.write_weights(folder / "model.safetensors", fitted.best, about)
+    if fitted.selected_epoch != cfg.training.epochs:
+        results.write_weights(folder / "last.safetensors", fitted.last, about)
+    model.load_state_dict(fitted.best)
+    return history
+
+
+def _measure(
+    progress: Progress, data: Data, model: nn.Module, runtime: Runtime
+) -> tuple[Images, Measured]:
+    """Clean and robust accuracy on the test images that `evaluation` asks for."""
+    cfg = progress.config
+    test = data.splits.test
+    images, indices = choose_examples(test, cfg.evaluation, cfg.seed)
+    images = images.to(runtime.device)
+    measured = measure(
+        model,
+        images,
+        data.splits.classes,
+        judged_by(cfg),
+        seed=cfg.seed,
+        batch_size=cfg.evaluation.batch_size,
+        device=runtime.device,
+        radii=cfg.evaluation.radii,
+        judge=attack_name(cfg.attack),
+    )
+    subset = record.subset_section(images, cfg.evaluation, len(test))
+    progress.sections["evaluation"] = results.evaluation_block(measured, subset)
+    results.write_predictions(progress.folder / "predictions.npz", measured, indices)
+    return images, measured
+
+
+def _draw(
+    progress: Progress,
+    data: Data,
+    model: nn.Module,
+    runtime: Runtime,
+    history: list[dict[str, Any]],
+    images: Images,
+    measured: Measured,
+) -> None:
+    from robustrun import figures  # matplotlib is slow to import and needed at the end only
+
+    attack, names = progress.config.attack, data.splits.class_names
+    folder = progress.folder / "figures"
+    folder.mkdir(exist_ok=True)
+    grid = folder / "adversarial_images.png"
+    try:
+        if history:
+            figures.training_curves(folder / "training.png", history)
+        figures.accuracy_against_radius(folder / "accuracy_against_radius.png", measured, attack)
+        figures.adversarial_grid(grid, model, images, measured, names, attack, runtime.device)
+    except Exception as error:  # a picture is not worth a finished run
+        log.warning("the figures could not be drawn: %s: %s", type(error).__name__, error)
+
+
+def attack_name(attack: Attack) -> str:
+    return str(config.dump(attack)["name"])
+
+
+def judged_by(cfg: RunConfig) -> dict[str, Attack]:
+    """Every attack that the run is measured with: its own first, then the evaluation's."""
+    return {attack_name(cfg.attack): cfg.attack} | {
+        name: attack
+        for name, attack in cfg.evaluation.attacks.items()
+        if attack != cfg.attack or name != attack_name(cfg.attack)
+    }
+
+
+def choose_examples(test: Images, plan: EvaluationPlan, seed: int) -> tuple[Images, np.ndarray]:
+    """The test images to measure and their places in the test set."""
+    count = min(plan.examples or len(test), len(test))
+    indices = np.arange(count)
+    if plan.choose == "random":
+        indices = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])
+    return test.subset(torch.from_numpy(indices)), indices
+
+
+def seed_everything(seed: int) -> None:
+    random.seed(seed)
+    np.random.seed(seed)  # libraries that draw from the legacy generator
+    torch.manual_seed(seed)
+
+
+def multiply_adds(model: nn.Module, shape: tuple[int, int, int]) -> float:
+    """Multiply-adds of one image's forward pass through convolutions and linear layers."""
+    total = 0.0
+
+    def count(module: nn.Module, _: Any, output: Tensor) -> None:
+        nonlocal total
+        if isinstance(module, nn.Conv2d):
+            total += output.numel() * module.weight[0].numel()
+        elif isinstance(module, nn.Linear):
+            total += output.numel() * module.in_features
+
+    hooks = [m.register_forward_hook(count) for m in model.modules()]
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    with torch.no_grad():
+        model(torch.zeros(1, *shape))
+    for hook in hooks:
+        hook.remove()
+    for module, training in modes:
+        module.training = training
+    return total
+
+
+def training_state(trainer: Trainer, history: list[dict[str, Any]]) -> dict[str, Any]:
+    """What the checkpoint holds: plain values and tensors only, so that weights_only reads it."""
+    return {
+        "model": trainer.model.state_dict(),
+        "optimizer": trainer.optimizer.state_dict(),
+        "average": trainer.average.state if trainer.average else None,
+        "average_updates": trainer.average.updates if trainer.average else 0,
+        "memory": trainer.memory,
+        "steps": trainer.steps,
+        "batches": trainer.batches,
+        "history": history,
+        "rng": checkpoint.rng_state(),
+    }
+
+
+def _check_sizes(cfg: RunConfig, train: Images) -> None:
+    if cfg.training.batch_size > len(train):
+        raise ConfigError(
+            f"training.batch_size is {cfg.training.batch_size}, but the training set has "
+            f"{len(train)} images."
+        )
+
+
+def _log_epoch(row: dict[str, Any], epochs: int) -> None:
+    clean, robust = row["validation_clean_accuracy"], row["validation_robust_accuracy"]
+    checked = "" if clean is None else f"  validation clean {clean:.1%}  robust {robust:.1%}"
+    log.info(
+        "epoch %d/%d  lr %.4g  loss %.4f%s  %.1f s",
+        row["epoch"],
+        epochs,
+        row["lr"],
+        row["train_loss"],
+        checked,
+        row["seconds"],
+    )
+
+
+def _named(error: BaseException) -> BaseException:
+    """The same failure with a message that says what to do, where one is known."""
+    if isinstance(error, torch.OutOfMemoryError):
+        return RunFailure(
+            "The device ran out of memory. Lower training.batch_size or evaluation.batch_size, or "
+            f"take a smaller model. ({str(error).splitlines()[0]})"
+        )
+    if isinstance(error, OSError) and error.errno == 28:
+        return RunFailure(f"No space is left on the disk that holds the run's folder ({error}).")
+    return error
+
+
+def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]:
+    finished = datetime.now(UTC)
+    written = {
+        "schema_version": results.SCHEMA_VERSION,
+        "run": {
+            "id": progress.folder.name,
+            "status": status,
+            "command": shlex.join(["robustrun", *sys.argv[1:]]),
+            "started_at": progress.started_at.isoformat(timespec="seconds"),
+            "finished_at": finished.isoformat(timespec="seconds"),
+            "seconds": time.monotonic() - progress.clock,
+            "error": error,
+        },
+        "config": config.dump(progress.config),
+    }
+    for name in ("dataset", "model", "training", "evaluation", "environment"):
+        written[name] = progress.sections.get(name)
+    if "evaluated" in progress.sections:
+        written["evaluated"] = progress.sections["evaluated"]
+    results.write_json(progress.folder / "results.json", written)
+    return written

@@ -1,0 +1,276 @@
+"""Clean and robust accuracy, example by example, with every returned image checked."""
+
+import dataclasses
+import hashlib
+import logging
+import math
+import time
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from robustrun import console
+from robustrun.attacks.ball import distance
+from robustrun.datasets.tensors import TensorImages
+from robustrun.types import Attack, Describes, Images, Reaches, Rescales, Staged
+
+log = logging.getLogger(__name__)
+Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What one attack left standing: bool arrays over all examples measured."""
+
+    name: str
+    norm: str
+    epsilon: float
+    settings: dict[str, Any]
+    robust: np.ndarray  # right on the clean image and under the attack
+    perturbed_right: np.ndarray | None  # under the perturbation alone; None for adversaries
+    stages: list[dict[str, Any]]  # of an attack made of attacks: name, standing after it, seconds
+    seconds: float
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outcome of an evaluation, per example."""
+
+    labels: np.ndarray  # int64 of shape N
+    predictions: np.ndarray  # clean predictions, int64 of shape N
+    classes: int
+    seconds: float  # for the clean predictions
+    attacks: dict[str, AttackResult] = field(default_factory=dict)
+    curve: list[tuple[float, np.ndarray]] = field(default_factory=list)  # radius, still robust
+
+    @property
+    def clean_right(self) -> np.ndarray:
+        right: np.ndarray = self.predictions == self.labels
+        return right
+
+    @property
+    def worst_case(self) -> np.ndarray:
+        """Right on the clean image and under every attack: each example counts once."""
+        standing = self.clean_right.copy()
+        for attack in self.attacks.values():
+            standing &= attack.robust
+        return standing
+
+
+def accuracy(right: np.ndarray) -> float:
+    return float(right.mean()) if len(right) else 0.0
+
+
+def wilson(correct: int, total: int) -> tuple[float, float]:
+    """The Wilson score interval at 95% for `correct` of `total` (Wilson 1927, equation 7)."""
+    if total == 0:
+        return 0.0, 1.0
+    share, z2 = correct / total, Z95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def per_class(right: np.ndarray, labels: np.ndarray, classes: int) -> list[float | None]:
+    """Accuracy of each class; None where no example of it was measured."""
+    shares = (right[labels == label] for label in range(classes))
+    return [accuracy(share) if len(share) else None for share in shares]
+
+
+def batch_generator(seed: int, name: str, batch: int, device: torch.device) -> torch.Generator:
+    """The randomness of one batch of one attack: the same whatever ran before it."""
+    digest = hashlib.sha256(f"{seed}/{name}/{batch}".encode()).digest()
+    return torch.Generator(device).manual_seed(int.from_bytes(digest[:7], "big"))
+
+
+@torch.no_grad()
+def predict(model: nn.Module, images: Images, batch_size: int, device: torch.device) -> np.ndarray:
+    """Predicted classes in eval mode, int64 of shape N; the model's mode is restored."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    found = [model(x).argmax(dim=1) for x, _ in images.batches(batch_size, device=device)]
+    for module, training in modes:
+        module.training = training
+    return torch.cat(found).cpu().numpy() if found else np.zeros(0, dtype=np.int64)
+
+
+def run_attack(
+    attack: Attack,
+    name: str,
+    model: nn.Module,
+    images: Images,
+    tried: np.ndarray,
+    *,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+) -> np.ndarray:
+    """Whether each image of `tried` (indices) is classified right under the attack."""
+    right = np.zeros(len(images), dtype=bool)
+    before = _state(model)
+    with console.bar(f"attack {name}", len(tried)) as bar:
+        stream = images.batches(batch_size, torch.from_numpy(tried), device)
+        for number, (x, y) in enumerate(stream):
+            x_adv = attack(model, x, y, generator=batch_generator(seed, name, number, device))
+            check_images(attack, name, x, x_adv)
+            with torch.no_grad():
+                verdict = model(x_adv).argmax(dim=1) == y  # float32, on what was returned
+            first = number * batch_size
+            right[tried[first : first + len(x)]] = verdict.cpu().numpy()
+            bar.advance(len(x), f"{right[tried].sum() / (first + len(x)):.1%} stand")
+    _check_untouched(model, before, name)
+    return right
+
+
+def check_images(attack: Attack, name: str, x: Tensor, x_adv: Tensor) -> None:
+    """Raise RuntimeError unless `x_adv` is finite, in the image box and, if promised, the ball."""
+    if x_adv.shape != x.shape or not torch.isfinite(x_adv).all():
+        raise RuntimeError(f"attack {name} returned images that are not finite or of wrong shape")
+    if len(x) and (x_adv.min() < 0 or x_adv.max() > 1):
+        raise RuntimeError(f"attack {name} left the image box [0, 1]")
+    if attack.bounded and len(x):
+        furthest = float(distance(x_adv, x, attack.norm).max())
+        # float32 images: each pixel is rounded by up to 6e-8, an l1 or l2 norm sums such errors.
+        if furthest > attack.epsilon * (1 + 1e-5) + 1e-6:
+            raise RuntimeError(
+                f"attack {name} left its ball: {attack.norm} distance {furthest:.6g}, "
+                f"allowed {attack.epsilon:.6g}"
+            )
+
+
+def _state(model: nn.Module) -> tuple[list[Tensor], list[bool], list[Tensor | None]]:
+    buffers = [b.detach().clone() for b in model.buffers()]
+    gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
+    return buffers, [m.training for m in model.modules()], gradients
+
+
+def _check_untouched(model: nn.Module, before: Any, name: str) -> None:
+    buffers, modes, gradients = _state(model)
+    if modes != before[1]:
+        raise RuntimeError(f"attack {name} changed the mode of the model")
+    if not all(map(torch.equal, buffers, before[0])):
+        raise RuntimeError(f"attack {name} changed buffers of the model (batch statistics?)")
+    for now, then in zip(gradients, before[2], strict=True):
+        if (now is None) != (then is None) or (now is not None and not torch.equal(now, then)):
+            raise RuntimeError(f"attack {name} left gradients in the model's parameters")
+
+
+def measure(
+    model: nn.Module,
+    images: Images,
+    classes: int,
+    attacks: Mapping[str, Attack],
+    *,
+    seed: int,
+    batch_size: int,
+    device: torch.device,
+    radii: Iterable[float] = (),
+    judge: str | None = None,
+) -> Measured:
+    """Clean predictions, then every attack, then the attack named `judge` at further `radii`."""
+    model.eval()
+    began = time.monotonic()
+    predictions = predict(model, images, batch_size, device)
+    measured = Measured(images.labels.numpy(), predictions, classes, time.monotonic() - began)
+    log.info("clean accuracy %.2f%%", 100 * accuracy(measured.clean_right))
+    how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
+    for name, attack in attacks.items():
+        measured.attacks[name] = result = _one(attack, name, model, images, measured, how)
+        log.info("%s accuracy %.2f%%", name, 100 * accuracy(result.robust))
+    if judge is not None:
+        measured.curve.extend(_curve(judge, attacks[judge], model, images, measured, radii, how))
+    return measured
+
+
+def _one(
+    attack: Attack,
+    name: str,
+    model: nn.Module,
+    images: Images,
+    measured: Measured,
+    how: dict[str, Any],
+) -> AttackResult:
+    began = time.monotonic()
+    # An adversary need not try what is wrong already; noise is measured on every image.
+    standing = measured.clean_right if attack.adversarial else np.ones(len(images), dtype=bool)
+    stages = []
+    for stage, part in attack.stages() if isinstance(attack, Staged) else [("", attack)]:
+        start = time.monotonic()
+        label = f"{name}/{stage}" if stage else name
+        standing = run_attack(part, label, model, images, np.flatnonzero(standing), **how)
+        seconds = time.monotonic() - start
+        stages.append({"name": stage, "standing": int(standing.sum()), "seconds": seconds})
+    unit, size = attack.reach if isinstance(attack, Reaches) else (attack.norm, attack.epsilon)
+    return AttackResult(
+        name,
+        unit,
+        size,
+        _settings(attack, measured.classes),
+        standing & measured.clean_right,
+        None if attack.adversarial else standing,
+        stages if isinstance(attack, Staged) else [],
+        time.monotonic() - began,
+    )
+
+
+def _settings(attack: Attack, classes: int) -> dict[str, Any]:
+    """Every parameter of an attack, as it applies to a network with so many classes."""
+    if isinstance(attack, Describes):
+        return attack.describe(classes)
+    return dataclasses.asdict(attack)  # type: ignore[call-overload,no-any-return]
+
+
+def _curve(
+    name: str,
+    attack: Attack,
+    model: nn.Module,
+    images: Images,
+    measured: Measured,
+    radii: Iterable[float],
+    how: dict[str, Any],
+) -> Iterator[tuple[float, np.ndarray]]:
+    """(radius, still robust) upwards; what falls at a small radius stays fallen at a larger one."""
+    if not isinstance(attack, Rescales) or not attack.bounded:
+        return
+    standing = measured.clean_right.copy()
+    yield 0.0, standing.copy()
+    for multiple in sorted({1.0, *radii}):
+        radius = attack.epsilon * multiple
+        if multiple == 1.0:
+            standing &= measured.attacks[name].robust
+        else:
+            # What has fallen counts as wrong already, and is not tried again.
+            left = replace(measured, predictions=np.where(standing, measured.labels, -1))
+            label = f"{name} at {multiple:g} x radius"
+            other = _one(attack.at(radius), label, model, images, left, how)
+            standing &= other.robust
+        yield radius, standing.copy()
+        if not standing.any():
+            return
+
+
+def evaluate(
+    model: nn.Module,
+    loader: Iterable[tuple[Tensor, Tensor]],
+    attacks: Mapping[str, Attack],
+    *,
+    seed: int = 0,
+    batch_size: int = 500,
+) -> Measured:
+    """Measure any classifier of [0, 1] images: the Python side of the command line.
+
+    `loader` yields batches (x, y) and is read once; the model stays on its device, and in eval
+    mode. Returns per-example results; `accuracy(measured.worst_case)` is the number to quote.
+    """
+    batches = list(loader)
+    images = TensorImages(
+        torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches]).cpu()
+    )
+    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    with torch.no_grad():
+        classes = model.eval()(images.pixels[:1].to(device)).shape[1]
+    return measure(model, images, classes, attacks, seed=seed, batch_size=batch_size, device=device)

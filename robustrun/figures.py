@@ -1,0 +1,113 @@
+"""The pictures of one run: training curves, accuracy against radius, adversarial images."""
+
+import io
+import logging
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure  # not pyplot: no window, no global state
+from torch import nn
+
+from robustrun.evaluation import Measured, accuracy, batch_generator, wilson
+from robustrun.results import write_atomically
+from robustrun.types import Attack, Images
+
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
+
+# Okabe and Ito's colours, told apart by colour-blind readers.
+BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+GRID_COLUMNS = 8
+
+
+def _save(figure: Figure, path: Path) -> None:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, dpi=120, format="png")
+    write_atomically(path, buffer.getvalue())
+
+
+def training_curves(path: Path, history: list[dict[str, Any]]) -> None:
+    """Loss and accuracies over the epochs."""
+    figure = Figure(figsize=(9, 3.5), layout="constrained")
+    left, right = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    left.plot(epochs, [row["train_loss"] for row in history], ".-", color=BLUE)
+    left.set(xlabel="epoch", ylabel="training loss", title="Loss")
+    curves = (
+        ("train_accuracy", "training, clean", GREEN, ":"),
+        ("validation_clean_accuracy", "validation, clean", BLUE, "-"),
+        ("validation_robust_accuracy", "validation, under attack", ORANGE, "-"),
+    )
+    for key, label, colour, line in curves:
+        known = [(row["epoch"], 100 * row[key]) for row in history if row[key] is not None]
+        if known:
+            right.plot(*zip(*known, strict=True), line, marker=".", color=colour, label=label)
+    right.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy", ylim=(0, 100))
+    right.legend()
+    _save(figure, path)
+
+
+def accuracy_against_radius(path: Path, measured: Measured, attack: Attack) -> None:
+    """Robust accuracy at each radius measured, with its 95% interval."""
+    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    axes = figure.subplots()
+    points = measured.curve or [(0.0, measured.clean_right)]
+    radii = [radius for radius, _ in points]
+    shares = np.array([accuracy(right) for _, right in points])
+    bounds = np.array([wilson(int(right.sum()), len(right)) for _, right in points])
+    reach = np.abs(bounds.T - shares)
+    axes.errorbar(radii, 100 * shares, 100 * reach, fmt=".-", color=BLUE, capsize=3)
+    if attack.bounded:
+        axes.axvline(attack.epsilon, color=ORANGE, linestyle="--", label="radius of this run")
+        axes.legend()
+    axes.set(
+        xlabel=f"radius ({attack.norm}, pixel units)", ylabel="robust accuracy (%)", ylim=(0, 100)
+    )
+    _save(figure, path)
+
+
+def one_of_each_class(measured: Measured) -> np.ndarray:
+    """Places of the first image of each class that is right; if none is, of any."""
+    right = measured.clean_right
+    places = np.flatnonzero(right if right.any() else np.ones_like(right))
+    _, first = np.unique(measured.labels[places], return_index=True)
+    return places[first]
+
+
+def adversarial_grid(
+    path: Path,
+    model: nn.Module,
+    images: Images,
+    measured: Measured,
+    class_names: tuple[str, ...],
+    attack: Attack,
+    device: torch.device,
+) -> None:
+    """Clean image, perturbation (scaled to the full range) and attacked image, with predictions."""
+    shown = torch.from_numpy(one_of_each_class(measured)[:GRID_COLUMNS])
+    x, y = next(images.batches(GRID_COLUMNS, shown, device))
+    x_adv = attack(model, x, y, generator=batch_generator(0, "figure", 0, device))
+    with torch.no_grad():
+        before, after = model(x).argmax(1).tolist(), model(x_adv).argmax(1).tolist()
+    delta = x_adv - x
+    scaled = 0.5 + 0.5 * delta / delta.abs().max().clamp_min(1e-12)
+    figure = Figure(figsize=(1.3 * len(x) + 0.6, 4.6), layout="constrained")
+    axes = figure.subplots(3, len(x), squeeze=False)
+    rows = (("clean", x, before), ("change", scaled, None), ("attacked", x_adv, after))
+    for line, (name, pictures, predicted) in zip(axes, rows, strict=True):
+        line[0].set_ylabel(name)
+        for column, (place, picture) in enumerate(zip(line, pictures.cpu(), strict=True)):
+            pixels = picture.permute(1, 2, 0).squeeze(-1).numpy()
+            place.imshow(pixels, cmap="gray", vmin=0, vmax=1)
+            place.set(xticks=[], yticks=[])
+            if predicted is not None:
+                wrong = predicted[column] != int(y[column])
+                place.set_xlabel(
+                    class_names[predicted[column]],
+                    fontsize=8,
+                    color=ORANGE if wrong else "black",
+                    fontweight="bold" if wrong else "normal",
+                )
+    figure.suptitle(f"change scaled: grey is none, extremes are {float(delta.abs().max()):.3g}")
+    _save(figure, path)

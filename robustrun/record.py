@@ -1,0 +1,109 @@
+"""What results.json says about data, network, training and machine, beside the accuracies."""
+
+import hashlib
+import platform
+import resource
+import socket
+import subprocess
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import torchvision
+from torch import Tensor, nn
+
+from robustrun import config
+from robustrun.config import EvaluationPlan, RunConfig
+from robustrun.train import Fitted
+from robustrun.types import Images, Runtime, Splits
+
+
+def dataset_section(
+    cfg: RunConfig, splits: Splits, train: Images, validation: Images | None, counts: Tensor
+) -> dict[str, Any]:
+    parts = [train, splits.test] if validation is None else [train, validation, splits.test]
+    digest = hashlib.sha256("".join(part.fingerprint() for part in parts).encode())
+    return {
+        "name": config.dump(cfg.dataset)["name"],
+        "classes": splits.classes,
+        "class_names": list(splits.class_names),
+        "train_size": len(train),
+        "validation_size": 0 if validation is None else len(validation),
+        "test_size": len(splits.test),
+        "input_shape": list(train.shape),
+        "class_counts": counts.tolist(),
+        "fingerprint": digest.hexdigest(),
+    }
+
+
+def model_section(cfg: RunConfig, model: nn.Module) -> dict[str, Any]:
+    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    return {
+        "name": config.dump(cfg.model)["name"],
+        "parameters": sum(size for size, _ in sizes),
+        "trainable_parameters": sum(size for size, trained in sizes if trained),
+    }
+
+
+def training_section(cfg: RunConfig, fitted: Fitted, runtime: Runtime) -> dict[str, Any]:
+    by_epoch = {row["epoch"]: row for row in fitted.history}
+    return {
+        "method": config.dump(cfg.method)["name"],
+        "epochs": cfg.training.epochs,
+        "steps": fitted.steps,
+        "seconds": fitted.seconds,
+        "images_per_second": fitted.images / fitted.seconds if fitted.seconds else None,
+        "peak_memory_bytes": _peak_memory(runtime.device),
+        "selected_by": cfg.training.select,
+        "selected_epoch": fitted.selected_epoch,
+        "best": by_epoch.get(fitted.selected_epoch),
+        "last": fitted.history[-1],
+    }
+
+
+def subset_section(images: Images, plan: EvaluationPlan, available: int) -> dict[str, Any]:
+    whole = len(images) == available
+    return {
+        "size": len(images),
+        "of": available,
+        "chosen": "all" if whole else plan.choose,
+        "fingerprint": images.fingerprint(),
+    }
+
+
+def _peak_memory(device: torch.device) -> int | None:
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
+def environment(runtime: Runtime) -> dict[str, Any]:
+    """Where the numbers were measured."""
+    return {
+        "robustrun": version("robustrun"),
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "torchvision": torchvision.__version__,
+        "device": str(runtime.device),
+        "device_name": runtime.device_name,
+        "threads": runtime.threads,
+        "precision": runtime.precision,
+        "compile": runtime.compile,
+        "git_commit": _git_commit(),
+        "host": socket.gethostname(),
+    }
+
+
+def _git_commit() -> str | None:
+    """The commit of the source tree this package runs from; None for an installed wheel."""
+    here = Path(__file__).resolve().parents[1]
+    if not (here / ".git").exists():
+        return None
+    command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return None

@@ -1,0 +1,102 @@
+"""One row per run: what was varied, every accuracy, seconds and status."""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from robustrun.report import collect
+from robustrun.report.collect import Found
+from robustrun.results import write_csv
+
+SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one level of dotted keys; lists become text."""
+    if not isinstance(value, dict):
+        return {prefix: str(value) if isinstance(value, list) else value}
+    rows: dict[str, Any] = {}
+    for name, item in value.items():
+        rows |= flat(item, f"{prefix}.{name}" if prefix else str(name))
+    return rows
+
+
+def varied(found: list[Found]) -> list[str]:
+    """The configuration keys in which the runs differ, those that follow others included."""
+    configs = [flat(run.results["config"]) for run in found if run.results]
+    keys = dict.fromkeys(key for config in configs for key in config)
+    return [
+        key
+        for key in keys
+        if not key.startswith(SELDOM_WANTED) and len({repr(c.get(key)) for c in configs}) > 1
+    ]
+
+
+def telling(found: list[Found]) -> list[str]:
+    """A short list of keys that tells the runs apart: those that follow from kept ones are left
+    out (`method.epsilon` follows `attack.epsilon`)."""
+    configs = [flat(run.results["config"]) for run in found if run.results]
+    kept: list[str] = []
+    for key in sorted(varied(found), key=_rank):
+        seen: dict[tuple[str, ...], set[str]] = {}
+        for config in configs:
+            group = tuple(repr(config.get(name)) for name in kept)
+            seen.setdefault(group, set()).add(repr(config.get(key)))
+        if any(len(values) > 1 for values in seen.values()):
+            kept.append(key)
+    return kept
+
+
+def _rank(key: str) -> tuple[int, int]:
+    """Names first, then the seed, then what users sweep, then depth."""
+    order = [key.endswith(".name"), key == "seed", key.startswith(("attack.", "method."))]
+    return (order.index(True) if True in order else len(order), key.count("."))
+
+
+def row(run: Found, keys: list[str]) -> dict[str, Any]:
+    """The summary of one run; what it does not have stays out."""
+    if run.results is None:
+        return {"run": run.folder.name, "status": "damaged", "error": run.problem}
+    about, config = run.results["run"], flat(run.results["config"])
+    made = {"run": run.folder.name, "status": about["status"], "seconds": about["seconds"]}
+    made |= {"error": about.get("error") or ""}
+    made |= {key: config[key] for key in keys if key in config}
+    return made | accuracies(run.results)
+
+
+def accuracies(results: dict[str, Any]) -> dict[str, float]:
+    """Every accuracy of a run by name: clean, each attack, worst_case."""
+    evaluation = results.get("evaluation")
+    if not evaluation:
+        return {}
+    found = {"clean": evaluation["clean"]["accuracy"]}
+    found |= {attack["name"]: attack["accuracy"] for attack in evaluation["attacks"]}
+    return found | {"worst_case": evaluation["worst_case"]["accuracy"]}
+
+
+def header(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
+    """Columns in reading order: what was varied, accuracies, then the rest."""
+    fixed = ["run", "status", "seconds", "error"]
+    measured = dict.fromkeys(
+        name for row in rows for name in row if name not in (*fixed, *keys, "worst_case")
+    )
+    worst = ["worst_case"] if any("worst_case" in row for row in rows) else []
+    return ["run", "status", *keys, *measured, *worst, "seconds", "error"]
+
+
+def write(path: Path, found: list[Found], keys: list[str]) -> None:
+    """summary.csv."""
+    rows = [row(run, keys) for run in found]
+    write_csv(path, header(rows, keys), rows)
+
+
+def write_sweep(sweep: Path, runs: Iterable[tuple[Path, dict[str, str]]]) -> None:
+    """summary.csv of a sweep so far, from each run's folder and its overrides.
+
+    A column holds the checked value where the override names a key of the configuration, else
+    (a group such as `method`) the word that was typed.
+    """
+    runs = list(runs)
+    keys = list(dict.fromkeys(key for _, overrides in runs for key in overrides))
+    rows = [overrides | row(collect.read(folder), keys) for folder, overrides in runs]
+    write_csv(sweep / "summary.csv", header(rows, keys), rows)

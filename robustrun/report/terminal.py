@@ -1,0 +1,106 @@
+"""Tables on the terminal: one run's closing table, and many runs side by side."""
+
+import argparse
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from rich.table import Table
+
+from robustrun import console
+from robustrun.report import collect, summary
+
+
+def percent(share: float | None) -> str:
+    return "-" if share is None else f"{100 * share:.2f}%"
+
+
+def interval(entry: dict[str, Any]) -> str:
+    low, high = entry["ci95"]
+    return f"{100 * low:.1f}-{100 * high:.1f}%"
+
+
+def show_run(results: dict[str, Any], folder: Path) -> None:
+    """The closing table of one run, published numbers beside what was measured."""
+    console.show(run_table(results), *_sources(results["config"]["published"]), str(folder))
+
+
+def run_table(results: dict[str, Any]) -> Table:
+    published = {entry["attack"]: entry for entry in results["config"]["published"]}
+    header = ["measured with", "radius", "accuracy", "95% interval", "correct"]
+    rows = [_row(*entry) for entry in _entries(results["evaluation"])]
+    if published:
+        header.append("published")
+        names = [name for name, _, _ in _entries(results["evaluation"])]
+        for name, row in zip(names, rows, strict=True):
+            row.append(_published(published[name]) if name in published else "")
+    method, data = results["config"]["method"]["name"], results["dataset"]["name"]
+    return console.table(f"{method} on {data}, {results['model']['name']}", header, rows)
+
+
+def _entries(evaluation: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
+    """(name, radius, score) in reading order."""
+    attacks = [
+        (entry["name"], f"{entry['norm']} {entry['epsilon']:.4g}", entry)
+        for entry in evaluation["attacks"]
+    ]
+    clean, worst = evaluation["clean"], evaluation["worst_case"]
+    return [("clean", "", clean), *attacks, ("worst case", "", worst)]
+
+
+def _row(name: str, radius: str, entry: dict[str, Any]) -> list[str]:
+    share = percent(entry["accuracy"])
+    if "perturbed_accuracy" in entry:
+        # Noise may turn a wrong answer right; both counts are honest, and they differ.
+        share += f" ({percent(entry['perturbed_accuracy'])} under it alone)"
+    return [name, radius, share, interval(entry), f"{entry['correct']}/{entry['total']}"]
+
+
+def _published(entry: dict[str, Any]) -> str:
+    alone = " under it alone" if entry["measure"] == "perturbed_accuracy" else ""
+    return percent(entry["accuracy"]) + alone
+
+
+def _sources(published: list[dict[str, Any]]) -> list[str]:
+    sources = dict.fromkeys(entry["source"] for entry in published)
+    return [f"published, not run here: {source}" for source in sources]
+
+
+def show_table(folders: Iterable[Path]) -> None:
+    """Runs side by side: what differs between them and what they reached."""
+    found = [collect.read(folder) for folder in folders]
+    console.show(comparison(found))
+
+
+def comparison(found: list[collect.Found]) -> Table:
+    keys = summary.telling(found)
+    rows = [summary.row(run, keys) for run in found]
+    header = [name for name in summary.header(rows, keys) if name != "error"]
+    cells = [[_cell(row.get(name), name) for name in header] for row in rows]
+    return console.table(f"{len(rows)} runs", header, cells)
+
+
+def _cell(value: Any, name: str) -> str:
+    if value is None:
+        return "-"
+    if name == "seconds":
+        return f"{value:.1f}"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def command(arguments: list[str]) -> int:
+    """`robustrun report PATH ...`"""
+    parser = argparse.ArgumentParser(
+        prog="robustrun report", description="A table over every run at or below the paths."
+    )
+    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
+    parser.add_argument("--csv", type=Path, help="write the table to this file, too")
+    options = parser.parse_args(arguments)
+    found = collect.runs(options.paths)
+    if len(found) == 1 and found[0].results and found[0].results.get("evaluation"):
+        show_run(found[0].results, found[0].folder)
+    else:
+        console.show(comparison(found))
+    if options.csv is not None:
+        summary.write(options.csv, found, summary.varied(found))
+    return 0

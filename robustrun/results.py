@@ -1,0 +1,154 @@
+"""results.json and the other artefacts of a run: their schema, and writing that never tears."""
+
+import csv
+import io
+import json
+import math
+import os
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import safetensors.torch
+from torch import Tensor
+
+from robustrun.evaluation import AttackResult, Measured, accuracy, per_class, wilson
+
+SCHEMA_VERSION = 1
+METRICS = (
+    "epoch",
+    "step",
+    "lr",
+    "train_loss",
+    "train_accuracy",
+    "validation_clean_accuracy",
+    "validation_robust_accuracy",
+    "seconds",
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A finished run: where it is, and what its results.json says."""
+
+    folder: Path
+    results: dict[str, Any]
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step: a reader or a crash sees the old or the new."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Strict JSON: a number that is not finite becomes null, since JSON has none."""
+    text = json.dumps(_finite(value), indent=2, allow_nan=False)
+    write_atomically(path, (text + "\n").encode())
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
+
+
+def write_csv(path: Path, header: list[str], rows: list[dict[str, Any]]) -> None:
+    """One line per row; a missing or unknown value is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, restval="", extrasaction="raise", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+def write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
+    """metrics.csv, one row per epoch."""
+    write_csv(path, list(METRICS), history)
+
+
+def write_weights(path: Path, state: dict[str, Tensor], about: dict[str, str]) -> None:
+    """Weights as safetensors; `about` goes into the file's header."""
+    tensors = {name: value.contiguous() for name, value in state.items()}
+    header = {"robustrun": json.dumps(about)}  # one entry: safetensors keeps no order of several
+    write_atomically(path, safetensors.torch.save(tensors, header))
+
+
+def write_predictions(path: Path, measured: Measured, indices: np.ndarray) -> None:
+    """predictions.npz: per measured example its place in the test set, label, clean prediction,
+    and for every attack (`attack/NAME`) whether it stayed correct."""
+    arrays: dict[str, Any] = {
+        "index": indices,
+        "label": measured.labels,
+        "prediction": measured.predictions,
+    }
+    arrays |= {f"attack/{name}": result.robust for name, result in measured.attacks.items()}
+    buffer = io.BytesIO()
+    np.savez_compressed(buffer, **arrays)
+    write_atomically(path, buffer.getvalue())
+
+
+def score(right: np.ndarray) -> dict[str, Any]:
+    """Accuracy with its count and interval."""
+    correct, total = int(right.sum()), len(right)
+    return {
+        "accuracy": accuracy(right),
+        "correct": correct,
+        "total": total,
+        "ci95": list(wilson(correct, total)),
+    }
+
+
+def detailed(right: np.ndarray, measured: Measured) -> dict[str, Any]:
+    """A score with each class's accuracy and their mean (balanced accuracy)."""
+    classes = per_class(right, measured.labels, measured.classes)
+    known = [share for share in classes if share is not None]
+    balanced = sum(known) / len(known) if known else 0.0
+    return score(right) | {"per_class": classes, "balanced_accuracy": balanced}
+
+
+def _attack(result: AttackResult, measured: Measured) -> dict[str, Any]:
+    about = {"name": result.name, "norm": result.norm, "epsilon": result.epsilon}
+    entry = about | detailed(result.robust, measured)
+    entry |= {"seconds": result.seconds, "settings": result.settings}
+    if result.stages:
+        entry["stages"] = result.stages
+    if result.perturbed_right is not None:
+        # Noise can turn a wrong answer right; this is the share that is right under it.
+        entry["perturbed_accuracy"] = accuracy(result.perturbed_right)
+    return entry
+
+
+def evaluation_block(measured: Measured, subset: dict[str, Any]) -> dict[str, Any]:
+    """The `evaluation` part of results.json."""
+    return {
+        "subset": subset,
+        "clean": detailed(measured.clean_right, measured) | {"seconds": measured.seconds},
+        "attacks": [_attack(result, measured) for result in measured.attacks.values()],
+        "worst_case": score(measured.worst_case),
+        "curve": [{"epsilon": radius} | score(right) for radius, right in measured.curve],
+        "audit": [],
+    }
+
+
+def write_refusal(folder: Path, raw: Any, error: str) -> None:
+    """results.json of a run whose configuration was refused before any work started."""
+    about = {"id": folder.name, "status": "failed", "error": error, "seconds": 0.0}
+    write_json(
+        folder / "results.json", {"schema_version": SCHEMA_VERSION, "run": about, "config": raw}
+    )

@@ -1,0 +1,70 @@
+"""What a run writes: whole or not at all, strict JSON, readable without unpickling."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from robustrun import checkpoint, results
+from robustrun.errors import DataError
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.json"
+    results.write_atomically(path, b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(results.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        results.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
+    results.write_json(tmp_path / "a.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "list": [None, 1.5]}
+
+
+def test_weights_come_back_and_the_file_is_the_same_each_time(tmp_path: Path) -> None:
+    state = {"a": torch.rand(3, 2).T, "b": torch.tensor(3)}
+    about = {"model": "m", "version": "1"}
+    for name in ("one", "two"):
+        results.write_weights(tmp_path / name, state, about)
+    assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
+    loaded = results.safetensors.torch.load_file(tmp_path / "one")
+    assert torch.equal(loaded["a"], state["a"])
+
+
+def test_a_checkpoint_comes_back_without_unpickling_code(tmp_path: Path) -> None:
+    state = {
+        "model": {"w": torch.rand(3)},
+        "history": [{"epoch": 1}],
+        "rng": checkpoint.rng_state(),
+    }
+    checkpoint.save(tmp_path, state)
+    loaded = checkpoint.load(tmp_path)
+    assert torch.equal(loaded["model"]["w"], state["model"]["w"])
+    assert loaded["history"] == [{"epoch": 1}]
+
+
+@pytest.mark.parametrize("place", np.linspace(0, 0.999, 20))
+def test_one_flipped_bit_of_a_checkpoint_is_noticed(tmp_path: Path, place: float) -> None:
+    checkpoint.save(tmp_path, {"w": torch.rand(1000)})
+    path = tmp_path / checkpoint.FILE
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content))] ^= 1
+    path.write_bytes(bytes(content))
+    with pytest.raises(DataError, match="damaged"):
+        checkpoint.load(tmp_path)
+
+
+def test_a_missing_checkpoint_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match="no checkpoint"):
+        checkpoint.load(tmp_path)

@@ -1,0 +1,181 @@
+"""The training loop: order, selection, averaging, clipping and what stops it."""
+
+from dataclasses import dataclass, field
+from itertools import chain
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from robustrun.attacks.fgsm import FGSM
+from robustrun.config import Training
+from robustrun.datasets.tensors import Augment, TensorImages
+from robustrun.errors import RunFailure
+from robustrun.optimizers import AdamW, Sgd
+from robustrun.schedules import Constant, MultiStep
+from robustrun.train import Average, How, fit, shuffled
+from robustrun.types import Runtime
+
+CPU = torch.device("cpu")
+RUNTIME = Runtime(CPU, "test", 1, "float32", False)
+
+
+@dataclass
+class Recorder:
+    """A method that trains by cross-entropy and notes what it was given."""
+
+    seen: list[list[int]] = field(default_factory=list)
+    rates: list[float] = field(default_factory=list)
+    progress: list[float] = field(default_factory=list)
+    loss_after: int | None = None
+
+    def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        self.seen.append((x[:, 0, 0, 0] * 100).round().int().tolist())
+        self.rates.append(learner.lr)
+        self.progress.append(learner.progress)
+        loss = F.cross_entropy(learner.model(x), y)
+        learner.update(loss)
+        broken = self.loss_after is not None and len(self.seen) > self.loss_after
+        return loss * float("nan") if broken else loss
+
+
+def images(count: int = 10) -> TensorImages:
+    pixels = (torch.arange(count) / 100).view(-1, 1, 1, 1).expand(-1, 1, 2, 2).contiguous()
+    return TensorImages(pixels, torch.arange(count) % 2)
+
+
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+
+
+def plan(**changes: Any) -> Training:
+    settings: dict[str, Any] = {
+        "epochs": 2,
+        "batch_size": 4,
+        "validation_fraction": 0.2,
+        "validation_every": 1,
+        "select": "last",
+        "gradient_clip": None,
+        "ema_decay": None,
+        "validation_attack": FGSM("linf", 0.0),
+    }
+    return Training(**settings | changes)
+
+
+def train(method: Recorder, validation: TensorImages | None = None, **changes: Any):
+    rows: list[dict[str, Any]] = []
+    model = network()
+    fitted = fit(
+        model,
+        method,
+        images(),
+        validation,
+        torch.tensor([5, 5]),
+        How(plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0), RUNTIME, 3),
+        lambda row, trainer: rows.append(row),
+    )
+    return fitted, rows, model
+
+
+def test_every_image_comes_once_an_epoch_in_an_order_of_seed_and_epoch() -> None:
+    method = Recorder()
+    train(method)
+    first, second = list(chain(*method.seen[:3])), list(chain(*method.seen[3:]))
+    assert sorted(first) == sorted(second) == list(range(10))
+    assert first != second
+    again = [y for _, y in shuffled(images(), 4, 3, 1, CPU)]
+    assert torch.cat(again).tolist() == [value % 2 for value in first]
+
+
+def test_the_rate_follows_the_schedule_and_progress_the_batches() -> None:
+    method = Recorder()
+    train(method)
+    assert method.rates == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.05])
+    assert method.progress == pytest.approx([step / 6 for step in range(6)])
+
+
+def test_training_is_repeatable_to_the_bit() -> None:
+    one, _, _ = train(Recorder())
+    two, _, _ = train(Recorder())
+    assert all(torch.equal(one.last[name], two.last[name]) for name in one.last)
+
+
+def test_the_best_epoch_on_validation_is_kept_and_a_tie_goes_to_the_later() -> None:
+    validation = images(4)
+    fitted, rows, _ = train(Recorder(), validation, epochs=6, select="best_clean")
+    scores = [row["validation_clean_accuracy"] for row in rows]
+    latest_best = max(range(6), key=lambda epoch: (scores[epoch], epoch)) + 1
+    assert fitted.selected_epoch == latest_best
+    model = network()
+    model.load_state_dict(fitted.best)
+    found = (model(validation.pixels).argmax(1) == validation.labels).float().mean()
+    assert float(found) == max(scores)
+
+
+def test_without_validation_the_last_weights_are_kept() -> None:
+    fitted, rows, model = train(Recorder())
+    assert fitted.selected_epoch == 2
+    assert rows[0]["validation_clean_accuracy"] is None
+    assert all(torch.equal(fitted.best[k], v) for k, v in model.state_dict().items())
+
+
+def test_the_average_is_the_formula_and_is_what_is_kept() -> None:
+    model = network()
+    average = Average(model, 0.9)
+    expected = model[1].weight.detach().double()
+    for update in range(1, 5):
+        with torch.no_grad():
+            model[1].weight += update
+        average.update(model)
+        decay = min(0.9, update / (update + 9))
+        expected = decay * expected + (1 - decay) * model[1].weight.detach().double()
+    # float32 arithmetic of four updates on values below 20: a few units in the last place
+    assert torch.allclose(average.state["1.weight"].double(), expected, atol=1e-5)
+    fitted, _, trained = train(Recorder(), ema_decay=0.5)
+    assert not torch.equal(fitted.last["1.weight"], trained[1].weight)
+
+
+def test_gradients_are_clipped_by_value() -> None:
+    fitted, _, _ = train(Recorder(), gradient_clip=1e-9)
+    # 6 steps of at most 0.5 * 1e-9 / (1 - 0.9): the weights cannot have moved by more
+    assert torch.allclose(fitted.last["1.weight"], network()[1].weight, atol=6 * 5e-9)
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_says_where() -> None:
+    with pytest.raises(RunFailure, match=r"epoch 2, step 6, learning rate 0\.05"):
+        train(Recorder(loss_after=4))
+
+
+def test_bfloat16_trains_and_leaves_float32_weights() -> None:
+    model = network()
+    low = Runtime(CPU, "test", 1, "bfloat16", False)
+    kinds = []
+
+    class Method:
+        def step(self, learner, x, y):
+            kinds.append(learner.model(x).dtype)
+            loss = F.cross_entropy(learner.model(x), y)
+            learner.update(loss)
+            return loss
+
+    fit(
+        model,
+        Method(),
+        images(),
+        None,
+        torch.tensor([5, 5]),
+        How(plan(), AdamW(1e-3, (0.9, 0.999), 0.0), Constant(0.0), low, 0),
+        lambda row, trainer: None,
+    )
+    assert set(kinds) == {torch.bfloat16}
+    assert model[1].weight.dtype == torch.float32
+
+
+def test_validation_images_are_not_augmented() -> None:
+    shifted = TensorImages(torch.rand(50, 1, 4, 4), torch.zeros(50).long(), Augment(1, True))
+    plain = torch.cat([x for x, _ in shifted.plain().batches(10)])
+    assert torch.equal(plain, shifted.pixels)
+    assert not torch.equal(torch.cat([x for x, _ in shifted.batches(10)]), shifted.pixels)
