@@ -185,7 +185,7 @@ class APGD:
         steps: int,
         leave: bool,
     ) -> tuple[Tensor, Tensor]:
-        """(images that fool the model, clean ones where none was found; points of largest loss).
+        """(images that fool the model, or else those of the largest loss; points of largest loss).
 
         With `leave`, an image is done once it fools the model, and the second result is not full.
         """
@@ -206,6 +206,7 @@ class APGD:
                     break
             if step in periods:
                 self._check(s, periods[step], step_size)
+        found[s.index] = s.best
         return found, s.best
 
     def _move(self, s: Standing, epsilon: float, momentum: float) -> None:

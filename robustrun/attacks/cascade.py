@@ -5,6 +5,9 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
+from robustrun.attacks.ball import per_example
+from robustrun.losses import margin
+
 Run = Callable[[Tensor], Tensor]  # indices of images -> these images attacked, or as they were
 
 
@@ -18,23 +21,30 @@ def still_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def cascade(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]) -> Tensor:
     """Images after all `runs`; what is wrong from the start, or once fooled, is left alone.
 
-    An image that a run changed is kept even where the verdict, taken again on what was returned,
-    still finds it right (rounding, or a model with noise): it is attacked on all the same.
+    Of an image that no run turns, the one of the largest margin is returned: nearest to a mistake.
     """
     x_adv = x.clone()
-    left = torch.arange(len(x), device=x.device)
-    if len(left) > 0:
-        left = left[still_right(model, x, y)]
-    if len(left) == 0:
+    if len(x) == 0:
         return x_adv
-    for run in runs:
+    right, highest = verdict(model, x, y)
+    left = right.nonzero()[:, 0]
+    for run in runs if len(left) else ():
         tried = run(left)
-        changed = (tried != x[left]).flatten(1).any(dim=1)
-        x_adv[left[changed]] = tried[changed]
-        left = left[still_right(model, tried, y[left])]
+        right, height = verdict(model, tried, y[left])
+        better = ~right | (height > highest[left])
+        x_adv[left] = torch.where(per_example(better, x), tried, x_adv[left])
+        highest[left] = torch.maximum(height, highest[left])
+        left = left[right]
         if len(left) == 0:
             break
     return x_adv
+
+
+def verdict(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(whether each image is classified right, its margin: largest wrong minus right logit)."""
+    with torch.no_grad():
+        logits = model(x)
+    return logits.argmax(dim=1) == y, margin(logits, y)
 
 
 def likeliest_wrong(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Tensor:

@@ -97,6 +97,7 @@ class Square:
                     break
             if query < self.queries:
                 point = search.propose(query, index, x, best)
+        found[index] = best
         return found
 
     def side(self, query: int, height: int, width: int) -> int:

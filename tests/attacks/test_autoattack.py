@@ -26,6 +26,7 @@ from robustrun import config
 from robustrun.attacks.ball import distance
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.errors import ConfigError
+from robustrun.losses import margin
 from robustrun.types import Attack
 
 FEW: dict[str, dict[str, Any]] = {  # every part, at an effort for tests
@@ -161,10 +162,15 @@ def test_survives_its_own_dump() -> None:
 # --- what every part promises ---
 
 
+def margin_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return margin(copy.deepcopy(model).eval()(x), y)
+
+
 @pytest.mark.parametrize(("name", "norm"), PARTS)
 @settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**31), share=st.floats(0.0, 1.5))
-def test_stays_in_ball_and_box_and_changes_only_what_it_turns(
+def test_stays_in_ball_and_box_and_never_gives_back_a_safer_image(
     name: str, norm: str, seed: int, share: float
 ) -> None:
     model = network()
@@ -176,10 +182,12 @@ def test_stays_in_ball_and_box_and_changes_only_what_it_turns(
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1
     # float32 images: rounding by up to 6e-8 a pixel, which an l1 norm of 72 pixels sums up
-    assert distance(x_adv, x, norm).max() <= its.epsilon * (1 + 1e-6) + 1e-6
+    assert distance(x_adv, x, norm).max() <= its.epsilon * (1 + 1e-6) + 72 * 6e-8
     changed = (x_adv != x).flatten(1).any(dim=1)
     assert not changed[:2].any(), "what is wrong already is returned as it was"
-    assert torch.equal(~right(model, x_adv, y)[2:], changed[2:]), "changed if and only if fooled"
+    before, after = margin_of(model, x, y), margin_of(model, x_adv, y)
+    # 1e-5: logits of another batch differ in their last bits
+    assert (after >= before - 1e-5)[2:].all(), "what stands is at least as near to a mistake"
 
 
 @pytest.mark.parametrize(("name", "norm"), PARTS)
@@ -269,8 +277,10 @@ def test_is_its_stages_one_after_another_on_what_is_left(norm: str) -> None:
     expected, left = x.clone(), right(model, x, y).nonzero()[:, 0]
     its = ensemble(norm)
     for _, stage in its.stages():
-        expected[left] = stage(model, x[left], y[left], generator=draws)
-        left = left[right(model, expected[left], y[left])]
+        tried = stage(model, x[left], y[left], generator=draws)
+        nearer = margin_of(model, tried, y[left]) > margin_of(model, expected[left], y[left])
+        expected[left[nearer]] = tried[nearer]
+        left = left[right(model, tried, y[left])]
     assert 0 < len(left) < 15
     assert torch.equal(its(model, x, y, generator=generator(5)), expected)
 
