@@ -1,5 +1,6 @@
 """run(RunConfig) -> RunResult, in a straight line: data, network, training, evaluation, results."""
 
+import dataclasses
 import logging
 import random
 import shlex
@@ -18,6 +19,7 @@ import yaml
 from torch import Tensor, nn
 
 from robustrun import checkpoint, config, finished, record, results
+from robustrun.audit import audit
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError, RunFailure
@@ -86,7 +88,7 @@ def _measure_again(progress: Progress, source: Path) -> None:
     runtime = cfg.device.prepare(work)
     progress.sections["environment"] = record.environment(runtime)
     progress.sections["model"] = record.model_section(cfg, network)
-    network.to(runtime.device)
+    place(network, runtime)
     images, measured = _measure(progress, data, network, runtime)
     _draw(progress, data, network, runtime, [], images, measured)
 
@@ -137,7 +139,7 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     sections["model"] = record.model_section(cfg, model)
     names = (sections["model"]["name"], sections["dataset"]["name"], runtime.device)
     log.info("%s on %s, %s, CPU threads: %d", *names, runtime.threads)
-    model.to(runtime.device)
+    place(model, runtime)
     if runtime.compile:
         model.compile()
     return model, runtime
@@ -191,13 +193,35 @@ def _measure(
         seed=cfg.seed,
         batch_size=cfg.evaluation.batch_size,
         device=runtime.device,
+        precision=runtime.precision,
         radii=cfg.evaluation.radii,
         judge=attack_name(cfg.attack),
     )
     subset = record.subset_section(images, cfg.evaluation, len(test))
-    progress.sections["evaluation"] = results.evaluation_block(measured, subset)
+    checks = _audit(cfg, model, images, measured, runtime)
+    progress.sections["evaluation"] = results.evaluation_block(measured, subset, checks)
     results.write_predictions(progress.folder / "predictions.npz", measured, indices)
     return images, measured
+
+
+def _audit(
+    cfg: RunConfig, model: nn.Module, images: Images, measured: Measured, runtime: Runtime
+) -> list[dict[str, Any]]:
+    """What the audit says of the run's own attack; nothing if none is asked for."""
+    if cfg.evaluation.audit is None:
+        return []
+    checks = audit(
+        model,
+        images,
+        measured.classes,
+        cfg.attack,
+        seed=cfg.seed,
+        device=runtime.device,
+        batch_size=cfg.evaluation.batch_size,
+        settings=cfg.evaluation.audit,
+        standing=torch.from_numpy(measured.attacks[attack_name(cfg.attack)].robust),
+    )
+    return [dataclasses.asdict(check) for check in checks]
 
 
 def _draw(
@@ -215,13 +239,21 @@ def _draw(
     folder = progress.folder / "figures"
     folder.mkdir(exist_ok=True)
     grid = folder / "adversarial_images.png"
+    audit_said = results.audit_verdict(progress.sections["evaluation"])
     try:
         if history:
             figures.training_curves(folder / "training.png", history)
-        figures.accuracy_against_radius(folder / "accuracy_against_radius.png", measured, attack)
+        figures.accuracy_against_radius(
+            folder / "accuracy_against_radius.png", measured, attack, audit_said
+        )
         figures.adversarial_grid(grid, model, images, measured, names, attack, runtime.device)
     except Exception as error:  # a picture is not worth a finished run
         log.warning("the figures could not be drawn: %s: %s", type(error).__name__, error)
+
+
+def place(model: nn.Module, runtime: Runtime) -> None:
+    """Move the network to where the run computes, laid out in memory as that goes fastest."""
+    model.to(runtime.device).to(memory_format=runtime.memory_format)
 
 
 def attack_name(attack: Attack) -> str:

@@ -48,8 +48,8 @@ def training_curves(path: Path, history: list[dict[str, Any]]) -> None:
     _save(figure, path)
 
 
-def accuracy_against_radius(path: Path, measured: Measured, attack: Attack) -> None:
-    """Robust accuracy at each radius measured, with its 95% interval."""
+def accuracy_against_radius(path: Path, measured: Measured, attack: Attack, audit: str) -> None:
+    """Robust accuracy at each radius measured, with its 95% interval, and what the audit says."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
     points = measured.curve or [(0.0, measured.clean_right)]
@@ -64,6 +64,8 @@ def accuracy_against_radius(path: Path, measured: Measured, attack: Attack) -> N
     axes.set(
         xlabel=f"radius ({attack.norm}, pixel units)", ylabel="robust accuracy (%)", ylim=(0, 100)
     )
+    if audit:
+        axes.set_title(f"audit: {audit}", color=ORANGE if audit == "fail" else "black")
     _save(figure, path)
 
 

@@ -134,7 +134,9 @@ def _attack(result: AttackResult, measured: Measured) -> dict[str, Any]:
     return entry
 
 
-def evaluation_block(measured: Measured, subset: dict[str, Any]) -> dict[str, Any]:
+def evaluation_block(
+    measured: Measured, subset: dict[str, Any], audit: list[dict[str, Any]]
+) -> dict[str, Any]:
     """The `evaluation` part of results.json."""
     return {
         "subset": subset,
@@ -142,8 +144,14 @@ def evaluation_block(measured: Measured, subset: dict[str, Any]) -> dict[str, An
         "attacks": [_attack(result, measured) for result in measured.attacks.values()],
         "worst_case": score(measured.worst_case),
         "curve": [{"epsilon": radius} | score(right) for radius, right in measured.curve],
-        "audit": [],
+        "audit": audit,
     }
+
+
+def audit_verdict(evaluation: dict[str, Any]) -> str:
+    """The worst status of the audit's checks: fail, warn or pass; empty if none were made."""
+    found = {check["status"] for check in evaluation.get("audit", [])}
+    return next((status for status in ("fail", "warn", "pass") if status in found), "")
 
 
 def write_refusal(folder: Path, raw: Any, error: str) -> None:

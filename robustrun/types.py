@@ -7,7 +7,7 @@ Everywhere outside a model an image batch `x` is a float32 tensor N x C x H x W 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, ClassVar, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -61,6 +61,17 @@ class Rescales(Protocol):
     """An attack that can be had at another radius, for curves."""
 
     def at(self, epsilon: float) -> Attack: ...
+
+
+@runtime_checkable
+class TakesCopy(Protocol):
+    """An attack that does nothing with a network but call it, so that a faster copy serves.
+
+    `low_precision`: whether bfloat16 serves, too. The direction of a gradient survives it; what
+    compares values near the boundary (FAB, Square) loses strength.
+    """
+
+    low_precision: ClassVar[bool]
 
 
 @runtime_checkable
@@ -204,8 +215,9 @@ class Runtime:
     device: torch.device
     device_name: str  # the processor's own name
     threads: int
-    precision: str  # float32 or bfloat16: what training computes in; verdicts are float32
+    precision: str  # float32 or bfloat16: of training and of searching; verdicts are float32
     compile: bool
+    memory_format: torch.memory_format  # of the network's convolutions
 
 
 class Optimizer(Protocol):

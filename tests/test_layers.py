@@ -13,14 +13,15 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "finished"},
-    {"train", "evaluation", "audit"},
+    {"train", "evaluation"},
+    {"audit"},
     {"results", "checkpoint", "record"},
     {"figures"},
     {"dispatch", "report", "catalogue"},
     {"cli", "__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_SHARE = ("attacks", "report")  # packages whose modules build on each other
+MAY_SHARE = ("attacks", "audit", "report")  # packages whose modules build on each other
 SHARED = {  # modules that the others of their package stand on
     "methods.batchnorm",
     "models.normalize",

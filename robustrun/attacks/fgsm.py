@@ -22,6 +22,7 @@ class FGSM:
 
     bounded: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
+    low_precision: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)

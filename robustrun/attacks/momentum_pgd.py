@@ -32,6 +32,7 @@ class MomentumPGD:
 
     bounded: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
+    low_precision: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)

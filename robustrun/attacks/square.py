@@ -49,6 +49,7 @@ class Square:
 
     bounded: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
+    low_precision: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)

@@ -20,12 +20,13 @@ class LocalDevice:
 
     `threads: null` gives a CPU run as many threads as its work is worth (see `worthwhile_threads`);
     the number depends on nothing but the network, the batch and the machine, so that the same
-    command gives the same bits again.
+    command gives the same bits again. `precision: auto` takes bfloat16 where the machine has units
+    for it and the network is large enough to gain.
     """
 
     name: Name
     threads: int | None
-    precision: Literal["float32", "bfloat16"]
+    precision: Literal["float32", "bfloat16", "auto"]
     compile: bool
 
     def __post_init__(self) -> None:
@@ -46,7 +47,16 @@ class LocalDevice:
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.benchmark = True
         device = torch.device(kind)
-        return Runtime(device, _device_name(device), threads, self.precision, self.compile)
+        precision = self._precision(kind, work)
+        layout = _memory_format(kind, precision)
+        name = _device_name(device)
+        return Runtime(device, name, threads, precision, self.compile, layout)
+
+    def _precision(self, kind: str, work: float) -> str:
+        if self.precision != "auto":
+            return self.precision
+        worth = work >= BFLOAT16_PAYS_FROM and _has_bfloat16_units(kind)
+        return "bfloat16" if worth else "float32"
 
     def _kind(self) -> str:
         there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
@@ -69,6 +79,20 @@ def worthwhile_threads(work: float) -> int:
 
 
 THREADS_PAY_FROM = 1e8
+BFLOAT16_PAYS_FROM = 1e8
+
+
+def _has_bfloat16_units(kind: str) -> bool:
+    """Whether products of bfloat16 are computed by the hardware, and not by way of float32."""
+    if kind == "cuda":
+        return torch.cuda.get_device_capability() >= (8, 0)
+    return kind == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def _memory_format(kind: str, precision: str) -> torch.memory_format:
+    """Channels last is what oneDNN's kernels take, and cuDNN's for its matrix units."""
+    pays = kind == "cpu" or (kind == "cuda" and precision == "bfloat16")
+    return torch.channels_last if pays else torch.contiguous_format
 
 
 def _mps() -> bool:

@@ -6,7 +6,7 @@ from typing import Any
 
 from robustrun.report import collect
 from robustrun.report.collect import Found
-from robustrun.results import write_csv
+from robustrun.results import audit_verdict, write_csv
 
 SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
 
@@ -61,7 +61,12 @@ def row(run: Found, keys: list[str]) -> dict[str, Any]:
     made = {"run": run.folder.name, "status": about["status"], "seconds": about["seconds"]}
     made |= {"error": about.get("error") or ""}
     made |= {key: config[key] for key in keys if key in config}
-    return made | accuracies(run.results)
+    return made | accuracies(run.results) | _audit(run.results)
+
+
+def _audit(results: dict[str, Any]) -> dict[str, str]:
+    verdict = audit_verdict(results.get("evaluation") or {})
+    return {"audit": verdict} if verdict else {}
 
 
 def accuracies(results: dict[str, Any]) -> dict[str, float]:
@@ -76,12 +81,12 @@ def accuracies(results: dict[str, Any]) -> dict[str, float]:
 
 def header(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
     """Columns in reading order: what was varied, accuracies, then the rest."""
-    fixed = ["run", "status", "seconds", "error"]
+    fixed, last = ["run", "status", "seconds", "error"], ["worst_case", "audit"]
     measured = dict.fromkeys(
-        name for row in rows for name in row if name not in (*fixed, *keys, "worst_case")
+        name for row in rows for name in row if name not in (*fixed, *keys, *last)
     )
-    worst = ["worst_case"] if any("worst_case" in row for row in rows) else []
-    return ["run", "status", *keys, *measured, *worst, "seconds", "error"]
+    there = [name for name in last if any(name in row for row in rows)]
+    return ["run", "status", *keys, *measured, *there, "seconds", "error"]
 
 
 def write(path: Path, found: list[Found], keys: list[str]) -> None:

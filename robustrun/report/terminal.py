@@ -9,6 +9,7 @@ from rich.table import Table
 
 from robustrun import console
 from robustrun.report import collect, summary
+from robustrun.results import audit_verdict
 
 
 def percent(share: float | None) -> str:
@@ -21,14 +22,19 @@ def interval(entry: dict[str, Any]) -> str:
 
 
 def show_run(results: dict[str, Any], folder: Path) -> None:
-    """The closing table of one run, published numbers beside what was measured."""
-    console.show(run_table(results), *_sources(results["config"]["published"]), str(folder))
+    """The closing table of one run, published numbers beside what was measured, what the audit
+    found."""
+    notes = [*_sources(results["config"]["published"]), *_doubts(results["evaluation"]["audit"])]
+    console.show(run_table(results), *notes, str(folder))
 
 
 def run_table(results: dict[str, Any]) -> Table:
     published = {entry["attack"]: entry for entry in results["config"]["published"]}
     header = ["measured with", "radius", "accuracy", "95% interval", "correct"]
     rows = [_row(*entry) for entry in _entries(results["evaluation"])]
+    if audit_verdict(results["evaluation"]) == "fail":
+        for row in rows[1:]:
+            row[2] += " (audit fails)"
     if published:
         header.append("published")
         names = [name for name, _, _ in _entries(results["evaluation"])]
@@ -59,6 +65,14 @@ def _row(name: str, radius: str, entry: dict[str, Any]) -> list[str]:
 def _published(entry: dict[str, Any]) -> str:
     alone = " under it alone" if entry["measure"] == "perturbed_accuracy" else ""
     return percent(entry["accuracy"]) + alone
+
+
+def _doubts(audit: list[dict[str, Any]]) -> list[str]:
+    """What the audit says, in one line if nothing is wrong."""
+    wrong = [check for check in audit if check["status"] != "pass"]
+    if audit and not wrong:
+        return [f"audit: all {len(audit)} checks pass"]
+    return [f"audit {check['status']}, {check['check']}: {check['why']}" for check in wrong]
 
 
 def _sources(published: list[dict[str, Any]]) -> list[str]:

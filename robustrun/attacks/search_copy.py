@@ -1,0 +1,57 @@
+"""A copy of a network to search adversarial images with: the same function, computed faster.
+
+What a search finds is judged on the network itself in float32. So speed may cost it strength, never
+honesty; and what it leaves close to a mistake is searched again with the network itself.
+"""
+
+import copy
+import logging
+
+import torch
+from torch import Tensor, nn
+from torch.fx.experimental.optimization import fuse
+
+log = logging.getLogger(__name__)
+SAME = 1e-3  # largest share of the largest logit by which a float32 copy may differ: rounding
+
+
+class SearchCopy(nn.Module):
+    """Logits in float32 of a network whose layers compute in bfloat16, if `low` says so."""
+
+    def __init__(self, network: nn.Module, low: bool) -> None:
+        super().__init__()
+        self.network = network
+        self.low = low
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.autocast(x.device.type, torch.bfloat16, enabled=self.low):
+            logits: Tensor = self.network(x)
+        return logits.float()
+
+
+def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
+    """A float32 copy of `model`, which is in eval mode, with each batch norm folded into the
+    convolution before it; None where the copy answers otherwise on the images `sample` (a network
+    that draws numbers, or whose Python torch.fx cannot follow and that cannot be copied)."""
+    try:
+        made = SearchCopy(_folded(model), low=False).eval().requires_grad_(False)
+        with torch.no_grad():
+            logits, expected = made(sample), model(sample)
+    except Exception as error:
+        log.info("the network cannot be copied for searching: %s", str(error).splitlines()[0])
+        return None
+    same = (logits - expected).abs().max() <= SAME * expected.abs().max()
+    return made if bool(same) else None
+
+
+def _folded(model: nn.Module) -> nn.Module:
+    try:
+        return fuse(model)
+    except Exception as error:  # torch.fx follows no Python that depends on values
+        log.debug("batch norms are not folded: %s: %s", type(error).__name__, error)
+        return copy.deepcopy(model)
+
+
+def in_bfloat16(made: SearchCopy) -> SearchCopy:
+    """The same copy, sharing its weights, with layers that compute in bfloat16."""
+    return SearchCopy(made.network, low=True).eval()

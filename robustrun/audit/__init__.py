@@ -1,0 +1,132 @@
+"""Can a robust accuracy be believed? Checks for false robustness (Athalye et al. 2018,
+https://arxiv.org/abs/1802.00420; Carlini et al. 2019, https://arxiv.org/abs/1902.06705, section 5).
+"""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from robustrun import console
+from robustrun.attacks.ball import NORMS
+from robustrun.audit.finite_differences import finite_differences
+from robustrun.audit.of_the_network import OF_THE_NETWORK, no_adversary
+from robustrun.audit.of_the_number import (
+    black_box,
+    gradients,
+    large_radius,
+    logit_scale,
+    more_effort,
+    one_step,
+    random_noise,
+    targeted,
+)
+from robustrun.audit.subject import Attackable, Check, Subject, by
+from robustrun.audit.transfer import transfer
+from robustrun.config import AuditSettings
+from robustrun.types import Attack, Images
+
+log = logging.getLogger(__name__)
+
+OF_THE_ATTACK = (
+    gradients,
+    random_noise,
+    one_step,
+    large_radius,
+    more_effort,
+    logit_scale,
+    targeted,
+    black_box,
+    finite_differences,
+    transfer,
+)
+
+
+def audit(
+    model: nn.Module,
+    images: Images,
+    classes: int,
+    attack: Attack,
+    *,
+    seed: int,
+    device: torch.device,
+    batch_size: int,
+    settings: AuditSettings,
+    standing: Tensor | None = None,
+    surrogate: nn.Module | None = None,
+) -> list[Check]:
+    """Every check that applies to the accuracy of `model` under `attack`.
+
+    Other attacks are run on what `attack` left `standing` (bool, one per image; without it, the
+    attack is run first): an image that one of those turns was counted as robust and is not.
+    `surrogate` is a network of the same classes whose adversarial images are tried; without one,
+    it is trained. The model's buffers and modes are as they were afterwards.
+    """
+    count = min(settings.examples or len(images), len(images))
+    if count == 0:
+        return []
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), _left_as_found(model):
+        torch.manual_seed(seed)
+        drawn = torch.randperm(len(images))[:count].sort().values
+        parts = list(images.subset(drawn).batches(batch_size, device=device))
+        x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        model.eval()
+        logits = _logits(model, x, batch_size)
+        right = logits.argmax(dim=1) == y
+        subject = Subject(
+            bare=model,
+            model=Attackable(model),
+            classes=classes,
+            attack=attack,
+            settings=settings,
+            surrogate=surrogate,
+            seed=seed,
+            batch_size=batch_size,
+            x=x,
+            y=y,
+            logits=logits,
+            standing=right if standing is None else right & standing[drawn].to(device),
+        )
+        return _checked(subject, attacked=standing is not None)
+
+
+@contextmanager
+def _left_as_found(model: nn.Module) -> Iterator[None]:
+    """Modes and buffers are restored: a batch norm in train mode writes to its buffers."""
+    modes = [(m, m.training) for m in model.modules()]
+    buffers = [(b, b.detach().clone()) for b in model.buffers()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+        for buffer, value in buffers:
+            buffer.detach().copy_(value)
+
+
+@torch.no_grad()
+def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
+    return torch.cat([model(part).float() for part in torch.split(x, batch_size)])
+
+
+def _checked(s: Subject, attacked: bool) -> list[Check]:
+    attack = s.attack
+    found = [check(s) for check in OF_THE_NETWORK]
+    if not (attack.bounded and attack.adversarial and attack.norm in NORMS and attack.epsilon > 0):
+        return [*found, no_adversary(s)]
+    with console.bar("audit", len(OF_THE_ATTACK) + 1) as bar:
+        if not attacked:
+            fallen = s.fallen("attack", by(attack, s.model), s.standing)
+            s = replace(s, standing=s.standing & ~fallen)
+        bar.advance(1)
+        for check in OF_THE_ATTACK:
+            found += [check(s)]
+            bar.advance(1, found[-1].check)
+    for made in found:
+        if made.status != "pass":
+            log.warning("audit: %s %ss: %s", made.check, made.status, made.why)
+    return found

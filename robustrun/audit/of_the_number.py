@@ -1,0 +1,199 @@
+"""Checks of the number: other attacks on what the run's own attack left standing."""
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ball import TINY, l2_norm, sphere_start
+from robustrun.attacks.cascade import input_gradient
+from robustrun.attacks.fgsm import FGSM
+from robustrun.attacks.pgd import PGD
+from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged
+from robustrun.losses import margin
+from robustrun.types import Rescales
+
+
+def gradients(s: Subject) -> Check:
+    """Standing images at which the attack sees no slope to climb."""
+    lost, flat = torch.zeros_like(s.standing), torch.zeros_like(s.standing)
+    places = s.standing.nonzero()[:, 0]
+    for part in torch.split(places, s.batch_size) if len(places) else ():
+        x, y = s.x[part], s.y[part]
+        lost[part] = _lost(_slope(s, x, partial(_cross_entropy, y)), s.attack.norm)
+        flat[part] = _lost(_slope(s, x, partial(_margin, y)), s.attack.norm)
+    extra = int(lost.sum())
+    status = judged(extra, len(s.y), s.settings.tolerance)
+    why = f"{extra} of the {len(places)} images left standing have no usable gradient"
+    if status == "pass":
+        why += "."
+    elif int(flat.sum()) * 2 > extra:
+        why += (
+            ": a layer lets none through (rounding, JPEG, detach, argmax). Attack it with that "
+            "layer replaced by the identity backwards (BPDA), or with attack=square."
+        )
+    else:
+        why += (
+            ", although the logits have one: the softmax is saturated by their scale. Measure "
+            "with a loss that scale does not change (attack.loss=margin, or AutoAttack)."
+        )
+    return Check("gradients", status, extra / len(s.y), f"at most {s.settings.tolerance:g}", why)
+
+
+def _cross_entropy(y: Tensor, logits: Tensor) -> Tensor:
+    return F.cross_entropy(logits, y, reduction="sum")
+
+
+def _margin(y: Tensor, logits: Tensor) -> Tensor:
+    return margin(logits, y).sum()
+
+
+def _slope(s: Subject, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+    with attacked(s.bare):
+        x = x.detach().clone().requires_grad_()
+        return input_gradient(loss(s.bare(x)), x)
+
+
+def _lost(slope: Tensor, norm: str) -> Tensor:
+    """Where the gradient is zero or not finite; for l2, too small to be normalised as well."""
+    smallest = TINY if norm == "l2" else 0.0
+    finite = slope.flatten(1).isfinite().all(dim=1)
+    return ~finite | (l2_norm(slope).flatten() <= smallest)
+
+
+def one_step(s: Subject) -> Check:
+    return beyond(
+        s,
+        "one_step",
+        by(FGSM(s.norm, s.attack.epsilon), s.model),
+        "One step of the size of the ball",
+        "one step should not beat many, so the attack climbs a surface that misleads it (masked "
+        "gradients). Measure with AutoAttack, and look for what bends the gradient.",
+    )
+
+
+def random_noise(s: Subject) -> Check:
+    """Noise at the edge of the ball: the weakest of all attacks."""
+
+    def craft(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        return sphere_start(x, s.attack.norm, s.attack.epsilon, generator)
+
+    fallen, total = s.fallen("random_noise", craft, s.right), len(s.y)
+    noise, attack = int(fallen.sum()), int((s.right & ~s.standing).sum())
+    only_noise = int((fallen & s.standing).sum())
+    only_attack = attack - (noise - only_noise)
+    status = judged(only_noise, total, s.settings.tolerance)
+    if judged(noise, total, s.settings.tolerance) == "fail":
+        # Noise does turn images. McNemar (1947): among the images that only one of the two turns,
+        # the attack's must outnumber the noise's by two standard deviations of an even split.
+        if only_attack - only_noise <= 2 * math.sqrt(only_attack + only_noise):
+            status = "fail"
+        elif attack < 2 * noise and status == "pass":
+            status = "warn"
+    why = f"Noise turns {noise} images, the attack {attack}"
+    if status != "pass":
+        why += (
+            ": the attack hardly searches. Its gradients are useless, or its steps too few or too "
+            "small; measure with AutoAttack, and with Square, which needs no gradient."
+        )
+    accuracy = float((s.right & ~fallen).float().mean())
+    return Check("random_noise", status, accuracy, f"well above {s.robust:.4g}", why)
+
+
+def large_radius(s: Subject) -> Check:
+    """In a ball that holds a uniformly grey image, every image can be turned into that one."""
+    pixels = s.x[0].numel()
+    grey = {"linf": 0.5, "l2": 0.5 * math.sqrt(pixels), "l1": 0.5 * pixels}[s.attack.norm]
+    radius = max(grey, s.attack.epsilon)
+    if not isinstance(s.attack, Rescales):
+        why = "The attack cannot be had at another radius: audit with attack=pgd as well."
+        return Check("large_radius", "warn", "not measured", "0", why)
+    larger = replace(s, attack=s.attack.at(radius))
+    fallen = larger.fallen("large_radius", by(larger.attack, s.model), s.standing)
+    left, total = int((s.standing & ~fallen).sum()), len(s.y)
+    # One image gets one answer, which is right for the images of one class at most.
+    chance = int(torch.bincount(s.y).max())
+    status: Status = "pass"
+    if left > chance:
+        status = "fail"
+    elif left > s.settings.tolerance * total:
+        status = "warn"
+    why = f"At radius {radius:.4g}, where every image can become grey, {left} of {total} stand"
+    if status != "pass":
+        why += (
+            ": the attack misses what is certainly there, at this radius and hence at its own. "
+            "Look at its gradients and step size; measure with AutoAttack."
+        )
+    return Check("large_radius", status, left / total, 0.0, why)
+
+
+def more_effort(s: Subject) -> Check:
+    return beyond(
+        s,
+        "more_effort",
+        by(_strong(s, s.settings.restarts), s.model),
+        f"PGD with {s.settings.steps} steps and {s.settings.restarts} restarts",
+        "the attack has not converged, and the accuracy still falls with effort. Raise "
+        "attack.steps and attack.restarts until it stays, or measure with AutoAttack.",
+    )
+
+
+def _strong(s: Subject, restarts: int) -> PGD:
+    epsilon, settings = s.attack.epsilon, s.settings
+    return PGD(s.norm, epsilon, settings.steps, settings.step * epsilon, restarts, True, "ce")
+
+
+def logit_scale(s: Subject) -> Check:
+    """The same network with logits of unit margin, at which cross-entropy works best."""
+    top = s.logits.topk(2, dim=1).values
+    scale = float((top[:, 0] - top[:, 1]).mean())
+    scaled = Divided(s.model, scale if 0 < scale < math.inf else 1.0)
+    return beyond(
+        s,
+        "logit_scale",
+        by(_strong(s, 1), scaled),
+        f"PGD on logits divided by {scale:.3g}, their mean margin,",
+        "the attack is blinded by the scale of the logits, which changes no prediction. Measure "
+        "with a loss that it does not change (attack.loss=margin, or AutoAttack).",
+    )
+
+
+class Divided(nn.Module):
+    """The same predictions from logits of another scale."""
+
+    def __init__(self, model: nn.Module, by: float) -> None:
+        super().__init__()
+        self.model, self.by = model, by
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.model(x) / self.by
+        return logits
+
+
+def targeted(s: Subject) -> Check:
+    """Honest networks lose some points to it, TRADES 3.5 and MART 7 from PGD-20; 16 is what a
+    collapse hides behind (ELLE, 48.9 to 32.5): `gap` lies between."""
+    return beyond(
+        s,
+        "targeted",
+        by(s.settings.targeted, s.model),
+        "The targeted attack with its own step size",
+        "the run's attack overlooks what this one finds. Quote AutoAttack, not this number.",
+        tolerance=s.settings.gap,
+    )
+
+
+def black_box(s: Subject) -> Check:
+    return beyond(
+        s,
+        "black_box",
+        by(s.settings.black_box, s.model),
+        "Random search, which sees no gradient,",
+        "an attack that sees less should not find more, so gradients are masked. Find the layer "
+        "that does it and attack around it; quote AutoAttack, which includes Square.",
+    )

@@ -1,0 +1,71 @@
+"""Attack by transfer: images made for another network, which hides nothing."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from robustrun.attacks.ascent import ascend, attacked
+from robustrun.attacks.ball import sphere_start
+from robustrun.audit.subject import Check, Subject, beyond
+
+BATCH = 64  # images at each step of training the surrogate
+
+
+def transfer(s: Subject) -> Check:
+    """Images made for another network, which gives the same answers and hides nothing."""
+    surrogate = s.surrogate or imitate(s)
+    epsilon, step = s.attack.epsilon, s.settings.step * s.attack.epsilon
+
+    def craft(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
+        # All steps: images that just fool the one network seldom fool another.
+        with attacked(surrogate):
+            return ascend(
+                lambda x_adv: F.cross_entropy(surrogate(x_adv), y, reduction="sum"),
+                x,
+                x,
+                norm=s.attack.norm,
+                epsilon=epsilon,
+                step_size=step,
+                steps=s.settings.steps,
+            )
+
+    return beyond(
+        s,
+        "transfer",
+        craft,
+        "An image made for another network",
+        "what is made without seeing the network should not beat an attack that sees it, so its "
+        "gradients are masked. Measure with AutoAttack, and with images from other networks.",
+    )
+
+
+def imitate(s: Subject) -> nn.Module:
+    """A small network trained on what the audited one answers to the images and noise on them
+    (Papernot et al. 2017, https://arxiv.org/abs/1602.02697)."""
+    model = _small_network(s.x, s.classes)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    for _ in range(s.settings.surrogate_steps):
+        x = s.x[torch.randint(len(s.x), (BATCH,), device=s.x.device)]
+        x = sphere_start(x, s.attack.norm, s.attack.epsilon)
+        with torch.no_grad():
+            answer = s.model(x).argmax(dim=1)
+        loss = F.cross_entropy(model(x), answer)
+        optimizer.zero_grad()
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+    return model.eval()
+
+
+def _small_network(x: Tensor, classes: int) -> nn.Module:
+    """Two convolutions on a grid of at most 32 x 32, and a linear layer."""
+    channels, side = x.shape[1], min(x.shape[2:])
+    coarser = max(side // 32, 1)
+    return nn.Sequential(
+        nn.Conv2d(channels, 32, max(coarser, 3), stride=coarser, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(32, 64, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Linear(64 * 16, classes),
+    ).to(x.device)
