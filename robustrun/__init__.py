@@ -12,9 +12,19 @@ _FUNCTIONS = {
     "evaluate": "robustrun.evaluation",
     "load": "robustrun.config",
 }
-_PACKAGES = ("attacks", "datasets", "devices", "methods", "models", "trackers")
+_PACKAGES = ("attacks", "audit", "datasets", "devices", "methods", "models", "trackers")
 
-__all__ = ["attacks", "datasets", "devices", "evaluate", "load", "methods", "models", "run"]
+__all__ = [
+    "attacks",
+    "audit",
+    "datasets",
+    "devices",
+    "evaluate",
+    "load",
+    "methods",
+    "models",
+    "run",
+]
 
 
 def __getattr__(name: str) -> object:

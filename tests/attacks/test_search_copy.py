@@ -1,0 +1,131 @@
+"""The copy that images are searched with: the same function, and the same verdicts."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustrun import compose, config
+from robustrun.attacks.search_copy import in_bfloat16, search_copy
+from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation import Searches, measure, searches
+from robustrun.types import Attack
+
+CPU = torch.device("cpu")
+
+
+def attack(*words: str) -> Attack:
+    raw = compose.compose_raw(list(words))
+    return config.decode(Attack, raw["attack"], "attack")  # type: ignore[no-any-return]
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    """A small network with batch norm, trained for a moment on the digits."""
+    torch.manual_seed(0)
+    first = [nn.Conv2d(1, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    second = [nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.BatchNorm2d(32), nn.ReLU()]
+    model = nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(512, 10))
+    optimizer = torch.optim.Adam(model.parameters(), 3e-3)
+    for x, y in digits().batches(64, torch.randperm(1797)):
+        optimizer.zero_grad()
+        nn.functional.cross_entropy(model(x), y).backward()
+        optimizer.step()
+    return model.eval()
+
+
+def digits() -> TensorImages:
+    """All 1,797 of them."""
+    splits = config.load(compose.compose_raw([])).dataset.load()
+    parts = [next(part.plain().batches(len(part))) for part in (splits.train, splits.test)]
+    x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return TensorImages(x, y)
+
+
+def test_batch_norm_is_folded_and_the_logits_stay(network: nn.Module) -> None:
+    x = torch.rand(50, 1, 8, 8)
+    copy = search_copy(network, x)
+    assert copy is not None
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in copy.modules())
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in network.modules())
+    with torch.no_grad():
+        expected = network(x)
+        torch.testing.assert_close(copy(x), expected)
+        low = in_bfloat16(copy)(x)
+    assert low.dtype == torch.float32
+    # bfloat16 keeps 8 bits: 2^-8 of the largest logit for each of three layers
+    assert (low - expected).abs().max() < 3 * 2**-8 * expected.abs().max()
+
+
+class Noisy(nn.Module):
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x + 0.1 * torch.randn_like(x))
+        return logits
+
+
+class Counting(nn.Module):
+    """Has Python that torch.fx cannot follow, and weights that a copy shares with nobody."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.network(x)
+        return logits if float(logits.detach().sum()) > 0 else logits + 0
+
+
+def test_a_network_that_draws_numbers_is_searched_as_it_is(network: nn.Module) -> None:
+    assert search_copy(Noisy(network), torch.rand(8, 1, 8, 8)) is None
+
+
+def test_a_network_that_cannot_be_followed_is_copied_unfolded(network: nn.Module) -> None:
+    x = torch.rand(8, 1, 8, 8)
+    copy = search_copy(Counting(network), x)
+    assert copy is not None
+    assert any(isinstance(layer, nn.BatchNorm2d) for layer in copy.modules())
+    torch.testing.assert_close(copy(x), network(x))
+
+
+def test_which_network_an_attack_sees(network: nn.Module) -> None:
+    plain = searches(network, digits(), "float32", 100, CPU)
+    fast = searches(network, digits(), "bfloat16", 100, CPU)
+    pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
+    assert plain == Searches(network)
+    assert plain.of(pgd) is network
+    assert fast.of(noise) is network
+    assert fast.copy is not None
+    assert fast.of(fab) is fast.copy
+    assert getattr(fast.of(pgd), "low") is True  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["attack=pgd", "attack.steps=10"],
+        ["attack=pgd_l2", "attack.steps=10", "attack.epsilon=0.7"],
+        ["attack=apgd_ce", "attack.steps=20"],
+        ["attack=apgd_t", "attack.steps=10", "attack.targets=3"],
+        ["attack=mi_fgsm"],
+        ["attack=square", "attack.queries=100"],
+    ],
+)
+def test_the_fast_path_finds_what_the_plain_one_finds(words: list[str], network: nn.Module) -> None:
+    images, judge = digits(), attack(*words)
+
+    def robust(precision: str) -> np.ndarray:
+        how = {"seed": 0, "batch_size": 500, "device": CPU, "precision": precision}
+        found = measure(network, images, 10, {"judge": judge}, **how)  # type: ignore[arg-type]
+        right: np.ndarray = found.attacks["judge"].robust
+        return right
+
+    plain, fast = robust("float32"), robust("bfloat16")
+    assert 0.05 < plain.mean() < 0.95, "an attack that decides nothing would show nothing"
+    # What the fast path attacks a second time gets a second random start, so it finds a little
+    # more; what it misses of the plain one's are single images at the very edge.
+    assert fast.sum() <= plain.sum() + 2, "at most one more in 1,000 stands"
+    assert (fast & ~plain).sum() <= 0.005 * len(plain)
