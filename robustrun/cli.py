@@ -295,14 +295,18 @@ def _evaluate(arguments: list[str]) -> int:
     if not source.exists():
         raise RobustrunError(f"{source} does not exist.")
     from robustrun import config, console, dispatch, finished
+    from robustrun.models import program
     from robustrun.report import terminal
 
+    if program.kind(source):
+        overrides = ["model=program", f"model.file='{source}'", *overrides]
     base = finished.raw_config(source) if source.is_dir() else None
     raw = compose.compose_raw(overrides) if base is None else compose.compose_over(base, overrides)
     run_config = config.load(raw)
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     now = datetime.now()
-    names = f"evaluate_{raw['method']['name']}_{raw['dataset']['name']}"
+    trained = raw["method" if source.is_dir() else "model"]["name"]
+    names = f"evaluate_{trained}_{raw['dataset']['name']}"
     folder = claim(Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve())
     with console.logging_to(folder / RUN_LOG):
         result = dispatch.run_again(run_config, folder, source)

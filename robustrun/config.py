@@ -135,6 +135,23 @@ class AuditSettings:
 
 
 @dataclass(frozen=True)
+class Corruptions:
+    """Where the official files of CIFAR-10-C or its like are, and which are measured."""
+
+    root: str
+    names: tuple[str, ...] | None  # null: the fifteen of the benchmark
+    severities: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """The same for CIFAR-10-P."""
+
+    root: str
+    names: tuple[str, ...] | None  # null: the ten of the benchmark
+
+
+@dataclass(frozen=True)
 class EvaluationPlan:
     """What is measured when training is done, beside the run's own attack."""
 
@@ -144,6 +161,8 @@ class EvaluationPlan:
     radii: tuple[float, ...]  # multiples of the attack's radius
     attacks: dict[str, Attack]
     audit: AuditSettings | None
+    corruptions: Corruptions | None
+    perturbations: Perturbations | None
 
     def __post_init__(self) -> None:
         require(self.examples is None or self.examples >= 1, "examples", self.examples, ">= 1")

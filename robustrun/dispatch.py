@@ -17,8 +17,9 @@ import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from robustrun import checkpoint, config, finished, record, results
+from robustrun import checkpoint, config, corruption_benchmark, finished, record, results
 from robustrun.audit import audit
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.datasets.validation import cut_validation
@@ -117,6 +118,7 @@ def _load(progress: Progress) -> Data:
     splits = cfg.dataset.load()
     train, validation = cut_validation(splits, cfg.training.validation_fraction, cfg.seed)
     _check_sizes(cfg, train)
+    corruption_benchmark.check(cfg.evaluation, splits)
     class_counts = torch.bincount(train.labels, minlength=splits.classes)
     data = Data(splits, train, validation, class_counts)
     section = record.dataset_section(cfg, splits, train, validation, class_counts)
@@ -199,7 +201,11 @@ def _measure(
     )
     subset = record.subset_section(images, cfg.evaluation, len(test))
     checks = _audit(cfg, model, images, measured, runtime)
-    progress.sections["evaluation"] = results.evaluation_block(measured, subset, checks)
+    benchmark = corruption_benchmark.measure_corruptions(
+        model, cfg.evaluation, data.splits, cfg.evaluation.batch_size, runtime.device
+    )
+    block = results.evaluation_block(measured, subset, checks)
+    progress.sections["evaluation"] = block | benchmark
     results.write_predictions(progress.folder / "predictions.npz", measured, indices)
     return images, measured
 
@@ -285,26 +291,14 @@ def seed_everything(seed: int) -> None:
 
 
 def multiply_adds(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Multiply-adds of one image's forward pass through convolutions and linear layers."""
-    total = 0.0
-
-    def count(module: nn.Module, _: Any, output: Tensor) -> None:
-        nonlocal total
-        if isinstance(module, nn.Conv2d):
-            total += output.numel() * module.weight[0].numel()
-        elif isinstance(module, nn.Linear):
-            total += output.numel() * module.in_features
-
-    hooks = [m.register_forward_hook(count) for m in model.modules()]
+    """Multiply-adds of one image's forward pass through convolutions and matrix products."""
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
         model(torch.zeros(1, *shape))
-    for hook in hooks:
-        hook.remove()
     for module, training in modes:
         module.training = training
-    return total
+    return float(counter.get_total_flops()) / 2
 
 
 def training_state(trainer: Trainer, history: list[dict[str, Any]]) -> dict[str, Any]:

@@ -15,7 +15,8 @@ from torch import Tensor, nn
 from robustrun import config
 from robustrun.attacks.observers import OBSERVERS
 from robustrun.errors import ConfigError, DataError
-from robustrun.models.weights import fill, read
+from robustrun.models.program import Program
+from robustrun.models.weights import aligned, fill, read
 from robustrun.types import Adapts, HasFeatures
 
 
@@ -65,7 +66,8 @@ def network_at(
         weights = source / "model.safetensors"
     else:
         network, weights = rebuild(run_config, data), source
-        fill(network, read(str(source)), str(source))
+        if not isinstance(run_config.model, Program):  # which has its weights already
+            fill(network, aligned(network, read(str(source))), str(source))
     digest = hashlib.sha256(weights.read_bytes()).hexdigest()
     return network.eval(), {"source": str(source.resolve()), "weights_sha256": digest}
 

@@ -14,7 +14,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "finished"},
     {"train", "evaluation"},
-    {"audit"},
+    {"audit", "corruption_benchmark"},
     {"results", "checkpoint", "record"},
     {"figures"},
     {"dispatch", "report", "catalogue"},

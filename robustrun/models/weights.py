@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 
 Weights = dict[str, Tensor]
 
+WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and by custom
+SHOWN = 6  # tensors that an error names
 PATIENCE = 10.0  # seconds that a server has to answer, and that a download may stand still
 
 
@@ -66,13 +68,37 @@ def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str]
     excused = {*spare, *(k for k in own if k.endswith("num_batches_tracked"))}
     wrong = [k for k in {**own, **state} if k not in fitting and k not in excused]
     if wrong:
+        shown = "; ".join(_difference(key, own, state) for key in wrong[:SHOWN])
+        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
         raise DataError(
-            f"model.weights: {source} holds the weights of another network: {len(wrong)} tensors "
-            f"are missing, unknown or of another shape, the first of them {wrong[0]}."
+            f"model.weights: {source} holds the weights of another network. {len(wrong)} tensors "
+            f"are missing, unknown or of another shape: {shown}{more}."
         )
     if missing := [k for k in spare if k in own and k not in fitting]:
         log.info("%s does not fit the classes: %s start anew", source, " and ".join(missing))
     network.load_state_dict(fitting, strict=False)
+
+
+def _difference(key: str, own: Weights, state: Weights) -> str:
+    if key not in state:
+        return f"{key} is missing"
+    found = "x".join(map(str, state[key].shape))
+    if key not in own:
+        return f"{key} ({found}) is unknown"
+    return f"{key} is {found} instead of {'x'.join(map(str, own[key].shape))}"
+
+
+def aligned(network: nn.Module, state: Weights) -> Weights:
+    """`state` under the names that `network` has: without what wrappers put before them, behind
+    `network.` where a library's network follows the normalisation, which files from elsewhere do
+    not hold and which stays as configured."""
+    for prefix in WRAPPERS:
+        if state and all(key.startswith(prefix) for key in state):
+            state = below(state, prefix)
+    own = network.state_dict()
+    if not any(key in own for key in state):
+        state = {f"network.{key}": value for key, value in state.items()}
+    return {key: value for key, value in own.items() if key.startswith("normalize.")} | state
 
 
 def head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:

@@ -24,8 +24,10 @@ def interval(entry: dict[str, Any]) -> str:
 def show_run(results: dict[str, Any], folder: Path) -> None:
     """The closing table of one run, published numbers beside what was measured, what the audit
     found."""
-    notes = [*_sources(results["config"]["published"]), *_doubts(results["evaluation"]["audit"])]
-    console.show(run_table(results), *notes, str(folder))
+    evaluation = results["evaluation"]
+    notes = [*_corruptions(evaluation), *_doubts(evaluation["audit"])]
+    published = _sources(results["config"]["published"])
+    console.show(run_table(results), *published, *notes, str(folder))
 
 
 def run_table(results: dict[str, Any]) -> Table:
@@ -40,8 +42,15 @@ def run_table(results: dict[str, Any]) -> Table:
         names = [name for name, _, _ in _entries(results["evaluation"])]
         for name, row in zip(names, rows, strict=True):
             row.append(_published(published[name]) if name in published else "")
-    method, data = results["config"]["method"]["name"], results["dataset"]["name"]
-    return console.table(f"{method} on {data}, {results['model']['name']}", header, rows)
+    title = f"{_subject(results)} on {results['dataset']['name']}, {results['model']['name']}"
+    return console.table(title, header, rows)
+
+
+def _subject(results: dict[str, Any]) -> str:
+    """What was trained how: the method, or the run or file that was measured again."""
+    if "evaluated" in results:
+        return Path(results["evaluated"]["source"]).name
+    return str(results["config"]["method"]["name"])
 
 
 def _entries(evaluation: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
@@ -65,6 +74,16 @@ def _row(name: str, radius: str, entry: dict[str, Any]) -> list[str]:
 def _published(entry: dict[str, Any]) -> str:
     alone = " under it alone" if entry["measure"] == "perturbed_accuracy" else ""
     return percent(entry["accuracy"]) + alone
+
+
+def _corruptions(evaluation: dict[str, Any]) -> list[str]:
+    """What was measured beside attacks: corruptions are no adversary's."""
+    said = []
+    if "corruptions" in evaluation:
+        said.append(f"mean corruption accuracy {percent(evaluation['corruptions']['accuracy'])}")
+    if "perturbations" in evaluation:
+        said.append(f"mean flip rate {percent(evaluation['perturbations']['flip_rate'])}")
+    return said
 
 
 def _doubts(audit: list[dict[str, Any]]) -> list[str]:

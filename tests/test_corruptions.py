@@ -1,49 +1,18 @@
-"""Salt-and-pepper noise, and the official files of the common corruptions."""
+"""The official files of the common corruptions, and what a run measures on them."""
 
+import json
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch import nn
+from PIL import Image
 
-from robustrun.attacks.salt_and_pepper import SaltAndPepper
+from robustrun.cli import run_command_line
 from robustrun.datasets import corruptions
-from robustrun.errors import ConfigError, DataError
+from robustrun.errors import DataError
 
 COUNT = 4  # test images, officially 10,000
-
-
-def noise(amount: float = 0.2) -> SaltAndPepper:
-    return SaltAndPepper("linf", 0.1, amount)
-
-
-def test_so_many_pixels_turn_white_or_black_in_all_channels_and_the_others_stay() -> None:
-    x, y = torch.full((50, 3, 32, 32), 0.5), torch.zeros(50, dtype=torch.long)
-    found = noise()(nn.Identity(), x, y, generator=torch.Generator().manual_seed(0))
-    assert set(found.unique().tolist()) == {0.0, 0.5, 1.0}
-    assert (found == found[:, :1]).all()
-    white, black = (found == 1).float().mean().item(), (found == 0).float().mean().item()
-    # 51,200 pixels: five standard deviations of a share of 0.1 are 0.0066.
-    assert white == pytest.approx(0.1, abs=0.0066)
-    assert black == pytest.approx(0.1, abs=0.0066)
-
-
-def test_the_generator_decides_and_the_share_is_what_results_name() -> None:
-    x, y = torch.rand(2, 1, 8, 8), torch.zeros(2, dtype=torch.long)
-    first, again, other = (
-        noise()(nn.Identity(), x, y, generator=torch.Generator().manual_seed(s)) for s in (0, 0, 1)
-    )
-    assert torch.equal(first, again)
-    assert not torch.equal(first, other)
-    assert torch.equal(noise(0.0)(nn.Identity(), x, y), x)
-    assert set(noise(1.0)(nn.Identity(), x, y).unique().tolist()) == {0.0, 1.0}
-    assert noise()(nn.Identity(), x[:0], y[:0]).shape == (0, 1, 8, 8)
-    assert noise().reach == ("share of pixels", 0.2)
-    assert not noise().bounded
-    assert not noise().adversarial
-    with pytest.raises(ConfigError, match="amount"):
-        noise(1.1)
 
 
 def write(folder: Path, names: tuple[str, ...] = ("fog", "snow")) -> np.ndarray:
@@ -173,3 +142,63 @@ def test_a_wrong_name_severity_or_folder_is_refused_with_what_is_right(tmp_path:
         corruptions.corrupted(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="'fog' is not a perturbation"):
         corruptions.perturbed(str(tmp_path), torch.arange(COUNT), ["fog"])
+
+
+@pytest.fixture
+def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Red and blue images, and their corruptions: fog leaves them, snow swaps them."""
+    monkeypatch.chdir(tmp_path)
+    red, blue = np.zeros((2, 32, 32, 3), dtype=np.uint8)
+    red[..., 0], blue[..., 2] = 255, 255
+    for part, count in (("train", 8), ("test", COUNT)):
+        for label, pixels in (("blue", blue), ("red", red)):
+            (tmp_path / "images" / part / label).mkdir(parents=True)
+            for number in range(count):
+                Image.fromarray(pixels).save(tmp_path / "images" / part / label / f"{number}.png")
+    labels = np.array([0] * COUNT + [1] * COUNT, dtype=np.uint8)
+    clean = np.stack([blue] * COUNT + [red] * COUNT)
+    for name in ("cifar-c", "cifar-p"):
+        (tmp_path / name).mkdir()
+    np.save(tmp_path / "cifar-c" / "labels.npy", np.tile(labels, 5))
+    np.save(tmp_path / "cifar-c" / "fog.npy", np.tile(clean, (5, 1, 1, 1)))
+    np.save(tmp_path / "cifar-c" / "snow.npy", np.tile(clean[::-1], (5, 1, 1, 1)))
+    films = np.stack([clean, clean, clean[::-1]], axis=1)
+    np.save(tmp_path / "cifar-p" / "tilt.npy", films)
+    return tmp_path
+
+
+RUN = [
+    *("method=standard", "dataset=image_folder", "dataset.root=images", "training.epochs=4"),
+    *("training.batch_size=4", "optimizer.lr=0.01", "training.validation_fraction=0"),
+    *("dataset.flip=false", "dataset.crop_padding=0", "device.threads=1"),
+]
+
+
+def test_a_run_measures_each_corruption_their_mean_and_the_flip_rate(
+    colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = "evaluation.corruptions.names=[fog,snow]"
+    films = "evaluation.perturbations={root: cifar-p, names: [tilt]}"
+    root = "evaluation.corruptions.root=cifar-c"
+    assert run_command_line([*RUN, "evaluation=corruptions", root, names, films]) == 0
+    (path,) = colours.glob("outputs/*/*/results.json")
+    evaluation = json.loads(path.read_text())["evaluation"]
+    assert evaluation["clean"]["accuracy"] == 1.0
+    assert evaluation["corruptions"]["by_corruption"] == {"fog": 1.0, "snow": 0.0}
+    assert evaluation["corruptions"]["by_severity"]["fog"] == dict.fromkeys("12345", 1.0)
+    assert evaluation["corruptions"]["accuracy"] == 0.5
+    assert evaluation["perturbations"]["flip_rate"] == 0.5  # the second of two changes
+    said = capsys.readouterr().out
+    assert "mean corruption accuracy 50.00%" in said
+    assert "mean flip rate 50.00%" in said
+
+
+def test_missing_files_are_named_before_training(
+    colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line([*RUN, "evaluation=corruptions"]) == 2
+    assert "CIFAR-10-C is not a folder" in capsys.readouterr().err
+    assert not list(colours.glob("outputs/*/*/metrics.csv"))
+    words = ["evaluation=corruptions", "training.epochs=1", "device.threads=1"]
+    assert run_command_line(words) == 2
+    assert "measures images of 3 x 32 x 32" in capsys.readouterr().err

@@ -1,0 +1,118 @@
+"""Accuracy under common corruptions, and how often perturbations flip an answer (Hendrycks &
+Dietterich 2019, https://arxiv.org/abs/1903.12261). No adversary chose these: they are reported
+apart from robust accuracy.
+"""
+
+import logging
+import time
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from robustrun.config import Corruptions, EvaluationPlan, Perturbations
+from robustrun.datasets import corruptions
+from robustrun.datasets.corruptions import Corrupted, Sequences
+from robustrun.errors import DataError
+from robustrun.evaluation import accuracy, predict
+from robustrun.types import Images, Shape, Splits
+
+log = logging.getLogger(__name__)
+
+
+def corrupted(plan: Corruptions, examples: int | None) -> Iterable[Corrupted]:
+    """The corrupted images that `plan` names; DataError if a file is missing or damaged."""
+    names = plan.names or corruptions.CORRUPTIONS
+    return corruptions.corrupted(plan.root, names, plan.severities, examples)
+
+
+def perturbed(plan: Perturbations, test: Images, examples: int | None) -> Iterable[Sequences]:
+    """The films that `plan` names; DataError if a file is missing or damaged."""
+    names = plan.names or corruptions.PERTURBATIONS
+    return corruptions.perturbed(plan.root, test.labels, names, examples)
+
+
+def check(plan: EvaluationPlan, splits: Splits) -> None:
+    """DataError, before any work, unless the files are there and fit the run's data."""
+    height, width, channels = corruptions.PIXELS
+    if plan.corruptions is not None:
+        _require_fit("corruptions", splits, (channels, height, width))
+        corrupted(plan.corruptions, plan.examples)
+    if plan.perturbations is not None:
+        _require_fit("perturbations", splits, (channels, height, width))
+        perturbed(plan.perturbations, splits.test, plan.examples)
+
+
+def _require_fit(key: str, splits: Splits, shape: Shape) -> None:
+    if splits.test.shape != shape:
+        raise DataError(
+            f"evaluation.{key} measures images of 3 x 32 x 32, but this run's are "
+            f"{' x '.join(map(str, splits.test.shape))}: it needs dataset=cifar10 or its like."
+        )
+
+
+def measure_corruptions(
+    model: nn.Module,
+    plan: EvaluationPlan,
+    splits: Splits,
+    batch_size: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """The `corruptions` and `perturbations` parts of results.json, as far as `plan` asks."""
+    found: dict[str, Any] = {}
+    if plan.corruptions is not None:
+        parts = corrupted(plan.corruptions, plan.examples)
+        found["corruptions"] = _corruptions(model, parts, splits.classes, batch_size, device)
+    if plan.perturbations is not None:
+        films = perturbed(plan.perturbations, splits.test, plan.examples)
+        found["perturbations"] = _perturbations(model, films, batch_size, device)
+    return found
+
+
+def _corruptions(
+    model: nn.Module,
+    parts: Iterable[Corrupted],
+    classes: int,
+    batch_size: int,
+    device: torch.device,
+) -> dict[str, Any]:
+    """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
+    began = time.monotonic()
+    shares: dict[str, dict[str, float]] = {}
+    for part in parts:
+        if int(part.images.labels.max()) >= classes:
+            raise DataError(
+                f"evaluation.corruptions has labels up to {int(part.images.labels.max())}, but "
+                f"the network tells {classes} classes apart."
+            )
+        predictions = predict(model, part.images, batch_size, device)
+        share = accuracy(predictions == part.images.labels.numpy())
+        shares.setdefault(part.corruption, {})[str(part.severity)] = share
+        log.info("%s at severity %d: %.2f%%", part.corruption, part.severity, 100 * share)
+    each = {name: float(np.mean(list(share.values()))) for name, share in shares.items()}
+    return {
+        "accuracy": float(np.mean(list(each.values()))),
+        "by_corruption": each,
+        "by_severity": shares,
+        "seconds": time.monotonic() - began,
+    }
+
+
+def _perturbations(
+    model: nn.Module, films: Iterable[Sequences], batch_size: int, device: torch.device
+) -> dict[str, Any]:
+    """Flip rate of each perturbation, and their mean."""
+    began = time.monotonic()
+    rates: dict[str, float] = {}
+    for film in films:
+        predictions = predict(model, film.images, batch_size, device)
+        rate = corruptions.flip_rate(predictions, film.frames, film.perturbation)
+        rates[film.perturbation] = rate
+        log.info("%s flips %.2f%%", film.perturbation, 100 * rate)
+    return {
+        "flip_rate": float(np.mean(list(rates.values()))),
+        "by_perturbation": rates,
+        "seconds": time.monotonic() - began,
+    }

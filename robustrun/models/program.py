@@ -1,0 +1,125 @@
+"""A network that someone exported with its weights: TorchScript or a program of torch.export."""
+
+import os
+import warnings
+import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.errors import ConfigError, DataError
+from robustrun.types import MODELS, Shape
+
+TRIALS = (2, 3)  # batch sizes that it must take; a batch of 1 is often a special case
+
+
+@MODELS.register("program")
+@dataclass(frozen=True)
+class Program:
+    """Takes images in [0, 1] and returns logits; measured as it is, never trained.
+
+    A program runs what its author wrote, in PyTorch's operators. Nothing in the file is unpickled
+    in a way that could run Python.
+    """
+
+    file: str
+
+    def build(self, shape: Shape, classes: int) -> nn.Module:
+        network = ProgramNetwork(load(Path(self.file).expanduser()))
+        _try_out(network, shape, classes, self.file)
+        return network
+
+
+class ProgramNetwork(nn.Module):
+    """The program, which has no modes to switch: it is as it was when it was exported."""
+
+    def __init__(self, program: nn.Module) -> None:
+        super().__init__()
+        self.program = program
+        self.training = False
+
+    def train(self, mode: bool = True) -> "ProgramNetwork":
+        if mode:
+            raise ConfigError(
+                "model.name is 'program', which can be measured (robustrun evaluate FILE), but "
+                "not trained: choose the network itself and give the weights as model.weights."
+            )
+        return self
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.program(x)
+        return logits
+
+
+def kind(file: Path) -> str | None:
+    """`torchscript` or `exported`, from what the file holds; None for any other file."""
+    if not file.is_file() or not zipfile.is_zipfile(file):
+        return None
+    with zipfile.ZipFile(file) as archive:
+        names = archive.namelist()
+    if any("/code/" in name for name in names):
+        return "torchscript"
+    exported = ("models/model.json", "serialized_exported_program.json")
+    return "exported" if any(name.endswith(exported) for name in names) else None
+
+
+def load(file: Path) -> nn.Module:
+    """The program in `file`, on the CPU; DataError if there is none or it cannot be read."""
+    found = kind(file)
+    if found is None:
+        raise DataError(f"model.file is {file}, which is no TorchScript and no torch.export file.")
+    try:
+        if found == "torchscript":
+            with warnings.catch_warnings():  # deprecated, and still what many files are
+                warnings.simplefilter("ignore", FutureWarning)
+                warnings.simplefilter("ignore", DeprecationWarning)
+                scripted: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
+                return scripted.eval()
+        with _no_pickles():
+            return torch.export.load(file).module()
+    except Exception as error:
+        reason = str(error).strip().partition("\n")[0]
+        raise DataError(
+            f"{file} cannot be loaded ({type(error).__name__}: {reason}). It may be damaged, come "
+            f"from another version of PyTorch, or hold objects that only unpickling could restore, "
+            f"which is never done to a file from elsewhere."
+        ) from error
+
+
+@contextmanager
+def _no_pickles() -> Iterator[None]:
+    """torch.export falls back on unpickling anything; within this, torch.load refuses to."""
+    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
+    before = os.environ.get(name)
+    os.environ[name] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ[name]
+        else:
+            os.environ[name] = before
+
+
+def _try_out(network: nn.Module, shape: Shape, classes: int, file: str) -> None:
+    """DataError unless it takes batches of any size of such images and tells the classes apart."""
+    for count in TRIALS:
+        try:
+            with torch.no_grad():
+                logits = network(torch.zeros(count, *shape))
+        except Exception as error:
+            size = " x ".join(map(str, shape))
+            raise DataError(
+                f"{file} does not take a batch of {count} images of {size} "
+                f"({str(error).strip().partition(chr(10))[0]}). Export it for such images, with a "
+                f"dynamic batch size (dynamic_shapes of torch.export.export)."
+            ) from error
+        if logits.shape != (count, classes):
+            raise DataError(
+                f"{file} answers {count} images with {tuple(logits.shape)}, but the data set has "
+                f"{classes} classes: logits of shape {(count, classes)} are needed."
+            )
