@@ -23,14 +23,20 @@ from robustrun.types import HasFeatures, Model, Shape
 
 PLAIN: dict[str, Any] = {"mean": (0.0,), "std": (1.0,)}
 LINEAR: dict[str, Any] = {"hidden": (120, 84)} | PLAIN
+
+
+def wide(depth: int, widen_factor: int, name: str = "wide_resnet", dropout: float = 0.0) -> Any:
+    return WideResNet(name, depth, widen_factor, dropout, **PLAIN)  # type: ignore[arg-type]
+
+
 OURS: dict[str, Model] = {
     "simple_cnn": SimpleCnn(widths=(6, 16), **LINEAR),
     "vgg_features": VggFeatures(weights="random", layers=9, **LINEAR),
     "resnet18": Resnet(name="resnet18", **PLAIN),
     "resnet50": Resnet(name="resnet50", **PLAIN),
     "preact_resnet18": PreactResnet18(**PLAIN),
-    "wide_resnet28_10": WideResNet(name="wide_resnet28_10", dropout=0.0, **PLAIN),
-    "wide_resnet34_10": WideResNet(name="wide_resnet34_10", dropout=0.0, **PLAIN),
+    "wide_resnet28_10": wide(28, 10, name="wide_resnet28_10"),
+    "wide_resnet34_10": wide(34, 10, name="wide_resnet34_10"),
 }
 SMALL = ["simple_cnn", "vgg_features", "preact_resnet18"]  # cheap enough to compute with
 COLOUR: Shape = (3, 32, 32)
@@ -206,7 +212,7 @@ def test_preact_resnet_computes_the_papers_formulas_and_ends_in_batch_norm() -> 
 
 def test_wide_resnet_computes_the_papers_formulas_and_ends_in_batch_norm() -> None:
     normalize = nn.Identity()
-    network = WideResNetNetwork(normalize, 1, 10, depth=16, dropout=0.0).eval()  # type: ignore[arg-type]
+    network = WideResNetNetwork(normalize, 1, 10, wide(16, 10)).eval()  # type: ignore[arg-type]
     set_at_random(network)
     x = torch.rand(2, 1, 4, 4)
     last = preact(network.stages, F.conv2d(x, network.conv1.weight, padding=1))
@@ -217,11 +223,20 @@ def test_wide_resnet_computes_the_papers_formulas_and_ends_in_batch_norm() -> No
 
 def test_wide_resnet_drops_activations_in_training_alone() -> None:
     normalize = nn.Identity()
-    network = WideResNetNetwork(normalize, 1, 10, depth=10, dropout=0.5)  # type: ignore[arg-type]
+    network = WideResNetNetwork(normalize, 1, 10, wide(10, 10, dropout=0.5))  # type: ignore[arg-type]
     x = torch.rand(2, 1, 8, 8)
     assert not torch.equal(network(x), network(x))
     network.eval()
     assert torch.equal(network(x), network(x))
+
+
+def test_wide_resnet_comes_in_any_depth_and_width_but_a_name_keeps_its_own() -> None:
+    # Summed by hand over convolutions, batch norms and the linear layer.
+    assert sum(sizes(sketched(wide(10, 1)))) == 77_850
+    with pytest.raises(ConfigError, match="depth is 12"):
+        wide(12, 1)
+    with pytest.raises(ConfigError, match=r"\(28, 10\) by its name"):
+        wide(10, 1, name="wide_resnet28_10")
 
 
 @pytest.mark.parametrize("name", ["simple_cnn", "preact_resnet18"])

@@ -11,32 +11,38 @@ from robustrun.models.normalize import Normalize, check_statistics, require_size
 from robustrun.types import MODELS, Shape
 
 SMALLEST = 4  # two stages halve the side
+NAMED = {"wide_resnet28_10": (28, 10), "wide_resnet34_10": (34, 10)}  # depth, widen_factor
 
 
-DEPTHS = {"wide_resnet28_10": 28, "wide_resnet34_10": 34}
-
-
-@MODELS.register(*DEPTHS)
+@MODELS.register("wide_resnet", *NAMED)
 @dataclass(frozen=True)
 class WideResNet:
-    """28 or 34 layers, ten times as wide; WRN-34-10 is the field's usual large network.
+    """WRN-depth-widen_factor; WRN-34-10 is the field's usual large network.
 
-    36,479,194 and 46,160,474 parameters for colour images and 10 classes.
+    WRN-28-10 and WRN-34-10 have 36,479,194 and 46,160,474 parameters for colour images and 10
+    classes.
     """
 
-    name: Literal["wide_resnet28_10", "wide_resnet34_10"]
+    name: Literal["wide_resnet", "wide_resnet28_10", "wide_resnet34_10"]
+    depth: int  # layers: 4 + 6 for each block of a stage
+    widen_factor: int  # multiple of 16, 32 and 64 channels
     dropout: float  # between the two convolutions of a block
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
     def __post_init__(self) -> None:
+        require(self.depth >= 10 and self.depth % 6 == 4, "depth", self.depth, "10, 16, 22, 28 …")
+        require(self.widen_factor >= 1, "widen_factor", self.widen_factor, "at least 1")
+        size = (self.depth, self.widen_factor)
+        right = f"{NAMED.get(self.name)} by its name; model=wide_resnet takes others"
+        require(NAMED.get(self.name, size) == size, "(depth, widen_factor)", size, right)
         require(0 <= self.dropout < 1, "dropout", self.dropout, "at least 0 and below 1")
         check_statistics(self.mean, self.std)
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         require_size(shape, SMALLEST, self.name)
         normalize = Normalize(self.mean, self.std, shape[0])
-        return WideResNetNetwork(normalize, shape[0], classes, DEPTHS[self.name], self.dropout)
+        return WideResNetNetwork(normalize, shape[0], classes, self)
 
 
 class WideBlock(nn.Module):
@@ -65,15 +71,17 @@ class WideResNetNetwork(nn.Module):
     """Three stages of (depth - 4) / 6 blocks each."""
 
     def __init__(
-        self, normalize: Normalize, channels: int, classes: int, depth: int, dropout: float
+        self, normalize: Normalize, channels: int, classes: int, settings: WideResNet
     ) -> None:
         super().__init__()
         self.normalize = normalize
         self.conv1 = nn.Conv2d(channels, 16, 3, padding=1, bias=False)
         self.stages, inputs = nn.ModuleList(), 16
-        for width, stride in ((160, 1), (320, 2), (640, 2)):
+        dropout, further = settings.dropout, (settings.depth - 4) // 6 - 1
+        for base, stride in ((16, 1), (32, 2), (64, 2)):
+            width = base * settings.widen_factor
             blocks = [WideBlock(inputs, width, stride, dropout)]
-            blocks += [WideBlock(width, width, 1, dropout) for _ in range((depth - 4) // 6 - 1)]
+            blocks += [WideBlock(width, width, 1, dropout) for _ in range(further)]
             self.stages.append(nn.Sequential(*blocks))
             inputs = width
         self.bn = nn.BatchNorm2d(inputs)
