@@ -1,8 +1,14 @@
-"""What a run needs to go on: everything that decides the next step, in one verified file."""
+"""What a run needs to go on: everything that decides the next step, in one file that knows its
+own checksum, beside the one before it.
+"""
 
 import hashlib
 import io
+import json
+import logging
 import random
+import time
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +18,40 @@ import torch
 from robustrun.errors import DataError
 from robustrun.results import write_atomically
 
-FILE = "checkpoint.pt"
-DIGEST = "checkpoint.sha256"  # torch.load reads most damaged files without a word
+LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
+MARK = b"robustrun checkpoint 1 sha256 "  # then the digest, a new line, and what torch.save wrote
+WORTH = 50  # an epoch ends with a checkpoint unless so many times its cost have not yet passed
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Saver:
+    """Keeps a training's state in `folder`, as often as the configuration asks for."""
+
+    folder: Path
+    about: dict[str, Any]  # the run's configuration and environment, to compare when it goes on
+    minutes: float
+    steps: int | None
+    saved: float = field(default_factory=time.monotonic)
+    cost: float = 0.0  # seconds that the last one took
+
+    def due(self, steps: int, epoch_ended: bool) -> bool:
+        since = time.monotonic() - self.saved
+        by_step = self.steps is not None and steps % self.steps == 0
+        return by_step or since > 60 * self.minutes or (epoch_ended and since > WORTH * self.cost)
+
+    def save(self, state: dict[str, Any]) -> None:
+        began = time.monotonic()
+        save(self.folder, {"about": json.dumps(self.about), "rng": rng_state(), "fit": state})
+        self.saved = time.monotonic()
+        self.cost = self.saved - began
 
 
 def rng_state() -> dict[str, Any]:
     """The state of every generator that training draws from, as plain values and tensors."""
     kind, keys, position, has_gauss, cached = np.random.get_state()
     state: dict[str, Any] = {
-        "python": list(random.getstate()[1]),
+        "python": [list(random.getstate()[1]), random.getstate()[2]],
         "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position],
         "numpy_gauss": [has_gauss, cached],
         "torch": torch.get_rng_state(),
@@ -30,24 +61,62 @@ def rng_state() -> dict[str, Any]:
     return state
 
 
+def restore_rng(state: dict[str, Any]) -> None:
+    """Set every generator to what `rng_state` gave."""
+    kind, keys, position = state["numpy"]
+    words, gauss = state["python"]
+    random.setstate((random.getstate()[0], tuple(words), gauss))
+    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, *state["numpy_gauss"]))
+    torch.set_rng_state(state["torch"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(state["cuda"])
+
+
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Write `state` (plain values and tensors only) so that a crash leaves the old or the new."""
+    """Write `state` (plain values and tensors only). The checkpoint before it is kept, and the one
+    before that is given up only when the new one is on the disk and reads back as it was."""
     folder.mkdir(exist_ok=True)
     buffer = io.BytesIO()
     torch.save(state, buffer)
-    content = buffer.getvalue()
-    write_atomically(folder / FILE, content)
-    write_atomically(folder / DIGEST, hashlib.sha256(content).hexdigest().encode())
+    digest = hashlib.sha256(buffer.getbuffer()).hexdigest().encode()
+    fresh = folder / f"{LAST}.new"
+    write_atomically(fresh, MARK + digest + b"\n" + buffer.getvalue())
+    _content(fresh)
+    if (folder / LAST).exists():
+        (folder / LAST).replace(folder / PREVIOUS)
+    fresh.replace(folder / LAST)
 
 
-def load(folder: Path) -> dict[str, Any]:
-    """The state in `folder`; DataError if it is missing or its checksum differs."""
-    path = folder / FILE
-    if not path.is_file():
-        raise DataError(f"There is no checkpoint at {path}.")
-    content = path.read_bytes()
-    expected = (folder / DIGEST).read_text().strip() if (folder / DIGEST).is_file() else "none"
-    if hashlib.sha256(content).hexdigest() != expected:
-        raise DataError(f"The checkpoint {path} is damaged: its SHA-256 is not {expected}.")
-    loaded: dict[str, Any] = torch.load(io.BytesIO(content), weights_only=True)
-    return loaded
+def load(folder: Path) -> dict[str, Any] | None:
+    """The latest state in `folder` that is whole, or None if none was saved yet; DataError if all
+    are damaged. What is damaged is named in the log."""
+    clean_up(folder)
+    problems = []
+    for path in (folder / f"{LAST}.new", folder / LAST, folder / PREVIOUS):
+        if not path.is_file():
+            continue
+        try:
+            loaded: dict[str, Any] = torch.load(io.BytesIO(_content(path)), weights_only=True)
+            return loaded
+        except Exception as error:  # damaged files fail in a dozen ways
+            problems.append(f"{path}: {error}")
+            log.warning("the checkpoint %s is passed over: %s", path, error)
+    if problems:
+        raise DataError(f"No checkpoint in {folder} can be read. {'; '.join(problems)}.")
+    return None
+
+
+def clean_up(folder: Path) -> None:
+    """Remove what a crash left of files that were being written."""
+    for file in folder.glob(".*"):
+        file.unlink(missing_ok=True)
+
+
+def _content(path: Path) -> bytes:
+    """What torch.save wrote; DataError unless it has its checksum."""
+    head, _, content = path.read_bytes().partition(b"\n")
+    if not head.startswith(MARK):
+        raise DataError("it is empty, damaged, or no checkpoint of robustrun")
+    if hashlib.sha256(content).hexdigest().encode() != head.removeprefix(MARK):
+        raise DataError("it is damaged: its SHA-256 is another")
+    return content

@@ -1,5 +1,6 @@
 """Sub-commands and Hydra in, exit code out."""
 
+import json
 import logging
 import os
 import signal
@@ -21,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose
+from robustrun import catalogue, compose, interrupts
 from robustrun.errors import RobustrunError, RunFailure
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -45,6 +46,7 @@ class Session:
     """All runs of one command."""
 
     sweep_folder: Path | None = None
+    goes_on: bool = False  # what is finished in its folder is not done again
     error: BaseException | None = None  # of a single run
     outcomes: list[Outcome] = field(default_factory=list)
 
@@ -68,8 +70,9 @@ def _run(arguments: list[str], full_error: bool) -> int:
         "explain": catalogue.print_explanation,
         "report": _report,
         "evaluate": _evaluate,
+        "resume": _resume,
     }
-    signal.signal(signal.SIGTERM, _terminated)
+    signal.signal(signal.SIGTERM, interrupts.stop)
     try:
         if arguments[:1] == ["--version"]:
             print(f"robustrun {version('robustrun')}")
@@ -84,14 +87,6 @@ def _run(arguments: list[str], full_error: bool) -> int:
         return _explain_failure(error, arguments, full_error)
 
 
-class Terminated(BaseException):
-    """SIGTERM arrived, as from a scheduler that wants the machine back."""
-
-
-def _terminated(number: int, frame: Any) -> None:
-    raise Terminated
-
-
 def _explain_failure(error: BaseException, arguments: list[str], full_error: bool) -> int:
     """Say on stderr what went wrong, in as many words as it deserves; returns the exit code."""
     if isinstance(error, SystemExit):
@@ -99,7 +94,7 @@ def _explain_failure(error: BaseException, arguments: list[str], full_error: boo
     if isinstance(error, KeyboardInterrupt):
         print("robustrun: interrupted", file=sys.stderr)
         return INTERRUPTED
-    if isinstance(error, Terminated):
+    if isinstance(error, interrupts.Terminated):
         print("robustrun: terminated", file=sys.stderr)
         return TERMINATED
     if full_error:
@@ -166,36 +161,67 @@ def _one_run(composed: DictConfig, session: Session) -> None:
     """One run of a command, from the composed configuration."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
+    goes_on = session.goes_on or composed.get("resume") == "auto"
     if hydra.mode == RunMode.MULTIRUN:
         session.sweep_folder = Path(hydra.sweep.dir)
-        _one_of_a_sweep(composed, folder, list(hydra.overrides.task), session)
+        _note_sweep(session.sweep_folder, sys.argv[1:])
+        _one_of_a_sweep(composed, folder, list(hydra.overrides.task), session, goes_on)
         return
     try:
         run_config = _load(composed)
+        before = _begun_before(folder, run_config) if goes_on else None
     except Exception as error:
-        with suppress(OSError):  # not empty: another run's
-            folder.rmdir()  # Hydra made it, and nothing has run: leave nothing behind
+        _remove_if_empty(folder)  # Hydra made it, and nothing has run: leave nothing behind
         session.error = error
         return
+    if before is not None and before != folder:
+        _remove_if_empty(folder)
     try:
-        _execute(run_config, claim(folder))
+        _execute(run_config, before or claim(folder))
     except Exception as error:  # kept, because Hydra would add words of its own
         session.error = error
     except SystemExit as error:
         session.error = RunFailure(f"A part of the run called sys.exit({error.code!r}).")
 
 
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # not empty: another run's
+        folder.rmdir()
+
+
+def _begun_before(folder: Path, run_config: Any) -> Path | None:
+    """The latest unfinished run with this configuration, in `folder` itself or beside it."""
+    from robustrun import config, origin
+
+    plain = config.dump(run_config)
+    if (folder / RUN_LOG).is_file():
+        return folder
+    for file in sorted(folder.parent.parent.glob("*/*/config.yaml"), reverse=True):
+        if origin.goes_on(file.parent, plain):
+            return file.parent
+    return None
+
+
+def _note_sweep(folder: Path, arguments: list[str]) -> None:
+    """Keep what `robustrun resume` needs to begin the sweep again."""
+    if not (folder / SWEEP).exists():
+        (folder / SWEEP).write_text(json.dumps({"arguments": arguments, "directory": os.getcwd()}))
+
+
 def _one_of_a_sweep(
-    composed: DictConfig, folder: Path, overrides: list[str], session: Session
+    composed: DictConfig, folder: Path, overrides: list[str], session: Session, goes_on: bool
 ) -> None:
     """Whatever goes wrong is kept for the end, and the next run starts; only signals stop it."""
-    outcome = Outcome(claim(folder), overrides, DONE)
+    begun = goes_on and (folder / RUN_LOG).exists()
+    outcome = Outcome(folder if begun else claim(folder), overrides, DONE)
     log.info("run %s: %s", outcome.folder.name, " ".join(overrides))
     session.outcomes.append(outcome)
     try:
+        if begun and _completed(folder):
+            return
         _execute(_load(composed), outcome.folder)
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | Terminated):
+        if isinstance(error, KeyboardInterrupt | interrupts.Terminated):
             outcome.code = INTERRUPTED
             raise
         outcome.code = _code(error)
@@ -206,6 +232,12 @@ def _one_of_a_sweep(
         _summarise(session)
 
 
+def _completed(folder: Path) -> bool:
+    from robustrun import origin
+
+    return origin.status(folder) == "completed"
+
+
 def _load(composed: DictConfig) -> Any:
     """The checked configuration. Imports torch: everything before this is quick."""
     from robustrun import config
@@ -213,13 +245,17 @@ def _load(composed: DictConfig) -> Any:
     return config.load(compose.plain(composed))
 
 
-def _execute(run_config: Any, folder: Path) -> None:
+def _execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
+    """The run, or the evaluation of what is at `source`, or what is left of it."""
     from robustrun import dispatch
     from robustrun.console import logging_to
     from robustrun.report import terminal
 
     with logging_to(folder / RUN_LOG):
-        result = dispatch.run(run_config, folder)
+        if source is None:
+            result = dispatch.run(run_config, folder)
+        else:
+            result = dispatch.run_again(run_config, folder, source)
         terminal.show_run(result.results, folder)
 
 
@@ -233,6 +269,7 @@ def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
 
 
 RUN_LOG = "run.log"
+SWEEP = "sweep.json"
 
 
 def claim(folder: Path) -> Path:
@@ -252,11 +289,44 @@ def _summarise(session: Session) -> None:
     from robustrun.report import summary
 
     runs = [
-        (outcome.folder, dict(_split(word) for word in outcome.overrides))
+        (outcome.folder, dict(_split(w) for w in outcome.overrides if not w.startswith("resume=")))
         for outcome in session.outcomes
     ]
     if session.sweep_folder is not None:
         summary.write_sweep(session.sweep_folder, runs)
+
+
+def _resume(arguments: list[str]) -> int:
+    """`robustrun resume RUN`"""
+    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
+        raise RobustrunError(
+            f"robustrun resume takes the folder of one run or sweep, not {' '.join(arguments)!r}."
+        )
+    folder = Path(arguments[0]).resolve()
+    if (folder / SWEEP).is_file():
+        return _resume_sweep(folder)
+    from robustrun import config, console, finished, origin
+    from robustrun.report import terminal
+
+    about = origin.read(folder)
+    if origin.status(folder) == "completed":
+        terminal.show_run(json.loads((folder / "results.json").read_text()), folder)
+        return DONE
+    run_config = config.load(finished.configuration(folder))
+    logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
+    if Path(about.directory).is_dir():
+        os.chdir(about.directory)  # where relative paths begin
+    _execute(run_config, folder, Path(about.source) if about.source else None)
+    return DONE
+
+
+def _resume_sweep(folder: Path) -> int:
+    """Go through the whole sweep again, past what is finished."""
+    about = json.loads((folder / SWEEP).read_text())
+    if Path(about["directory"]).is_dir():
+        os.chdir(about["directory"])
+    where = f"hydra.sweep.dir='{folder}'"
+    return _experiments([*about["arguments"], where], Session(goes_on=True))
 
 
 def _split(override: str) -> tuple[str, str]:
@@ -294,9 +364,8 @@ def _evaluate(arguments: list[str]) -> int:
     source, overrides = Path(arguments[0]), arguments[1:]
     if not source.exists():
         raise RobustrunError(f"{source} does not exist.")
-    from robustrun import config, console, dispatch, finished
+    from robustrun import config, console, finished
     from robustrun.models import program
-    from robustrun.report import terminal
 
     if program.kind(source):
         overrides = ["model=program", f"model.file='{source}'", *overrides]
@@ -308,9 +377,7 @@ def _evaluate(arguments: list[str]) -> int:
     trained = raw["method" if source.is_dir() else "model"]["name"]
     names = f"evaluate_{trained}_{raw['dataset']['name']}"
     folder = claim(Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve())
-    with console.logging_to(folder / RUN_LOG):
-        result = dispatch.run_again(run_config, folder, source)
-        terminal.show_run(result.results, folder)
+    _execute(run_config, folder, source)
     return DONE
 
 

@@ -120,10 +120,11 @@ def _catalogue() -> Iterator[None]:
 
 
 def plain(composed: DictConfig) -> dict[str, Any]:
-    """Plain mappings and lists, every interpolation resolved."""
+    """Plain mappings and lists, every interpolation resolved, of what decides a run: `resume` is
+    about the command alone."""
     container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
     assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    return {str(key): value for key, value in container.items() if key != "resume"}
 
 
 def groups() -> dict[str, list[str]]:

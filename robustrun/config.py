@@ -75,6 +75,10 @@ class Training:
     select: Select
     gradient_clip: float | None
     ema_decay: float | None
+    on_nonfinite: Literal["stop", "skip"]
+    on_collapse: Literal["warn", "stop", "restore"]
+    checkpoint_minutes: float
+    checkpoint_steps: int | None
     validation_attack: Attack
 
     def __post_init__(self) -> None:
@@ -86,6 +90,16 @@ class Training:
         clip, decay = self.gradient_clip, self.ema_decay
         require(clip is None or clip > 0, "gradient_clip", clip, "above 0, or null")
         require(decay is None or 0 < decay < 1, "ema_decay", decay, "between 0 and 1, or null")
+        minutes, steps = self.checkpoint_minutes, self.checkpoint_steps
+        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
+        require(steps is None or steps >= 1, "checkpoint_steps", steps, "at least 1, or null")
+        restores = self.on_collapse == "restore"
+        require(
+            not (restores and self.select == "best_clean"),
+            "on_collapse",
+            self.on_collapse,
+            "warn or stop when select is best_clean: the weights to go back to are the most robust",
+        )
 
 
 @dataclass(frozen=True)

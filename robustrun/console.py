@@ -64,6 +64,7 @@ class Bar:
     task: TaskID | None = None
     quiet_seconds: float = 30.0
     done: int = 0
+    begun: int = 0  # how much was done when this began
     started: float = field(default_factory=time.monotonic)
     spoken: float = field(default_factory=time.monotonic)
 
@@ -80,15 +81,15 @@ class Bar:
     def left(self) -> str:
         """Time left at the speed so far, as 1:02:03."""
         spent = time.monotonic() - self.started
-        seconds = round(spent / max(self.done, 1) * max(self.total - self.done, 0))
+        seconds = round(spent / max(self.done - self.begun, 1) * max(self.total - self.done, 0))
         return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
 
 
 @contextmanager
-def bar(title: str, total: int) -> Iterator[Bar]:
-    """A progress bar that vanishes when its work is done."""
+def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
+    """A progress bar, `done` from before, that vanishes when its work is done."""
     if not STDERR.is_terminal:
-        yield Bar(title, total, None)
+        yield Bar(title, total, None, done=done, begun=done)
         return
     columns = (
         SpinnerColumn(),
@@ -101,7 +102,9 @@ def bar(title: str, total: int) -> Iterator[Bar]:
         TextColumn("{task.fields[note]}"),
     )
     with Progress(*columns, console=STDERR, transient=True) as progress:
-        yield Bar(title, total, progress, progress.add_task(title, total=total, note=""))
+        yield Bar(
+            title, total, progress, progress.add_task(title, total=total, completed=done, note="")
+        )
 
 
 def table(title: str, header: list[str], rows: list[list[str]]) -> Table:

@@ -5,7 +5,7 @@ apart from robust accuracy.
 
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -17,9 +17,12 @@ from robustrun.datasets import corruptions
 from robustrun.datasets.corruptions import Corrupted, Sequences
 from robustrun.errors import DataError
 from robustrun.evaluation import accuracy, predict
+from robustrun.journal import Journal
 from robustrun.types import Images, Shape, Splits
 
 log = logging.getLogger(__name__)
+
+Predicted = Callable[[Images, str], np.ndarray]  # images and their name -> predicted classes
 
 
 def corrupted(plan: Corruptions, examples: int | None) -> Iterable[Corrupted]:
@@ -57,27 +60,30 @@ def measure_corruptions(
     model: nn.Module,
     plan: EvaluationPlan,
     splits: Splits,
-    batch_size: int,
     device: torch.device,
+    journal: Journal,
 ) -> dict[str, Any]:
-    """The `corruptions` and `perturbations` parts of results.json, as far as `plan` asks."""
+    """The `corruptions` and `perturbations` parts of results.json, as far as `plan` asks; what
+    `journal` has from before is not measured again."""
     found: dict[str, Any] = {}
+
+    def predicted(images: Images, name: str) -> np.ndarray:
+        known = journal.recall(f"corruption {name}")
+        if known is None:
+            known = predict(model, images, plan.batch_size, device).tolist()
+            journal.note(f"corruption {name}", known)
+        return np.array(known)
+
     if plan.corruptions is not None:
         parts = corrupted(plan.corruptions, plan.examples)
-        found["corruptions"] = _corruptions(model, parts, splits.classes, batch_size, device)
+        found["corruptions"] = _corruptions(predicted, parts, splits.classes)
     if plan.perturbations is not None:
         films = perturbed(plan.perturbations, splits.test, plan.examples)
-        found["perturbations"] = _perturbations(model, films, batch_size, device)
+        found["perturbations"] = _perturbations(predicted, films)
     return found
 
 
-def _corruptions(
-    model: nn.Module,
-    parts: Iterable[Corrupted],
-    classes: int,
-    batch_size: int,
-    device: torch.device,
-) -> dict[str, Any]:
+def _corruptions(predicted: Predicted, parts: Iterable[Corrupted], classes: int) -> dict[str, Any]:
     """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
     began = time.monotonic()
     shares: dict[str, dict[str, float]] = {}
@@ -87,7 +93,7 @@ def _corruptions(
                 f"evaluation.corruptions has labels up to {int(part.images.labels.max())}, but "
                 f"the network tells {classes} classes apart."
             )
-        predictions = predict(model, part.images, batch_size, device)
+        predictions = predicted(part.images, f"{part.corruption} {part.severity}")
         share = accuracy(predictions == part.images.labels.numpy())
         shares.setdefault(part.corruption, {})[str(part.severity)] = share
         log.info("%s at severity %d: %.2f%%", part.corruption, part.severity, 100 * share)
@@ -100,14 +106,12 @@ def _corruptions(
     }
 
 
-def _perturbations(
-    model: nn.Module, films: Iterable[Sequences], batch_size: int, device: torch.device
-) -> dict[str, Any]:
+def _perturbations(predicted: Predicted, films: Iterable[Sequences]) -> dict[str, Any]:
     """Flip rate of each perturbation, and their mean."""
     began = time.monotonic()
     rates: dict[str, float] = {}
     for film in films:
-        predictions = predict(model, film.images, batch_size, device)
+        predictions = predicted(film.images, film.perturbation)
         rate = corruptions.flip_rate(predictions, film.frames, film.perturbation)
         rates[film.perturbation] = rate
         log.info("%s flips %.2f%%", film.perturbation, 100 * rate)

@@ -1,10 +1,10 @@
 """run(RunConfig) -> RunResult, in a straight line: data, network, training, evaluation, results."""
 
 import dataclasses
+import hashlib
+import json
 import logging
 import random
-import shlex
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,17 +19,19 @@ import yaml
 from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from robustrun import checkpoint, config, corruption_benchmark, finished, record, results
+from robustrun import checkpoint, config, corruption_benchmark, finished, origin, record, results
 from robustrun.audit import audit
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.evaluation import Measured, measure
+from robustrun.journal import Journal
 from robustrun.results import RunResult
-from robustrun.train import How, Trainer, fit
+from robustrun.train import How, fit
 from robustrun.types import Adapts, Attack, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
+logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it tells of its caches
 
 
 @dataclass
@@ -38,46 +40,50 @@ class Progress:
 
     config: RunConfig
     folder: Path
-    started_at: datetime
+    origin: origin.Origin
     clock: float = field(default_factory=time.monotonic)
     sections: dict[str, Any] = field(default_factory=dict)
 
 
 def run(run_config: RunConfig, folder: Path) -> RunResult:
-    """Do the whole run inside `folder`, which must exist and be this run's own.
+    """Do the whole run inside `folder`, which must exist and be this run's own; if the run was
+    begun there before, what is left of it.
 
     results.json is written however it ends. Raises what went wrong: RobustrunError for input that
     turns out wrong, RunFailure and other exceptions for a run that failed.
     """
-    return _recorded(Progress(run_config, folder, datetime.now(UTC)), _straight_line)
+    return _recorded(run_config, folder, None, _straight_line)
 
 
 def run_again(run_config: RunConfig, folder: Path, source: Path) -> RunResult:
     """Measure the network at `source` (a finished run's folder, or a file of weights) with what
     `run_config` says of attack, evaluation, data and device; as `run` otherwise."""
-    progress = Progress(run_config, folder, datetime.now(UTC))
-    return _recorded(progress, lambda progress: _measure_again(progress, source))
+    return _recorded(run_config, folder, source, lambda progress: _measure_again(progress, source))
 
 
-def _recorded(progress: Progress, work: Callable[[Progress], None]) -> RunResult:
+def _recorded(
+    run_config: RunConfig, folder: Path, source: Path | None, work: Callable[[Progress], None]
+) -> RunResult:
     """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
-    folder, tracker = progress.folder, progress.config.tracker
-    plain = config.dump(progress.config)
-    text = yaml.safe_dump(plain, sort_keys=False)
-    results.write_atomically(folder / "config.yaml", text.encode())
-    tracker.start(folder, plain)
-    try:
-        work(progress)
-    except Exception as error:
-        _write(progress, "failed", f"{type(error).__name__}: {error}")
-        raise _named(error) from error
-    except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
-        status = "failed" if isinstance(error, SystemExit) else "interrupted"
-        _write(progress, status, type(error).__name__)
-        raise
-    finished = _write(progress, "completed", None)
-    tracker.finish(folder, finished)
-    return RunResult(folder, finished)
+    with origin.locked(folder):
+        tracker, plain = run_config.tracker, config.dump(run_config)
+        origin.require_same(folder, plain)
+        text = yaml.safe_dump(plain, sort_keys=False)
+        results.write_atomically(folder / "config.yaml", text.encode())
+        progress = Progress(run_config, folder, origin.begin(folder, source))
+        tracker.start(folder, plain)
+        try:
+            work(progress)
+        except Exception as error:
+            _write(progress, "failed", f"{type(error).__name__}: {error}")
+            raise _named(error) from error
+        except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
+            status = "failed" if isinstance(error, SystemExit) else "interrupted"
+            _write(progress, status, type(error).__name__)
+            raise
+        finished = _write(progress, "completed", None)
+        tracker.finish(folder, finished)
+        return RunResult(folder, finished)
 
 
 def _measure_again(progress: Progress, source: Path) -> None:
@@ -152,15 +158,14 @@ def _train(
 ) -> list[dict[str, Any]]:
     """Train, save the weights, leave the selected ones in `model`; returns the epochs' rows."""
     cfg, folder = progress.config, progress.folder
-    history: list[dict[str, Any]] = []
 
-    def epoch_end(row: dict[str, Any], trainer: Trainer) -> None:
-        history.append(row)
+    def epoch_end(history: list[dict[str, Any]]) -> None:
         results.write_metrics(folder / "metrics.csv", history)
-        cfg.tracker.epoch(folder, row)
-        _log_epoch(row, cfg.training.epochs)
-        checkpoint.save(folder / "checkpoint", training_state(trainer, history))
+        cfg.tracker.epoch(folder, history[-1])
+        _log_epoch(history[-1], cfg.training.epochs)
 
+    about = {"config": config.dump(cfg), "environment": progress.sections["environment"]}
+    minutes, steps = cfg.training.checkpoint_minutes, cfg.training.checkpoint_steps
     fitted = fit(
         model,
         cfg.method,
@@ -169,14 +174,34 @@ def _train(
         data.class_counts,
         How(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed),
         epoch_end,
+        saves=checkpoint.Saver(folder / "checkpoint", about, minutes, steps),
+        start=_state_before(folder / "checkpoint", about),
     )
     progress.sections["training"] = record.training_section(cfg, fitted, runtime)
-    about = {"version": version("robustrun"), "model": config.dump(cfg.model)["name"]}
-    results.write_weights(folder / "model.safetensors", fitted.best, about)
-    if fitted.selected_epoch != cfg.training.epochs:
-        results.write_weights(folder / "last.safetensors", fitted.last, about)
+    header = {"version": version("robustrun"), "model": about["config"]["model"]["name"]}
+    results.write_weights(folder / "model.safetensors", fitted.best, header)
+    if fitted.selected_epoch != len(fitted.history):
+        results.write_weights(folder / "last.safetensors", fitted.last, header)
     model.load_state_dict(fitted.best)
-    return history
+    return fitted.history
+
+
+def _state_before(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+    """Where the training in `folder` stopped, with every random generator set to what it was."""
+    loaded = checkpoint.load(folder)
+    if loaded is None:
+        return None
+    before = json.loads(loaded["about"])
+    origin.require_equal(before["config"], about["config"], folder)
+    for name in ("torch", "device_name", "threads", "precision", "compile"):
+        then, now = before["environment"][name], about["environment"][name]
+        if then != now:
+            log.warning("%s was %s and is %s: the last bits may differ", name, then, now)
+    epoch, batch = loaded["fit"]["position"][:2]
+    log.info("going on in epoch %d after %d of its batches", epoch, batch)
+    checkpoint.restore_rng(loaded["rng"])
+    state: dict[str, Any] = loaded["fit"]
+    return state
 
 
 def _measure(
@@ -187,6 +212,7 @@ def _measure(
     test = data.splits.test
     images, indices = choose_examples(test, cfg.evaluation, cfg.seed)
     images = images.to(runtime.device)
+    journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", _subject(cfg, model))
     measured = measure(
         model,
         images,
@@ -198,11 +224,12 @@ def _measure(
         precision=runtime.precision,
         radii=cfg.evaluation.radii,
         judge=attack_name(cfg.attack),
+        journal=journal,
     )
     subset = record.subset_section(images, cfg.evaluation, len(test))
-    checks = _audit(cfg, model, images, measured, runtime)
+    checks = _audit(cfg, model, images, measured, runtime, journal)
     benchmark = corruption_benchmark.measure_corruptions(
-        model, cfg.evaluation, data.splits, cfg.evaluation.batch_size, runtime.device
+        model, cfg.evaluation, data.splits, runtime.device, journal
     )
     block = results.evaluation_block(measured, subset, checks)
     progress.sections["evaluation"] = block | benchmark
@@ -210,8 +237,21 @@ def _measure(
     return images, measured
 
 
+def _subject(cfg: RunConfig, model: nn.Module) -> str:
+    """Names what is measured with what: configuration and weights."""
+    digest = hashlib.sha256(json.dumps(config.dump(cfg)).encode())
+    for name, value in model.state_dict().items():
+        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+    return digest.hexdigest()
+
+
 def _audit(
-    cfg: RunConfig, model: nn.Module, images: Images, measured: Measured, runtime: Runtime
+    cfg: RunConfig,
+    model: nn.Module,
+    images: Images,
+    measured: Measured,
+    runtime: Runtime,
+    journal: Journal,
 ) -> list[dict[str, Any]]:
     """What the audit says of the run's own attack; nothing if none is asked for."""
     if cfg.evaluation.audit is None:
@@ -226,6 +266,7 @@ def _audit(
         batch_size=cfg.evaluation.batch_size,
         settings=cfg.evaluation.audit,
         standing=torch.from_numpy(measured.attacks[attack_name(cfg.attack)].robust),
+        journal=journal,
     )
     return [dataclasses.asdict(check) for check in checks]
 
@@ -301,21 +342,6 @@ def multiply_adds(model: nn.Module, shape: tuple[int, int, int]) -> float:
     return float(counter.get_total_flops()) / 2
 
 
-def training_state(trainer: Trainer, history: list[dict[str, Any]]) -> dict[str, Any]:
-    """What the checkpoint holds: plain values and tensors only, so that weights_only reads it."""
-    return {
-        "model": trainer.model.state_dict(),
-        "optimizer": trainer.optimizer.state_dict(),
-        "average": trainer.average.state if trainer.average else None,
-        "average_updates": trainer.average.updates if trainer.average else 0,
-        "memory": trainer.memory,
-        "steps": trainer.steps,
-        "batches": trainer.batches,
-        "history": history,
-        "rng": checkpoint.rng_state(),
-    }
-
-
 def _check_sizes(cfg: RunConfig, train: Images) -> None:
     if cfg.training.batch_size > len(train):
         raise ConfigError(
@@ -357,10 +383,11 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
         "run": {
             "id": progress.folder.name,
             "status": status,
-            "command": shlex.join(["robustrun", *sys.argv[1:]]),
-            "started_at": progress.started_at.isoformat(timespec="seconds"),
+            "command": progress.origin.command,
+            "started_at": progress.origin.started_at,
+            "resumed_at": progress.origin.resumed_at,
             "finished_at": finished.isoformat(timespec="seconds"),
-            "seconds": time.monotonic() - progress.clock,
+            "seconds": progress.origin.seconds + time.monotonic() - progress.clock,
             "error": error,
         },
         "config": config.dump(progress.config),

@@ -17,6 +17,7 @@ from robustrun import console
 from robustrun.attacks.ball import distance
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
+from robustrun.journal import Journal
 from robustrun.losses import margin
 from robustrun.types import (
     Attack,
@@ -142,26 +143,73 @@ def run_attack(
     batch_size: int,
     device: torch.device,
     search: nn.Module | None = None,
+    journal: Journal | None = None,
 ) -> np.ndarray:
     """Whether each image of `tried` (indices) is classified right under the attack, which sees
-    `search` instead of `model` if that is given."""
-    right = np.zeros(len(images), dtype=bool)
+    `search` instead of `model` if that is given. Batches that `journal` has are not repeated."""
+    right, journal = np.zeros(len(images), dtype=bool), journal or Journal()
     before = _state(model)
-    with console.bar(f"attack {name}", len(tried)) as bar:
-        stream = images.batches(batch_size, torch.from_numpy(tried), device)
-        for number, (x, y) in enumerate(stream):
+    done = _recall(journal, name, tried, batch_size, right)
+    with console.bar(f"attack {name}", len(tried), min(done * batch_size, len(tried))) as bar:
+        stream = images.batches(batch_size, torch.from_numpy(tried), device, skip=done)
+        for number, (x, y) in enumerate(stream, start=done):
+            began = time.monotonic()
             generator = batch_generator(seed, name, number, device)
-            x_adv = attack(search or model, x, y, generator=generator)
-            if search is not None and search is not model:
-                _search_again(attack, model, search, x, y, x_adv, generator)
-            check_images(attack, name, x, x_adv)
+            x_adv = _attacked(attack, name, model, search or model, x, y, generator)
             with torch.no_grad():
-                verdict = model(x_adv).argmax(dim=1) == y  # float32, on what was returned
+                verdict = (model(x_adv).argmax(dim=1) == y).cpu().numpy()  # float32
             first = number * batch_size
-            right[tried[first : first + len(x)]] = verdict.cpu().numpy()
+            right[tried[first : first + len(x)]] = verdict
+            note = {"right": verdict.astype(int).tolist(), "seconds": time.monotonic() - began}
+            journal.note(f"{name} batch {number}", note)
             bar.advance(len(x), f"{right[tried].sum() / (first + len(x)):.1%} stand")
     _check_untouched(model, before, name)
     return right
+
+
+def _recall(
+    journal: Journal, name: str, tried: np.ndarray, batch_size: int, right: np.ndarray
+) -> int:
+    """Put what the journal knows into `right`; returns how many batches that are."""
+    done = 0
+    while (note := journal.recall(f"{name} batch {done}")) is not None:
+        places = tried[done * batch_size : (done + 1) * batch_size]
+        right[places] = np.array(note["right"], dtype=bool)
+        done += 1
+    return done
+
+
+def _spent_before(journal: Journal, name: str) -> float:
+    """Seconds of the batches that are not repeated."""
+    total, done = 0.0, 0
+    while (note := journal.recall(f"{name} batch {done}")) is not None:
+        total, done = total + note["seconds"], done + 1
+    return total
+
+
+def _attacked(
+    attack: Attack,
+    name: str,
+    model: nn.Module,
+    search: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator,
+) -> Tensor:
+    """The checked images of one batch; in halves where they do not fit into memory together."""
+    try:
+        x_adv = attack(search, x, y, generator=generator)
+        if search is not model:
+            _search_again(attack, model, search, x, y, x_adv, generator)
+        check_images(attack, name, x, x_adv)
+        return x_adv
+    except torch.OutOfMemoryError:
+        if len(x) == 1:
+            raise
+    log.warning("%s: out of memory with %d images at once; in halves now", name, len(x))
+    half = len(x) // 2
+    halves = [(x[:half], y[:half]), (x[half:], y[half:])]
+    return torch.cat([_attacked(attack, name, model, search, *h, generator) for h in halves])
 
 
 def _search_again(
@@ -233,8 +281,10 @@ def measure(
     precision: str = "float32",
     radii: Iterable[float] = (),
     judge: str | None = None,
+    journal: Journal | None = None,
 ) -> Measured:
     """Clean predictions, then every attack, then the attack named `judge` at further `radii`.
+    What `journal` has from before is not measured again.
 
     With `precision` bfloat16, adversarial images are searched with a faster copy of the network;
     what is found is judged on the network itself all the same.
@@ -245,6 +295,7 @@ def measure(
     measured = Measured(images.labels.numpy(), predictions, classes, time.monotonic() - began)
     log.info("clean accuracy %.2f%%", 100 * accuracy(measured.clean_right))
     how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
+    how["journal"] = journal or Journal()
     networks = searches(model, images, precision, batch_size, device)
     for name, attack in attacks.items():
         measured.attacks[name] = result = _one(attack, name, networks, images, measured, how)
@@ -262,16 +313,18 @@ def _one(
     measured: Measured,
     how: dict[str, Any],
 ) -> AttackResult:
-    began = time.monotonic()
+    began, spent = time.monotonic(), 0.0  # the latter before an interruption
     # An adversary need not try what is wrong already; noise is measured on every image.
     standing = measured.clean_right if attack.adversarial else np.ones(len(images), dtype=bool)
     stages = []
     for stage, part in attack.stages() if isinstance(attack, Staged) else [("", attack)]:
         start = time.monotonic()
         label = f"{name}/{stage}" if stage else name
+        before = _spent_before(how["journal"], label)
         tried, search = np.flatnonzero(standing), networks.of(part)
         standing = run_attack(part, label, networks.model, images, tried, search=search, **how)
-        seconds = time.monotonic() - start
+        spent += before
+        seconds = time.monotonic() - start + before
         stages.append({"name": stage, "standing": int(standing.sum()), "seconds": seconds})
     unit, size = attack.reach if isinstance(attack, Reaches) else (attack.norm, attack.epsilon)
     return AttackResult(
@@ -282,7 +335,7 @@ def _one(
         standing & measured.clean_right,
         None if attack.adversarial else standing,
         stages if isinstance(attack, Staged) else [],
-        time.monotonic() - began,
+        time.monotonic() - began + spent,
     )
 
 

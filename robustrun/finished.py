@@ -25,6 +25,11 @@ def raw_config(folder: Path) -> dict[str, Any]:
     for name in ("config.yaml", "results.json", "model.safetensors"):
         if not (folder / name).is_file():
             raise DataError(f"{folder} is no finished run: it has no {name}.")
+    return configuration(folder)
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """What a run's config.yaml says."""
     raw = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
     if not isinstance(raw, dict):
         raise DataError(f"{folder}/config.yaml is no configuration.")

@@ -6,6 +6,7 @@ import resource
 import socket
 import subprocess
 import sys
+from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -51,7 +52,7 @@ def training_section(cfg: RunConfig, fitted: Fitted, runtime: Runtime) -> dict[s
     by_epoch = {row["epoch"]: row for row in fitted.history}
     return {
         "method": config.dump(cfg.method)["name"],
-        "epochs": cfg.training.epochs,
+        "epochs": len(fitted.history),  # fewer than asked for if a collapse ended it
         "steps": fitted.steps,
         "seconds": fitted.seconds,
         "images_per_second": fitted.images / fitted.seconds if fitted.seconds else None,
@@ -60,6 +61,8 @@ def training_section(cfg: RunConfig, fitted: Fitted, runtime: Runtime) -> dict[s
         "selected_epoch": fitted.selected_epoch,
         "best": by_epoch.get(fitted.selected_epoch),
         "last": fitted.history[-1],
+        "skipped_steps": fitted.skipped,
+        "collapses": [asdict(collapse) for collapse in fitted.collapses],
     }
 
 

@@ -6,23 +6,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustrun import console
+from robustrun import console, interrupts
+from robustrun.collapse import Collapse, collapses
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
 from robustrun.evaluation import accuracy, predict, run_attack
 from robustrun.types import Images, Method, Optimizer, Runtime, Schedule
 
 log = logging.getLogger(__name__)
-CHECK_EVERY = 50  # steps between looks at the loss; each look waits for the device
+CHECK_EVERY = 50  # steps between looks at the loss of a GPU; each look waits for the device
 SHOW_EVERY = 10  # steps between moves of the progress bar
 TRAIN_SAMPLE = 1000  # training images that the training accuracy is measured on
 EVALUATION_BATCH = 500
+MOST_SKIPPED = 0.1  # share of the steps that may be left out
 
 State = dict[str, Tensor]
 
@@ -37,8 +39,11 @@ class Trainer:
     total_steps: int
     gradient_clip: float | None
     average: "Average | None"
+    skips: bool = False  # a step whose loss is not finite is left out
     steps: int = 0
     batches: int = 0
+    skipped: int = 0
+    skipping: bool = False  # the step under way is left out
     memory: dict[str, Any] = field(default_factory=dict)
 
     @property
@@ -54,9 +59,15 @@ class Trainer:
         self.apply()
 
     def backward(self, loss: Tensor) -> None:
-        loss.backward()  # type: ignore[no-untyped-call]
+        self.skipping |= self.skips and not math.isfinite(float(loss.detach()))
+        if not self.skipping:
+            loss.backward()  # type: ignore[no-untyped-call]
 
     def apply(self) -> None:
+        if self.skipping:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.skipped, self.skipping = self.skipped + 1, False
+            return
         if self.gradient_clip is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), self.gradient_clip)
         self.optimizer.step()
@@ -97,9 +108,8 @@ class Fitted:
     seconds: float  # training alone, without validation
     steps: int
     images: int  # training images seen
-
-
-EpochEnd = Callable[[dict[str, Any], Trainer], None]
+    skipped: int  # steps left out because their loss was not finite
+    collapses: list[Collapse]
 
 
 @dataclass(frozen=True)
@@ -113,6 +123,84 @@ class How:
     seed: int
 
 
+@dataclass
+class Fitting:
+    """A training under way: beside the state of the random generators, all that decides its next
+    step."""
+
+    trainer: Trainer
+    kept: "Kept"
+    history: list[dict[str, Any]] = field(default_factory=list)
+    epoch: int = 1  # under way
+    batch: int = 0  # how many of its batches are done
+    loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # summed over its images so far
+    images: int = 0  # of its images so far
+    seconds: float = 0.0  # in steps, over all epochs
+
+    def end_epoch(self, row: dict[str, Any]) -> None:
+        self.history.append(row)
+        self.kept.consider(row, self.trainer)
+        self.epoch, self.batch, self.images = self.epoch + 1, 0, 0
+        self.loss = torch.zeros_like(self.loss)
+        for collapse in collapses(self.history):
+            if collapse.epoch == row["epoch"]:
+                log.warning("%s", collapse)
+
+    def state(self) -> dict[str, Any]:
+        """Plain values and tensors only, so that `weights_only` reads it."""
+        trainer, kept = self.trainer, self.kept
+        return {
+            "model": trainer.model.state_dict(),
+            "optimizer": trainer.optimizer.state_dict(),
+            "average": trainer.average and trainer.average.state,
+            "average_updates": trainer.average and trainer.average.updates,
+            "memory": trainer.memory,
+            "counters": [trainer.steps, trainer.batches, trainer.skipped],
+            "kept": [list(kept.score), kept.epoch, kept.state],
+            "history": self.history,
+            "position": [self.epoch, self.batch, self.loss, self.images, self.seconds],
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from what `state` gave."""
+        trainer, kept, device = self.trainer, self.kept, self.loss.device
+        trainer.model.load_state_dict(state["model"])
+        trainer.optimizer.load_state_dict(state["optimizer"])
+        if trainer.average is not None:
+            trainer.average.updates = state["average_updates"]
+            trainer.average.state = {k: v.to(device) for k, v in state["average"].items()}
+        trainer.memory |= {
+            k: v.to(device) if isinstance(v, Tensor) else v for k, v in state["memory"].items()
+        }
+        trainer.steps, trainer.batches, trainer.skipped = state["counters"]
+        (*score,), kept.epoch, kept.state = state["kept"]
+        kept.score = (score[0], score[1])
+        self.history = state["history"]
+        self.epoch, self.batch, loss, self.images, self.seconds = state["position"]
+        self.loss = loss.to(device)
+
+
+class Saves(Protocol):
+    """Where the state of a training is kept."""
+
+    def due(self, steps: int, epoch_ended: bool) -> bool: ...
+
+    def save(self, state: dict[str, Any]) -> None: ...
+
+
+class Unsaved:
+    """Keeps nothing."""
+
+    def due(self, steps: int, epoch_ended: bool) -> bool:
+        return False
+
+    def save(self, state: dict[str, Any]) -> None:
+        pass
+
+
+EpochEnd = Callable[[list[dict[str, Any]]], None]  # the rows so far
+
+
 def fit(
     model: nn.Module,
     method: Method,
@@ -121,27 +209,57 @@ def fit(
     class_counts: Tensor,
     how: How,
     epoch_end: EpochEnd,
+    *,
+    saves: Saves | None = None,
+    start: dict[str, Any] | None = None,
 ) -> Fitted:
-    """Train `model` in place. `epoch_end` is told each epoch's row, to log and to save it."""
-    epochs = how.training.epochs
-    trainer = _trainer(model, len(train), class_counts, how)
-    history: list[dict[str, Any]] = []
-    kept = Kept(how.training.select)
-    seconds = 0.0
-    with console.bar("training", trainer.total_steps) as bar:
-        for epoch in range(1, epochs + 1):
+    """Train `model` in place, from the state `start` if one is given. `epoch_end` is told the rows
+    of the epochs so far, to log and to write them.
+
+    A signal lets the step under way end, and is raised once the state is saved.
+    """
+    saves = saves or Unsaved()
+    fitting = _begin(model, len(train), class_counts, how)
+    if start is not None:
+        fitting.restore(start)
+    trainer = fitting.trainer
+    with console.bar("training", trainer.total_steps, trainer.batches) as bar:
+        while fitting.epoch <= how.training.epochs and not _given_up(fitting, how.training):
             began = time.monotonic()
-            loss = _epoch(trainer, method, train, how, bar, epoch)
-            seconds += time.monotonic() - began
-            row: dict[str, Any] = {"epoch": epoch, "step": trainer.steps, "lr": trainer.lr}
-            row |= {"train_loss": loss} | _validate(trainer, train, validation, how, epoch)
+            loss = _epoch(fitting, method, train, how, bar, saves)
+            row: dict[str, Any] = {"epoch": fitting.epoch, "step": trainer.steps, "lr": trainer.lr}
+            row |= {"train_loss": loss} | _validated(fitting, train, validation, how, saves)
             row["seconds"] = time.monotonic() - began
-            history.append(row)
-            kept.consider(row, trainer)
-            epoch_end(row, trainer)
-    last = weights(trainer)
-    best, chosen = (last, epochs) if kept.state is None else (kept.state, kept.epoch)
-    return Fitted(history, best, last, chosen, seconds, trainer.steps, len(train) * epochs)
+            fitting.end_epoch(row)
+            epoch_end(fitting.history)
+            if saves.due(trainer.steps, True):
+                saves.save(fitting.state())
+    return _fitted(fitting, how.training, len(train))
+
+
+def _given_up(fitting: Fitting, training: Training) -> bool:
+    return training.on_collapse != "warn" and bool(collapses(fitting.history))
+
+
+def _begin(model: nn.Module, examples: int, class_counts: Tensor, how: How) -> Fitting:
+    training = how.training
+    select = "best_robust" if training.on_collapse == "restore" else training.select
+    none = torch.zeros((), device=how.runtime.device)
+    return Fitting(_trainer(model, examples, class_counts, how), Kept(select), loss=none)
+
+
+def _fitted(fitting: Fitting, training: Training, examples: int) -> Fitted:
+    history, kept, trainer = fitting.history, fitting.kept, fitting.trainer
+    found = collapses(history)
+    last, epochs = weights(trainer), len(history)
+    wanted = training.select != "last" or (training.on_collapse == "restore" and found)
+    best, chosen = (last, epochs)
+    if kept.state is not None and wanted:
+        best, chosen = kept.state, kept.epoch
+    images, skipped = examples * epochs, trainer.skipped
+    return Fitted(
+        history, best, last, chosen, fitting.seconds, trainer.steps, images, skipped, found
+    )
 
 
 def _trainer(model: nn.Module, examples: int, class_counts: Tensor, how: How) -> Trainer:
@@ -153,6 +271,7 @@ def _trainer(model: nn.Module, examples: int, class_counts: Tensor, how: How) ->
         math.ceil(examples / training.batch_size) * training.epochs,
         training.gradient_clip,
         Average(model, training.ema_decay) if training.ema_decay else None,
+        skips=training.on_nonfinite == "skip",
     )
 
 
@@ -175,47 +294,79 @@ class Kept:
 
 
 def shuffled(
-    train: Images, batch_size: int, seed: int, epoch: int, device: torch.device
+    train: Images, batch_size: int, seed: int, epoch: int, device: torch.device, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """An epoch's batches in an order that depends on seed and epoch alone."""
+    """An epoch's batches in an order that depends on seed and epoch alone, but for the first
+    `skip`."""
     order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return train.batches(batch_size, torch.randperm(len(train), generator=order), device)
+    return train.batches(batch_size, torch.randperm(len(train), generator=order), device, skip)
 
 
 def _epoch(
-    trainer: Trainer, method: Method, train: Images, how: How, bar: console.Bar, epoch: int
+    fitting: Fitting, method: Method, train: Images, how: How, bar: console.Bar, saves: Saves
 ) -> float:
-    """Mean loss over the epoch's batches, weighted by their size."""
-    runtime = how.runtime
-    batches = shuffled(train, how.training.batch_size, how.seed, epoch, runtime.device)
+    """The rest of the epoch under way; returns the mean loss over all of its images."""
+    trainer, runtime, clock = fitting.trainer, how.runtime, time.monotonic()
+    place = how.training.batch_size, how.seed, fitting.epoch, runtime.device, fitting.batch
     trainer.model.train()
-    total, count, unseen = torch.zeros((), device=runtime.device), 0, 0
-    note = f"epoch {epoch}"
-    for number, (x, y) in enumerate(batches):
-        for group in trainer.optimizer.param_groups:
-            group["lr"] = how.optimizer.lr * how.schedule.factor(trainer.progress)
-        low = runtime.precision == "bfloat16"
-        with torch.autocast(runtime.device.type, torch.bfloat16, enabled=low):
-            loss = method.step(trainer, x, y)
-        trainer.batches += 1
-        total += loss.detach().float() * len(x)
-        count, unseen = count + len(x), unseen + 1
-        if number % CHECK_EVERY == CHECK_EVERY - 1:
-            _require_finite(total, trainer, epoch)
-            note = f"epoch {epoch} loss {float(total) / count:.4f}"
-        if unseen == SHOW_EVERY:
-            bar.advance(unseen, note)
-            unseen = 0
-    _require_finite(total, trainer, epoch)
-    bar.advance(unseen, note)
-    return float(total) / count
+    with interrupts.held() as arrived:
+        for x, y in shuffled(train, *place):
+            _step(fitting, method, x, y, how)
+            _show(fitting, bar)
+            now = time.monotonic()
+            fitting.seconds, clock = fitting.seconds + now - clock, now
+            if arrived or saves.due(trainer.steps, False):
+                _require_finite(fitting)  # what is saved must be good
+                saves.save(fitting.state())
+            if arrived:
+                interrupts.stop(arrived[0])
+    _require_finite(fitting)
+    return float(fitting.loss) / fitting.images if fitting.images else math.nan  # all left out
 
 
-def _require_finite(total: Tensor, trainer: Trainer, epoch: int) -> None:
-    if not math.isfinite(float(total)):
+def _step(fitting: Fitting, method: Method, x: Tensor, y: Tensor, how: How) -> None:
+    trainer, runtime, skipped = fitting.trainer, how.runtime, fitting.trainer.skipped
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = how.optimizer.lr * how.schedule.factor(trainer.progress)
+    low = runtime.precision == "bfloat16"
+    with torch.autocast(runtime.device.type, torch.bfloat16, enabled=low):
+        loss = method.step(trainer, x, y)
+    trainer.batches, fitting.batch = trainer.batches + 1, fitting.batch + 1
+    if trainer.skipped > skipped:
+        _require_progress(fitting)
+        return
+    fitting.loss += loss.detach().float() * len(x)
+    fitting.images += len(x)
+    every = CHECK_EVERY if runtime.device.type == "cuda" else 1
+    if fitting.batch % every == 0:
+        _require_finite(fitting)
+
+
+def _show(fitting: Fitting, bar: console.Bar) -> None:
+    if fitting.batch % SHOW_EVERY == 0:
+        note = f"epoch {fitting.epoch}"
+        if fitting.batch % CHECK_EVERY == 0:
+            note += f" loss {float(fitting.loss) / max(fitting.images, 1):.4f}"
+        bar.advance(SHOW_EVERY, note)
+
+
+def _require_finite(fitting: Fitting) -> None:
+    trainer = fitting.trainer
+    if not math.isfinite(float(fitting.loss)):
         raise RunFailure(
-            f"The training loss is no longer finite (epoch {epoch}, step {trainer.steps}, learning "
-            f"rate {trainer.lr:g}). A smaller optimizer.lr or a warm-up usually mends it."
+            f"The training loss is no longer finite (epoch {fitting.epoch}, step {trainer.steps}, "
+            f"learning rate {trainer.lr:g}). A smaller optimizer.lr or a warm-up usually mends it; "
+            f"training.on_nonfinite=skip leaves such steps out. The checkpoint from before is kept."
+        )
+
+
+def _require_progress(fitting: Fitting) -> None:
+    trainer = fitting.trainer
+    log.warning("step left out: its loss is not finite (epoch %d)", fitting.epoch)
+    if trainer.skipped > MOST_SKIPPED * max(trainer.steps, 100):
+        raise RunFailure(
+            f"{trainer.skipped} steps were left out because their loss was not finite (epoch "
+            f"{fitting.epoch}, learning rate {trainer.lr:g}): a smaller optimizer.lr is needed."
         )
 
 
@@ -223,6 +374,17 @@ def weights(trainer: Trainer) -> State:
     """A copy on the CPU of the weights that count: the average if there is one."""
     state = trainer.average.state if trainer.average else trainer.model.state_dict()
     return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+
+
+def _validated(
+    fitting: Fitting, train: Images, validation: Images | None, how: How, saves: Saves
+) -> dict[str, float | None]:
+    """`_validate`; a signal within it costs nothing that was trained."""
+    try:
+        return _validate(fitting.trainer, train, validation, how, fitting.epoch)
+    except (KeyboardInterrupt, interrupts.Terminated):
+        saves.save(fitting.state())
+        raise
 
 
 def _validate(

@@ -169,9 +169,15 @@ class Images(Protocol):
         ...
 
     def batches(
-        self, batch_size: int, order: Tensor | None = None, device: torch.device | None = None
+        self,
+        batch_size: int,
+        order: Tensor | None = None,
+        device: torch.device | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Batches (x in [0, 1], y) on `device`, in `order` (indices; None: as stored)."""
+        """Batches (x in [0, 1], y) on `device`, in `order` (indices; None: as stored), but for the
+        first `skip`. What is drawn for an image before it is yielded depends on `order` alone, so
+        that a training that goes on in the middle of an epoch sees what it would have seen."""
         ...
 
     def fingerprint(self) -> str:

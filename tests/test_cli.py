@@ -70,7 +70,7 @@ def test_a_run_leaves_all_its_artefacts(finished: Path) -> None:
         "predictions.npz",
         "model.safetensors",
         "run.log",
-        "checkpoint/checkpoint.pt",
+        "checkpoint/last.ckpt",
         "figures/training.png",
         "figures/accuracy_against_radius.png",
         "figures/adversarial_images.png",

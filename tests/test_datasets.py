@@ -541,7 +541,23 @@ def test_imagenet_gives_the_same_random_crops_for_any_number_of_workers(tmp_path
 
 def test_imagenet_crops_differ_between_epochs(tmp_path: Path) -> None:
     train = imagenet(make_tree(tmp_path, test="val", size=(20, 15))).load().train
-    assert not torch.equal(whole(train), whole(train))
+    back = torch.arange(len(train)).flip(0)  # another epoch has another order
+    assert not torch.equal(whole(train), whole(train, order=back).flip(0))
+
+
+@pytest.mark.parametrize("kind", ["folder", "imagenet"])
+def test_an_epoch_goes_on_in_its_middle_with_the_images_it_would_have_had(
+    tmp_path: Path, kind: str
+) -> None:
+    root = make_tree(tmp_path, test="val" if kind == "imagenet" else "test", size=(20, 15))
+    load = imagenet if kind == "imagenet" else folder
+    train = load(root).load().train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))
+    every = [x for x, _ in train.batches(3, order)]
+    for skip in (1, 2):
+        torch.manual_seed(0)
+        rest = [x for x, _ in train.batches(3, order, skip=skip)]
+        torch.testing.assert_close(torch.cat(rest), torch.cat(every[skip:]), rtol=0, atol=0)
 
 
 def test_imagenet_tests_on_the_centre_and_draws_nothing(tmp_path: Path) -> None:

@@ -7,15 +7,15 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "robustrun"
 LAYERS = [  # from the ground up; a module imports only from its own line's packages or below
-    {"errors", "registry", "console"},
+    {"errors", "registry", "console", "interrupts", "journal"},
     {"types"},
     {"losses"},
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
-    {"config", "plugins", "compose", "finished"},
+    {"config", "plugins", "compose", "finished", "collapse"},
     {"train", "evaluation"},
     {"audit", "corruption_benchmark"},
-    {"results", "checkpoint", "record"},
+    {"results", "checkpoint", "record", "origin"},
     {"figures"},
     {"dispatch", "report", "catalogue"},
     {"cli", "__main__", "__init__"},

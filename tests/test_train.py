@@ -1,21 +1,27 @@
 """The training loop: order, selection, averaging, clipping and what stops it."""
 
+import copy
+import math
+import random
 from dataclasses import dataclass, field
 from itertools import chain
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
+from robustrun import checkpoint
 from robustrun.attacks.fgsm import FGSM
+from robustrun.collapse import collapses
 from robustrun.config import Training
 from robustrun.datasets.tensors import Augment, TensorImages
 from robustrun.errors import RunFailure
 from robustrun.optimizers import AdamW, Sgd
 from robustrun.schedules import Constant, MultiStep
-from robustrun.train import Average, How, fit, shuffled
+from robustrun.train import Average, Fitted, How, fit, shuffled
 from robustrun.types import Runtime
 
 CPU = torch.device("cpu")
@@ -60,6 +66,10 @@ def plan(**changes: Any) -> Training:
         "select": "last",
         "gradient_clip": None,
         "ema_decay": None,
+        "on_nonfinite": "stop",
+        "on_collapse": "warn",
+        "checkpoint_minutes": 10.0,
+        "checkpoint_steps": None,
         "validation_attack": FGSM("linf", 0.0),
     }
     return Training(**settings | changes)
@@ -75,7 +85,7 @@ def train(method: Recorder, validation: TensorImages | None = None, **changes: A
         validation,
         torch.tensor([5, 5]),
         How(plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0), RUNTIME, 3),
-        lambda row, trainer: rows.append(row),
+        lambda history: rows.append(history[-1]),
     )
     return fitted, rows, model
 
@@ -145,7 +155,7 @@ def test_gradients_are_clipped_by_value() -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_run_and_says_where() -> None:
-    with pytest.raises(RunFailure, match=r"epoch 2, step 6, learning rate 0\.05"):
+    with pytest.raises(RunFailure, match=r"epoch 2, step 5, learning rate 0\.05"):
         train(Recorder(loss_after=4))
 
 
@@ -168,7 +178,7 @@ def test_bfloat16_trains_and_leaves_float32_weights() -> None:
         None,
         torch.tensor([5, 5]),
         How(plan(), AdamW(1e-3, (0.9, 0.999), 0.0), Constant(0.0), low, 0),
-        lambda row, trainer: None,
+        lambda history: None,
     )
     assert set(kinds) == {torch.bfloat16}
     assert model[1].weight.dtype == torch.float32
@@ -179,3 +189,130 @@ def test_validation_images_are_not_augmented() -> None:
     plain = torch.cat([x for x, _ in shifted.plain().batches(10)])
     assert torch.equal(plain, shifted.pixels)
     assert not torch.equal(torch.cat([x for x, _ in shifted.batches(10)]), shifted.pixels)
+
+
+class Kept:
+    """Keeps a training's state after every step, as a checkpoint would hold it."""
+
+    def __init__(self) -> None:
+        self.states: list[tuple[dict[str, Any], dict[str, Any]]] = []
+
+    def due(self, steps: int, epoch_ended: bool) -> bool:
+        return True
+
+    def save(self, state: dict[str, Any]) -> None:
+        self.states.append((copy.deepcopy(state), checkpoint.rng_state()))
+
+
+class Noisy:
+    """Draws from every generator, and remembers."""
+
+    def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        drawn = random.random() + np.random.rand() + np.random.randn()
+        memory = learner.memory.setdefault("sum", torch.zeros(()))
+        memory += drawn
+        noise = 0.1 * torch.randn_like(x) * (1 + memory)
+        loss = F.cross_entropy(learner.model(x + noise), y)
+        learner.update(loss)
+        return loss
+
+
+@pytest.mark.parametrize("decay", [None, 0.9])
+def test_training_goes_on_from_any_step_to_the_same_bits(decay: float | None) -> None:
+    pixels = torch.rand(10, 1, 4, 4)
+    data = TensorImages(pixels, torch.arange(10) % 2, Augment(1, True))
+
+    def trained(**more: Any) -> tuple[Fitted, list[dict[str, Any]]]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
+        settings = plan(epochs=3, ema_decay=decay, select="best_clean")
+        sgd, rate = Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0)
+        how = How(settings, sgd, rate, RUNTIME, 3)
+        if "start" in more:
+            more["start"], rng = more["start"]
+            checkpoint.restore_rng(rng)
+        rows: list[list[dict[str, Any]]] = []
+        counts = torch.tensor([5, 5])
+        fitted = fit(model, Noisy(), data, data.plain(), counts, how, rows.append, **more)
+        return fitted, rows[-1] if rows else []
+
+    random.seed(1)
+    np.random.seed(1)
+    kept = Kept()
+    whole, history = trained(saves=kept)
+    assert len(kept.states) == 3 * (3 + 1), "three steps and an end in each of three epochs"
+    for state in kept.states:
+        again, _ = trained(start=copy.deepcopy(state))
+        for name, value in whole.last.items():
+            assert torch.equal(again.last[name], value)
+            assert torch.equal(again.best[name], whole.best[name])
+        strip = [{k: v for k, v in row.items() if k != "seconds"} for row in again.history]
+        assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+
+
+def test_a_step_whose_loss_is_not_finite_is_left_out_if_so_asked() -> None:
+    class Breaks(Recorder):
+        def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            self.seen.append([])
+            loss = F.cross_entropy(learner.model(x), y)
+            loss = loss * float("nan") if len(self.seen) == 2 else loss
+            learner.update(loss)
+            return loss
+
+    fitted, rows, _ = train(Breaks(), on_nonfinite="skip")
+    assert (fitted.skipped, fitted.steps) == (1, 5)
+    assert all(math.isfinite(row["train_loss"]) for row in rows)
+    assert all(value.isfinite().all() for value in fitted.last.values())
+    with pytest.raises(RunFailure, match="steps were left out"):
+        train(AlwaysNan(), on_nonfinite="skip", epochs=5)
+
+
+class AlwaysNan:
+    def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        loss = learner.model(x).sum() * float("nan")
+        learner.update(loss)
+        return loss
+
+
+def rows_of(*robust: float, losses: tuple[float, ...] = ()) -> list[dict[str, Any]]:
+    losses = losses or tuple(1 / (epoch + 1) for epoch in range(len(robust)))
+    return [
+        {"epoch": epoch + 1, "validation_robust_accuracy": share, "train_loss": loss}
+        for epoch, (share, loss) in enumerate(zip(robust, losses, strict=True))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("history", "found"),
+    [
+        (rows_of(0.2, 0.4, 0.41, 0.1, 0.0), [("catastrophic_overfitting", 4)]),
+        (rows_of(0.2, 0.4, 0.38, 0.39, 0.4), []),
+        (rows_of(0.3, 0.5, 0.46, 0.45, 0.44), [("robust_overfitting", 5)]),
+        # The loss rises as well: something else is wrong.
+        (rows_of(0.3, 0.5, 0.46, 0.45, 0.44, losses=(1, 1, 2, 3, 4)), []),
+        (rows_of(0.12, 0.05, 0.05), []),  # below half, but not by ten points
+        ([{"epoch": 1, "validation_robust_accuracy": None, "train_loss": 1.0}], []),
+    ],
+)
+def test_collapses_are_read_from_the_history(
+    history: list[dict[str, Any]], found: list[tuple[str, int]]
+) -> None:
+    assert [(c.kind, c.epoch) for c in collapses(history)] == found
+
+
+@pytest.mark.parametrize(("action", "epochs"), [("warn", 6), ("stop", 3), ("restore", 3)])
+def test_a_collapse_ends_training_and_brings_back_the_robust_weights_if_so_asked(
+    action: str, epochs: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    robust = iter([0.3, 0.6, 0.1, 0.1, 0.1, 0.1])
+
+    def validate(*_: Any) -> dict[str, float]:
+        names = ("train_accuracy", "validation_clean_accuracy")
+        return dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": next(robust)}
+
+    monkeypatch.setattr("robustrun.train._validate", validate)
+    fitted, rows, _ = train(Recorder(), images(4), epochs=6, on_collapse=action)
+    assert len(rows) == epochs
+    assert "catastrophic overfitting at epoch 3" in caplog.text
+    assert fitted.collapses[0].epoch == 3
+    assert fitted.selected_epoch == (2 if action == "restore" else epochs)

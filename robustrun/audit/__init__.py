@@ -3,9 +3,9 @@ https://arxiv.org/abs/1802.00420; Carlini et al. 2019, https://arxiv.org/abs/190
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import asdict, replace
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from robustrun.audit.of_the_number import (
 from robustrun.audit.subject import Attackable, Check, Subject, by
 from robustrun.audit.transfer import transfer
 from robustrun.config import AuditSettings
+from robustrun.journal import Journal
 from robustrun.types import Attack, Images
 
 log = logging.getLogger(__name__)
@@ -57,13 +58,15 @@ def audit(
     settings: AuditSettings,
     standing: Tensor | None = None,
     surrogate: nn.Module | None = None,
+    journal: Journal | None = None,
 ) -> list[Check]:
     """Every check that applies to the accuracy of `model` under `attack`.
 
     Other attacks are run on what `attack` left `standing` (bool, one per image; without it, the
     attack is run first): an image that one of those turns was counted as robust and is not.
     `surrogate` is a network of the same classes whose adversarial images are tried; without one,
-    it is trained. The model's buffers and modes are as they were afterwards.
+    it is trained. The model's buffers and modes are as they were afterwards. A check that `journal`
+    has from before is not made again.
     """
     count = min(settings.examples or len(images), len(images))
     if count == 0:
@@ -91,7 +94,7 @@ def audit(
             logits=logits,
             standing=right if standing is None else right & standing[drawn].to(device),
         )
-        return _checked(subject, attacked=standing is not None)
+        return _checked(subject, journal or Journal(), attacked=standing is not None)
 
 
 @contextmanager
@@ -113,9 +116,20 @@ def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     return torch.cat([model(part).float() for part in torch.split(x, batch_size)])
 
 
-def _checked(s: Subject, attacked: bool) -> list[Check]:
+def _once(s: Subject, check: Callable[[Subject], Check], journal: Journal) -> Check:
+    """The check as it was made before, or made now, whatever was drawn in the others."""
+    name = f"audit {check.__name__}"
+    if (known := journal.recall(name)) is not None:
+        return Check(**known)
+    torch.manual_seed(s.seed)
+    made = check(s)
+    journal.note(name, asdict(made))
+    return made
+
+
+def _checked(s: Subject, journal: Journal, attacked: bool) -> list[Check]:
     attack = s.attack
-    found = [check(s) for check in OF_THE_NETWORK]
+    found = [_once(s, check, journal) for check in OF_THE_NETWORK]
     if not (attack.bounded and attack.adversarial and attack.norm in NORMS and attack.epsilon > 0):
         return [*found, no_adversary(s)]
     with console.bar("audit", len(OF_THE_ATTACK) + 1) as bar:
@@ -124,7 +138,7 @@ def _checked(s: Subject, attacked: bool) -> list[Check]:
             s = replace(s, standing=s.standing & ~fallen)
         bar.advance(1)
         for check in OF_THE_ATTACK:
-            found += [check(s)]
+            found += [_once(s, check, journal)]
             bar.advance(1, found[-1].check)
     for made in found:
         if made.status != "pass":

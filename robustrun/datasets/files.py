@@ -2,8 +2,8 @@
 
 import hashlib
 import logging
-import math
 import os
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -144,30 +144,37 @@ class FileImages:
         return self
 
     def batches(
-        self, batch_size: int, order: Tensor | None = None, device: torch.device | None = None
+        self,
+        batch_size: int,
+        order: Tensor | None = None,
+        device: torch.device | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         device = device or torch.device("cpu")
         order = torch.arange(len(self)) if order is None else order.cpu()
         labels = self.labels[order].to(device)
-        first = 0
-        for pixels in self.pixels(batch_size, order, pin=device.type == "cuda"):
+        first = skip * batch_size
+        for pixels in self.pixels(batch_size, order, skip, pin=device.type == "cuda"):
             pixels = pixels.to(device, non_blocking=True)
             if self.augment is not None:
                 pixels = self.augment(pixels)
             yield as_floats(pixels), labels[first : first + len(pixels)]
             first += len(pixels)
 
-    def pixels(self, batch_size: int, order: Tensor, pin: bool = False) -> Iterator[Tensor]:
+    def pixels(
+        self, batch_size: int, order: Tensor, skip: int = 0, pin: bool = False
+    ) -> Iterator[Tensor]:
         """The images as read, uint8, before augmentation."""
         # Seeds are drawn here, one an image, so that it does not matter which worker reads it.
         seeds = torch.zeros_like(order)
         if self.reading.random_crop:
-            seeds.random_()
+            seeds.random_(generator=torch.Generator().manual_seed(zlib.crc32(order.numpy().data)))
+        jobs = torch.split(torch.stack([order, seeds], dim=1), batch_size)[skip:]
         loader: DataLoader[Any] = DataLoader(
             _Batches(self),  # type: ignore[arg-type]
             batch_size=None,  # an item is a whole batch
-            sampler=torch.split(torch.stack([order, seeds], dim=1), batch_size),
-            num_workers=min(self.workers, math.ceil(len(order) / batch_size)),
+            sampler=jobs,
+            num_workers=min(self.workers, len(jobs)),
             pin_memory=pin,
             generator=torch.Generator(),  # its own, or it would draw from the global one
         )

@@ -81,13 +81,17 @@ class TensorImages:
         return replace(self, pixels=self.pixels.to(device))
 
     def batches(
-        self, batch_size: int, order: Tensor | None = None, device: torch.device | None = None
+        self,
+        batch_size: int,
+        order: Tensor | None = None,
+        device: torch.device | None = None,
+        skip: int = 0,
     ) -> Iterator[tuple[Tensor, Tensor]]:
         device = device or self.pixels.device
         order = torch.arange(len(self)) if order is None else order.cpu()
         labels = self.labels[order].to(device)
         at = order.to(self.pixels.device)
-        for first in range(0, len(order), batch_size):
+        for first in range(skip * batch_size, len(order), batch_size):
             chosen = slice(first, first + batch_size)
             pixels = self.pixels.index_select(0, at[chosen]).to(device)  # still uint8: a quarter
             if self.augment is not None:

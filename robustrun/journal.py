@@ -1,0 +1,63 @@
+"""What an evaluation has found so far, line by line, so that an interrupted one goes on there."""
+
+import json
+import logging
+import os
+import zlib
+from pathlib import Path
+from typing import Any
+
+log = logging.getLogger(__name__)
+
+
+class Journal:
+    """Findings by key, each a line `CRC32 JSON` of a file that only grows.
+
+    A line that a crash tore, or that was damaged since, counts as never written. `subject` names
+    what is measured with what: findings about another subject are not recalled. Without a path,
+    nothing is kept.
+    """
+
+    def __init__(self, path: Path | None = None, subject: str = "") -> None:
+        self.path = path
+        self.found: dict[str, Any] = {}
+        if path is None:
+            return
+        lines = _read(path)
+        if lines and lines[0] == ["subject", subject]:
+            self.found = dict(lines[1:])
+            log.info("going on after %d findings in %s", len(self.found), path)
+            with path.open("ab") as file:
+                file.write(b"\n")  # ends a torn line
+        else:
+            path.write_bytes(_line("subject", subject))
+
+    def recall(self, key: str) -> Any | None:
+        """What was noted under this key, or None."""
+        return self.found.get(key)
+
+    def note(self, key: str, value: Any) -> None:
+        """Keep a finding (plain JSON values); it is on the disk when this returns."""
+        self.found[key] = value
+        if self.path is not None:
+            with self.path.open("ab") as file:
+                file.write(_line(key, value))
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def _line(key: str, value: Any) -> bytes:
+    text = json.dumps([key, value]).encode()
+    return b"%08x %s\n" % (zlib.crc32(text), text)
+
+
+def _read(path: Path) -> list[Any]:
+    """The whole lines of the file, in order."""
+    if not path.is_file():
+        return []
+    lines = []
+    for line in path.read_bytes().split(b"\n"):
+        checksum, _, text = line.partition(b" ")
+        if checksum == b"%08x" % zlib.crc32(text):
+            lines.append(json.loads(text))
+    return lines
