@@ -126,7 +126,7 @@ def _experiments(arguments: list[str], session: Session) -> int:
             "robustrun trains in one process: start it without torchrun or mpirun."
         )
     compose.register_resolvers()
-    sys.argv = ["robustrun", *arguments, *compose.further_overrides(arguments)]
+    sys.argv = ["robustrun", *_among(arguments, compose.further_overrides(arguments))]
 
     @hydra_main(config_path=str(compose.catalogue()), config_name="config", version_base="1.3")
     def job(composed: DictConfig) -> None:
@@ -136,6 +136,13 @@ def _experiments(arguments: list[str], session: Session) -> int:
     if session.error is not None:
         raise session.error
     return _exit_code(session)
+
+
+def _among(arguments: list[str], more: list[str]) -> list[str]:
+    """The words with further overrides beside the first one: Hydra takes them in one block."""
+    places = (n for n, word in enumerate(arguments) if "=" in word and not word.startswith("-"))
+    at = next(places, len(arguments))
+    return [*arguments[:at], *more, *arguments[at:]]
 
 
 def _refuse_what_no_group_takes(arguments: list[str]) -> None:
@@ -161,15 +168,15 @@ def _one_run(composed: DictConfig, session: Session) -> None:
     """One run of a command, from the composed configuration."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    goes_on = session.goes_on or composed.get("resume") == "auto"
     if hydra.mode == RunMode.MULTIRUN:
+        goes_on = session.goes_on or _wants_to_go_on(composed)
         session.sweep_folder = Path(hydra.sweep.dir)
         _note_sweep(session.sweep_folder, sys.argv[1:])
         _one_of_a_sweep(composed, folder, list(hydra.overrides.task), session, goes_on)
         return
     try:
         run_config = _load(composed)
-        before = _begun_before(folder, run_config) if goes_on else None
+        before = _begun_before(folder, run_config) if _wants_to_go_on(composed) else None
     except Exception as error:
         _remove_if_empty(folder)  # Hydra made it, and nothing has run: leave nothing behind
         session.error = error
@@ -182,6 +189,13 @@ def _one_run(composed: DictConfig, session: Session) -> None:
         session.error = error
     except SystemExit as error:
         session.error = RunFailure(f"A part of the run called sys.exit({error.code!r}).")
+
+
+def _wants_to_go_on(composed: DictConfig) -> bool:
+    resume = composed.get("resume", "never")
+    if resume not in ("never", "auto"):
+        raise RobustrunError(f"resume is {resume!r}, but must be never or auto.")
+    return bool(resume == "auto")
 
 
 def _remove_if_empty(folder: Path) -> None:
@@ -325,8 +339,8 @@ def _resume_sweep(folder: Path) -> int:
     about = json.loads((folder / SWEEP).read_text())
     if Path(about["directory"]).is_dir():
         os.chdir(about["directory"])
-    where = f"hydra.sweep.dir='{folder}'"
-    return _experiments([*about["arguments"], where], Session(goes_on=True))
+    words = [word for word in about["arguments"] if not word.startswith("hydra.sweep.dir=")]
+    return _experiments(_among(words, [f"hydra.sweep.dir='{folder}'"]), Session(goes_on=True))
 
 
 def _split(override: str) -> tuple[str, str]:

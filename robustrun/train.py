@@ -230,10 +230,11 @@ def fit(
             row: dict[str, Any] = {"epoch": fitting.epoch, "step": trainer.steps, "lr": trainer.lr}
             row |= {"train_loss": loss} | _validated(fitting, train, validation, how, saves)
             row["seconds"] = time.monotonic() - began
-            fitting.end_epoch(row)
-            epoch_end(fitting.history)
-            if saves.due(trainer.steps, True):
-                saves.save(fitting.state())
+            with interrupts.held() as arrived:
+                fitting.end_epoch(row)
+                epoch_end(fitting.history)
+                if arrived or saves.due(trainer.steps, True):
+                    saves.save(fitting.state())
     return _fitted(fitting, how.training, len(train))
 
 

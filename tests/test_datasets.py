@@ -545,6 +545,13 @@ def test_imagenet_crops_differ_between_epochs(tmp_path: Path) -> None:
     assert not torch.equal(whole(train), whole(train, order=back).flip(0))
 
 
+def test_no_images_at_all_are_no_batches(tmp_path: Path) -> None:
+    train = folder(make_tree(tmp_path), memory_limit_gb=0.0).load().train
+    none = torch.zeros(0, dtype=torch.long)
+    assert list(train.batches(3, none)) == []
+    assert list(train.subset(none).batches(3)) == []
+
+
 @pytest.mark.parametrize("kind", ["folder", "imagenet"])
 def test_an_epoch_goes_on_in_its_middle_with_the_images_it_would_have_had(
     tmp_path: Path, kind: str

@@ -40,7 +40,8 @@ class PGD:
         check_threat_model(self.norm, self.epsilon)
         require(self.steps >= 1, "steps", self.steps, "at least 1")
         require(self.restarts >= 1, "restarts", self.restarts, "at least 1")
-        require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
+        longest = f"0 to {2 * self.epsilon:g}, the width of the ball, in pixel units"
+        require(0 <= self.step_size <= 2 * self.epsilon, "step_size", self.step_size, longest)
         require(
             self.restarts == 1 or self.random_start,
             "restarts",

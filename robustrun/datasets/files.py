@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from robustrun.datasets.tensors import Augment, TensorImages, as_floats
-from robustrun.errors import DataError
+from robustrun.errors import DataError, RunFailure
 from robustrun.types import Shape
 
 log = logging.getLogger(__name__)
@@ -170,6 +170,8 @@ class FileImages:
         if self.reading.random_crop:
             seeds.random_(generator=torch.Generator().manual_seed(zlib.crc32(order.numpy().data)))
         jobs = torch.split(torch.stack([order, seeds], dim=1), batch_size)[skip:]
+        if len(order) == 0 or not jobs:
+            return
         loader: DataLoader[Any] = DataLoader(
             _Batches(self),  # type: ignore[arg-type]
             batch_size=None,  # an item is a whole batch
@@ -178,10 +180,16 @@ class FileImages:
             pin_memory=pin,
             generator=torch.Generator(),  # its own, or it would draw from the global one
         )
-        for batch in loader:
-            if isinstance(batch, DataError):
-                raise batch
-            yield batch
+        try:
+            for batch in loader:
+                if isinstance(batch, DataError):
+                    raise batch
+                yield batch
+        except (RuntimeError, EOFError, ConnectionError) as error:
+            raise RunFailure(
+                f"A worker process that reads images below {self.root} ended too early, killed or "
+                f"out of memory ({error}). Fewer dataset.workers need less memory."
+            ) from error
 
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(self.names[index])

@@ -1,0 +1,182 @@
+"""Killed at any moment, a run goes on to the same bits."""
+
+import json
+import random
+import shutil
+import signal
+import time
+from pathlib import Path
+
+import pytest
+from conftest import SHORT, fingerprint
+from process import Command, robustrun
+
+MOMENTS = 20
+AGAIN = [*SHORT, "hydra.run.dir=run", "resume=auto", "training.checkpoint_steps=1"]
+
+
+@pytest.fixture(scope="module")
+def checkpointing(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, float]:
+    """The run that is disturbed below, whole, and the seconds that it took."""
+    folder = tmp_path_factory.mktemp("checkpointing")
+    began = time.monotonic()
+    robustrun(folder, *AGAIN)
+    return folder / "run", time.monotonic() - began
+
+
+@pytest.mark.parametrize("moment", range(MOMENTS))
+def test_sigkill_at_a_random_moment_then_resume_gives_the_same_bits(
+    tmp_path: Path, checkpointing: tuple[Path, float], moment: int
+) -> None:
+    whole, seconds = checkpointing
+    command = Command.start(tmp_path, *AGAIN)
+    # One moment in each twentieth of the run's time, so that every part of it is hit.
+    share = (moment + random.Random(moment).random()) / MOMENTS
+    command.child.join(share * seconds)
+    command.child.kill()
+    command.end()
+    if moment % 2 and (tmp_path / "run/checkpoint/origin.json").is_file():
+        robustrun(tmp_path, "resume", "run")
+    else:
+        robustrun(tmp_path, *AGAIN)
+    assert fingerprint(tmp_path / "run") == fingerprint(whole)
+    assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "a write that was cut short"
+
+
+def test_sigkill_while_a_checkpoint_is_being_written(
+    tmp_path: Path, checkpointing: tuple[Path, float]
+) -> None:
+    command = Command.start(tmp_path, *AGAIN)
+    folder = tmp_path / "run" / "checkpoint"
+    command.wait_until(lambda: (folder / "previous.ckpt").exists())
+    command.wait_until(lambda: any(folder.glob(".last.ckpt.new*")))
+    command.child.kill()
+    command.end()
+    robustrun(tmp_path, "resume", "run")
+    assert fingerprint(tmp_path / "run") == fingerprint(checkpointing[0])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_in_training_is_saved_named_and_resumed(
+    tmp_path: Path, undisturbed: Path, number: int
+) -> None:
+    command = Command.start(tmp_path, *SHORT, "hydra.run.dir=run")
+    run = tmp_path / "run"
+    command.wait_until((run / "metrics.csv").exists)
+    command.send(number)
+    assert command.end() == {signal.SIGTERM: 143, signal.SIGINT: 130}[signal.Signals(number)]
+    assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
+    assert (run / "checkpoint" / "last.ckpt").is_file()
+    said = robustrun(tmp_path, "resume", "run")
+    assert "going on in epoch" in said
+    assert fingerprint(run) == fingerprint(undisturbed)
+
+
+def test_a_signal_in_an_evaluation_repeats_no_finished_batch(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    command = Command.start(tmp_path, *SHORT, "hydra.run.dir=run")
+    journal = tmp_path / "run" / "checkpoint" / "evaluation.journal"
+    command.wait_until(lambda: journal.exists() and journal.read_bytes().count(b"\n") >= 3)
+    command.send(signal.SIGTERM)
+    assert command.end() == 143
+    lines = journal.read_bytes().splitlines()
+    robustrun(tmp_path, "resume", "run")
+    after = journal.read_bytes().splitlines()
+    assert after[: len(lines)] == lines
+    keys = [json.loads(line.partition(b" ")[2])[0] for line in after if line]
+    assert len(keys) == len(set(keys)), "a batch was measured twice"
+    assert fingerprint(tmp_path / "run") == fingerprint(undisturbed)
+
+
+def test_an_evaluation_of_a_finished_run_goes_on(tmp_path: Path, undisturbed: Path) -> None:
+    words = ["evaluate", str(undisturbed), "attack.steps=7"]
+    whole, killed = tmp_path / "whole", tmp_path / "killed"
+    whole.mkdir()
+    killed.mkdir()
+    robustrun(whole, *words)
+    command = Command.start(killed, *words)
+    command.wait_until(
+        lambda: any(f.read_bytes().count(b"\n") >= 3 for f in killed.rglob("*.journal"))
+    )
+    command.child.kill()
+    command.end()
+    (journal,) = killed.glob("outputs/*/*/checkpoint/evaluation.journal")
+    robustrun(tmp_path, "resume", str(journal.parents[1]))
+    (results,) = whole.glob("outputs/*/*/results.json")
+    found = json.loads((journal.parents[1] / "results.json").read_text())
+    expected = json.loads(results.read_text())
+    assert found["evaluated"] == expected["evaluated"]
+    for one, other in zip(
+        found["evaluation"]["attacks"], expected["evaluation"]["attacks"], strict=True
+    ):
+        assert (one["name"], one["correct"]) == (other["name"], other["correct"])
+
+
+def test_a_finished_run_that_is_resumed_is_left_as_it_is(tmp_path: Path, undisturbed: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()}
+    robustrun(tmp_path, "resume", str(undisturbed))
+    assert before == {p: p.stat().st_mtime_ns for p in undisturbed.rglob("*") if p.is_file()}
+
+
+def test_a_changed_configuration_is_refused_with_what_differs(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    shutil.copytree(undisturbed, tmp_path / "run")
+    words = [*SHORT, "hydra.run.dir=run", "resume=auto", "optimizer.lr=0.7"]
+    said = robustrun(tmp_path, *words, code=2)
+    assert "optimizer.lr was 0.05 and is 0.7" in said
+
+
+def test_the_same_command_goes_on_with_the_latest_unfinished_run(
+    tmp_path: Path, undisturbed: Path
+) -> None:
+    words = [*SHORT, "resume=auto"]
+    command = Command.start(tmp_path, *words)
+    command.wait_until(lambda: any(tmp_path.glob("outputs/*/*/checkpoint/last.ckpt")))
+    command.child.kill()
+    command.end()
+    assert "going on in epoch" in robustrun(tmp_path, *words)
+    (run,) = tmp_path.glob("outputs/*/*/results.json")
+    assert fingerprint(run.parent) == fingerprint(undisturbed)
+    assert len(list(run.parent.parent.iterdir())) == 1, "no empty folder is left"
+    robustrun(tmp_path, *words)  # nothing is unfinished now: a run of its own
+    assert len(list(tmp_path.glob("outputs/*/*/results.json"))) == 2
+
+
+def test_a_sweep_goes_on_with_what_is_missing_or_failed(tmp_path: Path) -> None:
+    words = ["-m", *SHORT, "training.epochs=1", "seed=0,1,2", "hydra.sweep.dir=sweep"]
+    command = Command.start(tmp_path, *words)
+    command.wait_until((tmp_path / "sweep/1/checkpoint/origin.json").exists)
+    command.child.kill()
+    command.end()
+    first = (tmp_path / "sweep/0/results.json").stat().st_mtime_ns
+    robustrun(tmp_path, "resume", "sweep")
+    assert (tmp_path / "sweep/0/results.json").stat().st_mtime_ns == first
+    states = [
+        json.loads((tmp_path / f"sweep/{n}/results.json").read_text())["run"]["status"]
+        for n in range(3)
+    ]
+    assert states == ["completed"] * 3
+    assert (tmp_path / "sweep/summary.csv").read_text().count("completed") == 3
+    assert sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()) == ["0", "1", "2"]
+
+
+def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
+    words = [*SHORT, "training.epochs=30", "hydra.run.dir=run"]
+    first = Command.start(tmp_path, *words)
+    first.wait_until((tmp_path / "run/metrics.csv").exists)
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    said = robustrun(elsewhere, "resume", str(tmp_path / "run"), code=2)
+    assert "another process works on this run" in said
+    assert first.child.is_alive()
+    first.child.kill()  # what a dead process held is free
+    first.end()
+    robustrun(elsewhere, "resume", str(tmp_path / "run"))
+
+
+def test_resume_says_what_it_needs(tmp_path: Path) -> None:
+    for words in (["resume"], ["resume", "nowhere"], ["resume", "."], ["resume", ".", "seed=1"]):
+        said = robustrun(tmp_path, *words, code=2)
+        assert len(said.strip().splitlines()) == 1
