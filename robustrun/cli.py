@@ -283,6 +283,21 @@ def _show_sweep(session: Session) -> None:
     from robustrun.report import terminal
 
     terminal.show_table([outcome.folder for outcome in session.outcomes])
+    if session.sweep_folder is not None:
+        _write_page(session.sweep_folder, [outcome.folder for outcome in session.outcomes])
+
+
+def _write_page(sweep: Path, folders: list[Path]) -> None:
+    """report.html of a sweep, beside its summary.csv."""
+    from robustrun.console import show
+    from robustrun.report import page
+
+    try:
+        page.write_sweep(sweep, folders)
+    except Exception as error:  # a page is not worth a finished sweep
+        log.warning("report.html could not be written: %s: %s", type(error).__name__, error)
+    else:
+        show(str(sweep / "report.html"))
 
 
 def _evaluate(arguments: list[str]) -> int:
@@ -315,6 +330,6 @@ def _evaluate(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    from robustrun.report import terminal
+    from robustrun.report import command
 
-    return terminal.command(arguments)
+    return command.command(arguments)
