@@ -25,7 +25,9 @@ from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.evaluation import Measured, measure
+from robustrun.report import card
 from robustrun.results import RunResult
+from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, Trainer, fit
 from robustrun.types import Adapts, Attack, Images, Runtime, Splits
 
@@ -41,6 +43,9 @@ class Progress:
     started_at: datetime
     clock: float = field(default_factory=time.monotonic)
     sections: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tracker = Guarded(self.config.tracker)
 
 
 def run(run_config: RunConfig, folder: Path) -> RunResult:
@@ -61,12 +66,12 @@ def run_again(run_config: RunConfig, folder: Path, source: Path) -> RunResult:
 
 def _recorded(progress: Progress, work: Callable[[Progress], None]) -> RunResult:
     """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
-    folder, tracker = progress.folder, progress.config.tracker
+    folder = progress.folder
     plain = config.dump(progress.config)
     text = yaml.safe_dump(plain, sort_keys=False)
     results.write_atomically(folder / "config.yaml", text.encode())
-    tracker.start(folder, plain)
     try:
+        progress.tracker.start(folder, plain)
         work(progress)
     except Exception as error:
         _write(progress, "failed", f"{type(error).__name__}: {error}")
@@ -75,9 +80,7 @@ def _recorded(progress: Progress, work: Callable[[Progress], None]) -> RunResult
         status = "failed" if isinstance(error, SystemExit) else "interrupted"
         _write(progress, status, type(error).__name__)
         raise
-    finished = _write(progress, "completed", None)
-    tracker.finish(folder, finished)
-    return RunResult(folder, finished)
+    return RunResult(folder, _write(progress, "completed", None))
 
 
 def _measure_again(progress: Progress, source: Path) -> None:
@@ -157,7 +160,7 @@ def _train(
     def epoch_end(row: dict[str, Any], trainer: Trainer) -> None:
         history.append(row)
         results.write_metrics(folder / "metrics.csv", history)
-        cfg.tracker.epoch(folder, row)
+        progress.tracker.epoch(folder, row)
         _log_epoch(row, cfg.training.epochs)
         checkpoint.save(folder / "checkpoint", training_state(trainer, history))
 
@@ -370,4 +373,14 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
     if "evaluated" in progress.sections:
         written["evaluated"] = progress.sections["evaluated"]
     results.write_json(progress.folder / "results.json", written)
+    _hand_over(progress, written)
     return written
+
+
+def _hand_over(progress: Progress, written: dict[str, Any]) -> None:
+    """The model's card and the tracker come last: neither is worth a finished run."""
+    try:
+        card.write(progress.folder)
+    except Exception as error:
+        log.warning("the model card could not be written: %s: %s", type(error).__name__, error)
+    progress.tracker.finish(progress.folder, written)
