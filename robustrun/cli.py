@@ -21,7 +21,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose
+from robustrun import catalogue, compose, console
 from robustrun.errors import RobustrunError, RunFailure
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -47,6 +47,18 @@ class Session:
     sweep_folder: Path | None = None
     error: BaseException | None = None  # of a single run
     outcomes: list[Outcome] = field(default_factory=list)
+    runs: int | None = None  # of a sweep, where it is known
+    bar: Any = None  # of a sweep
+
+    @property
+    def place(self) -> str:
+        """Where a sweep is: `run 7 of 24`."""
+        return f"run {len(self.outcomes)}" + (f" of {self.runs}" if self.runs else "")
+
+    @property
+    def left(self) -> str:
+        """The time that the rest of a sweep will take, once a run is done."""
+        return f" ({self.bar.left} left)" if self.bar and self.bar.done else ""
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -137,7 +149,12 @@ def _experiments(arguments: list[str], session: Session) -> int:
     def job(composed: DictConfig) -> None:
         _one_run(composed, session)
 
-    job()
+    session.runs = compose.runs_of_sweep(arguments)
+    if session.runs is None:
+        job()
+    else:
+        with console.bar("sweep", session.runs) as session.bar:
+            job()
     if session.error is not None:
         raise session.error
     return _exit_code(session)
@@ -190,8 +207,10 @@ def _one_of_a_sweep(
 ) -> None:
     """Whatever goes wrong is kept for the end, and the next run starts; only signals stop it."""
     outcome = Outcome(claim(folder), overrides, DONE)
-    log.info("run %s: %s", outcome.folder.name, " ".join(overrides))
     session.outcomes.append(outcome)
+    log.info("%s%s: %s", session.place, session.left, " ".join(overrides))
+    if session.bar is not None:
+        session.bar.advance(0, f"{session.place}: {' '.join(overrides)}", images=0)
     try:
         _execute(_load(composed), outcome.folder)
     except BaseException as error:
@@ -204,6 +223,8 @@ def _one_of_a_sweep(
         _record_refusal(composed, outcome)
     finally:
         _summarise(session)
+        if session.bar is not None:
+            session.bar.advance(1, images=0)
 
 
 def _load(composed: DictConfig) -> Any:

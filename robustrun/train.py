@@ -131,7 +131,7 @@ def fit(
     with console.bar("training", trainer.total_steps) as bar:
         for epoch in range(1, epochs + 1):
             began = time.monotonic()
-            loss = _epoch(trainer, method, train, how, bar, epoch)
+            loss = _epoch(trainer, method, train, how, bar, epoch, history[-1] if history else {})
             seconds += time.monotonic() - began
             row: dict[str, Any] = {"epoch": epoch, "step": trainer.steps, "lr": trainer.lr}
             row |= {"train_loss": loss} | _validate(trainer, train, validation, how, epoch)
@@ -183,14 +183,21 @@ def shuffled(
 
 
 def _epoch(
-    trainer: Trainer, method: Method, train: Images, how: How, bar: console.Bar, epoch: int
+    trainer: Trainer,
+    method: Method,
+    train: Images,
+    how: How,
+    bar: console.Bar,
+    epoch: int,
+    last: dict[str, Any],
 ) -> float:
-    """Mean loss over the epoch's batches, weighted by their size."""
+    """Mean loss over the epoch's batches, weighted by their size; `last` is the row of the epoch
+    before, to show."""
     runtime = how.runtime
     batches = shuffled(train, how.training.batch_size, how.seed, epoch, runtime.device)
     trainer.model.train()
     total, count, unseen = torch.zeros((), device=runtime.device), 0, 0
-    note = f"epoch {epoch}"
+    shown: float | None = last.get("train_loss")
     for number, (x, y) in enumerate(batches):
         for group in trainer.optimizer.param_groups:
             group["lr"] = how.optimizer.lr * how.schedule.factor(trainer.progress)
@@ -202,12 +209,15 @@ def _epoch(
         count, unseen = count + len(x), unseen + 1
         if number % CHECK_EVERY == CHECK_EVERY - 1:
             _require_finite(total, trainer, epoch)
-            note = f"epoch {epoch} loss {float(total) / count:.4f}"
+            shown = float(total) / count
         if unseen == SHOW_EVERY:
-            bar.advance(unseen, note)
+            note = console.standing(epoch, how.training.epochs, trainer.steps, shown, last)
+            bar.advance(unseen, note, images=unseen * how.training.batch_size)
             unseen = 0
     _require_finite(total, trainer, epoch)
-    bar.advance(unseen, note)
+    shown = float(total) / count
+    note = console.standing(epoch, how.training.epochs, trainer.steps, shown, last)
+    bar.advance(unseen, note, images=unseen * how.training.batch_size)
     return float(total) / count
 
 

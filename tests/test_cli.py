@@ -142,7 +142,9 @@ def test_the_result_goes_to_stdout_and_everything_else_to_stderr(tmp_path: Path)
     assert "worst case" in log
 
 
-def test_a_sweep_gives_each_combination_a_folder_and_one_summary(here: Path) -> None:
+def test_a_sweep_gives_each_combination_a_folder_and_one_summary(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run_command_line(["-m", *SHORT, "seed=0,1", "attack.epsilon=4/255,8/255"]) == 0
     folders = run_folders(here)
     assert [folder.name for folder in folders] == ["0", "1", "2", "3"]
@@ -152,6 +154,7 @@ def test_a_sweep_gives_each_combination_a_folder_and_one_summary(here: Path) -> 
     assert combinations == {("0", 4), ("0", 8), ("1", 4), ("1", 8)}
     assert all(0 <= float(row["worst_case"]) <= float(row["clean"]) <= 1 for row in rows)
     assert {row["status"] for row in rows} == {"completed"}
+    assert "run 4 of 4 (0:00:" in (folders[3] / "run.log").read_text() + capfd.readouterr().err
     assert (folders[0].parent / "report.html").stat().st_size > 400_000  # plotly is in it
 
 
