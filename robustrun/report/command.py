@@ -31,7 +31,7 @@ and report.html (one file, readable offline) go to --output. Folders that cannot
 and skipped."""
 EPILOG = """\
 A COLUMN is run, status, seconds, audit, clean, worst_case, the name of an attack, or a key of the
-configuration (method.beta; its end, beta, where only one key has it; method for method.name).
+configuration (method.beta, or its end alone: beta; method is method.name).
 
   robustrun report outputs --by method --sort worst_case --where dataset=cifar10
   robustrun report outputs/2026-01-31 --where 'worst_case>=0.5' --where seed=0,1 --html best.html

@@ -34,6 +34,7 @@ def _run(run: Found, group: int | None, varied: list[str]) -> dict[str, Any]:
     results, evaluation = run.results, run.evaluation
     made |= {
         "group": group,
+        "threat": str(published.threat_model(run)),
         "status": results["run"]["status"],
         "command": str(results["run"]["command"]),
         "error": results["run"]["error"],

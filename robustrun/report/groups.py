@@ -4,7 +4,7 @@ import statistics
 from dataclasses import dataclass, field
 from typing import Any
 
-from robustrun.report import summary
+from robustrun.report import published, summary
 from robustrun.report.collect import Found
 
 
@@ -29,6 +29,11 @@ class Group:
         """The worst verdict of its runs' audits; empty if none was made."""
         found = {summary.verdict(run) for run in self.runs}
         return next((word for word in ("fail", "warn", "pass") if word in found), "")
+
+    @property
+    def threats(self) -> frozenset[tuple[Any, ...]]:
+        """The data and threat models that its runs were judged by."""
+        return frozenset(published.threat_model(run) for run in self.runs)
 
     @property
     def title(self) -> str:
@@ -75,7 +80,10 @@ def accuracy_columns(found: list[Found]) -> list[str]:
     return sorted(names, key=lambda name: (name != "clean", name == "worst_case"))
 
 
-def best(groups: list[Group], column: str) -> float | None:
-    """The highest mean of a column; None where there is nothing to choose from."""
-    means = [spread.mean for group in groups if (spread := group.spread(column))]
-    return max(means) if len(means) > 1 else None
+def best(group: Group, made: list[Group], column: str) -> bool:
+    """Whether a group has the highest mean of a column among several that were judged alike: an
+    accuracy at a small radius says nothing against one at a large radius."""
+    alike = [other for other in made if other.threats == group.threats]
+    means = [spread.mean for other in alike if (spread := other.spread(column))]
+    own = group.spread(column)
+    return own is not None and len(means) > 1 and own.mean == max(means)

@@ -44,7 +44,7 @@ def write(path: Path, found: list[Found], made: list[Group]) -> None:
     """The page of these runs, grouped as `made` has them; links are relative to the page."""
     text = _without_images(found, made, path.parent)
     room = LARGEST - len(text.encode())
-    write_atomically(path, text.replace(IMAGES, _images(found, room), 1).encode())
+    write_atomically(path, text.replace(IMAGES, _images(found, made, room), 1).encode())
 
 
 def write_sweep(sweep: Path, folders: list[Path]) -> None:
@@ -101,7 +101,7 @@ def _group_cell(group: Group, column: str, made: list[Group]) -> str:
     if spread is None:
         return _cell("-", None)
     text = escape(tables.percent(spread))
-    if spread.mean == groups.best(made, column):
+    if groups.best(group, made, column):
         text = f"<strong>{text}</strong>"
     return _cell(text + _mark(column, group.audit), spread.mean, escaped=True)
 
@@ -233,23 +233,28 @@ def _problems(found: list[Found]) -> str:
     return f"<h2>Folders that could not be read</h2><ul>{items}</ul>"
 
 
-def _images(found: list[Found], room: int) -> str:
-    """Each run's grid of clean image, change and attacked image, as long as there is room."""
-    made: list[str] = []
-    left_out = 0
-    for run in found:
-        if run.evaluation is None:
+def _images(found: list[Found], made: list[Group], room: int) -> str:
+    """Grids of clean image, change and attacked image, as long as there is room: one run of each
+    group first."""
+    measured = {run.folder: run for run in found if run.evaluation is not None}
+    first = {group.runs[0].folder: group.runs[0] for group in made}
+    shown: list[str] = []
+    tried = 0
+    for run in (first | measured).values():
+        figure = _figure(run)
+        tried += 1
+        if figure is None:
             continue
-        figure = _figure(run) if room > 0 and len(made) < MOST_IMAGES else None
-        if figure is None or len(figure) > room:
-            left_out += 1
-            continue
-        made.append(figure)
         room -= len(figure)
-    if not made:
+        if room < 0 or len(shown) == MOST_IMAGES:
+            tried -= 1
+            break
+        shown.append(figure)
+    if not shown:
         return "<p>No run has images to show.</p>"
-    note = f"<p>{left_out} more runs are in their folders' figures.</p>" if left_out else ""
-    return "".join(made) + note
+    more = len(measured) - tried
+    shown[0] = shown[0].replace("<details ", "<details open ", 1)
+    return "".join(shown) + (f"<p>{more} more are in their runs' figures.</p>" if more else "")
 
 
 def _figure(run: Found) -> str | None:

@@ -32,9 +32,11 @@ def complete_row(run: Found) -> dict[str, Any]:
 
 
 def resolve(word: str, known: Iterable[str], option: str) -> str:
-    """The column that a word names: itself, a group (`method` is `method.name`) or a key's end."""
+    """The column that a word names: itself, a group (`method` is `method.name`), or a key's end
+    (`epsilon` is `attack.epsilon`, `beta` is `method.beta`)."""
     known = list(known)
-    for candidate in (word, f"{word}.name"):
+    # Other blocks repeat the radius and the like of these two, or have their own.
+    for candidate in (word, f"{word}.name", f"attack.{word}", f"method.{word}"):
         if candidate in known:
             return candidate
     ends = [name for name in known if name.endswith(f".{word}")]

@@ -53,7 +53,7 @@ def _accuracy(group: Group, column: str, made: list[Group], layout: Layout) -> s
     if spread is None:
         return "-"
     text = percent(spread, layout.plus_minus)
-    if spread.mean == groups.best(made, column):
+    if groups.best(group, made, column):
         text = layout.bold.format(text)
     # Clean accuracy is what it is; a failed audit doubts what attacks left standing.
     doubtful = group.audit == "fail" and column != "clean"
@@ -71,8 +71,9 @@ def markdown(found: list[Found], made: list[Group]) -> str:
 
 
 NOTE = (
-    "Accuracies in %, mean ± standard deviation (n - 1) over the runs of a row; best of a column "
-    "in bold. Robust accuracy counts examples that are right on the clean image and under attack."
+    "Accuracies in %, mean ± standard deviation (n - 1) over the runs of a row; the best of a "
+    "column for each data set, norm and radius in bold. Robust accuracy counts examples that are "
+    "right on the clean image and under attack."
 )
 
 

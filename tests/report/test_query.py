@@ -24,6 +24,7 @@ def test_conditions_take_groups_numbers_fractions_and_comparisons(
     assert kept("method=trades", "seed=0,2") == ["3", "5"]
     assert kept("attack.epsilon=8/255", "worst_case>=0.5") == ["5"]
     assert kept("epsilon=0.031") == []  # near 8/255, and another radius
+    assert query.resolve("name", ["model.name", "attack.name"], "--by") == "attack.name"
     assert kept("method.name!=trades") == ["0", "1", "2"]
     assert kept("status=failed") == []
 
@@ -112,3 +113,14 @@ def test_results_of_an_earlier_schema_are_read_without_what_they_lack(tmp_path: 
     found = collect.runs([made.run(tmp_path / "early", early)])
     assert not found[0].problem
     assert query.complete_row(found[0])["worst_case"] == 0.28
+
+
+def test_only_what_was_judged_alike_competes_for_the_best(tmp_path: Path) -> None:
+    small = {"name": "pgd", "norm": "linf", "epsilon": 0.01}
+    for place, (method, robust, config) in enumerate(
+        [("a", 40, {}), ("b", 30, {}), ("c", 90, {"attack": small})]
+    ):
+        made.run(tmp_path / str(place), made.results(method, 0, 95, robust, **config))
+    found = collect.runs([tmp_path])
+    grouped = groups.grouped(found, ["method.name"])
+    assert [groups.best(group, grouped, "pgd") for group in grouped] == [True, False, False]

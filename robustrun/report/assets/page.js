@@ -86,13 +86,13 @@
     return {
       paper_bgcolor: colour("--back"), plot_bgcolor: colour("--back"), font: {color: colour("--front"), size: 13},
       hoverlabel: {align: "left"}, margin: {t: 20, r: 20, b: 50, l: 60}, hovermode: "closest", showlegend: true,
-      legend: {orientation: "h", y: -0.2}, xaxis: {...axis, title: {text: x}}, yaxis: {...axis, title: {text: y}}, ...more,
+      legend: {tracegroupgap: 0}, xaxis: {...axis, title: {text: x}}, yaxis: {...axis, title: {text: y}}, ...more,
     };
   }
 
   function look(group) {
-    const place = group ?? 0;
-    return {colour: COLOURS[place % COLOURS.length], symbol: SYMBOLS[place % SYMBOLS.length], dash: DASHES[Math.floor(place / COLOURS.length) % DASHES.length]};
+    const place = group ?? 0, round = Math.floor(place / COLOURS.length);
+    return {colour: COLOURS[place % COLOURS.length], symbol: SYMBOLS[(place + 3 * round) % SYMBOLS.length], dash: DASHES[round % DASHES.length]};
   }
 
   const told = new Set();
@@ -114,7 +114,7 @@
   function pareto(data, runs) {
     const measure = $("measure").value;
     const there = runs.filter((run) => run.accuracy && run.accuracy[measure] !== undefined);
-    const front = there.filter((a) => !there.some((b) => b !== a && b.accuracy.clean >= a.accuracy.clean && b.accuracy[measure] >= a.accuracy[measure]
+    const front = there.filter((a) => !there.some((b) => b !== a && b.threat === a.threat && b.accuracy.clean >= a.accuracy.clean && b.accuracy[measure] >= a.accuracy[measure]
       && (b.accuracy.clean > a.accuracy.clean || b.accuracy[measure] > a.accuracy[measure])));
     const groups = new Map();
     for (const run of there) groups.set(run.group, [...(groups.get(run.group) || []), run]);
@@ -125,11 +125,14 @@
       marker: {color: look(group).colour, size: 9, symbol: members.map((run) => run.audit === "fail" ? "x-open" : look(group).symbol)},
       hovertemplate: "%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
     }));
-    front.sort((a, b) => a.accuracy.clean - b.accuracy.clean);
-    if (front.length) traces.push({
-      type: "scatter", mode: "lines+markers", name: "Pareto front", hoverinfo: "skip",
-      x: front.map((run) => percent(run.accuracy.clean)), y: front.map((run) => percent(run.accuracy[measure])),
-      line: {color: "#7F7F7F", width: 1, dash: "dot"}, marker: {symbol: "circle-open", size: 17, color: "#7F7F7F", line: {width: 2}},
+    const threats = [...new Set(front.map((run) => run.threat))];  // a front for each: radii are not compared
+    threats.forEach((threat, number) => {
+      const members = front.filter((run) => run.threat === threat).sort((a, b) => a.accuracy.clean - b.accuracy.clean);
+      traces.push({
+        type: "scatter", mode: "lines+markers", name: "Pareto front", legendgroup: "front", showlegend: number === 0, hoverinfo: "skip",
+        x: members.map((run) => percent(run.accuracy.clean)), y: members.map((run) => percent(run.accuracy[measure])),
+        line: {color: "#7F7F7F", width: 1, dash: "dot"}, marker: {symbol: "circle-open", size: 17, color: "#7F7F7F", line: {width: 2}},
+      });
     });
     if (data.published.length) traces.push({
       type: "scatter", mode: "markers", name: "published, not run here",
