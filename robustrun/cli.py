@@ -22,7 +22,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose, interrupts
+from robustrun import catalogue, compose, console, interrupts
 from robustrun.errors import RobustrunError, RunFailure
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -49,6 +49,18 @@ class Session:
     goes_on: bool = False  # what is finished in its folder is not done again
     error: BaseException | None = None  # of a single run
     outcomes: list[Outcome] = field(default_factory=list)
+    runs: int | None = None  # of a sweep, where it is known
+    bar: Any = None  # of a sweep
+
+    @property
+    def place(self) -> str:
+        """Where a sweep is: `run 7 of 24`."""
+        return f"run {len(self.outcomes)}" + (f" of {self.runs}" if self.runs else "")
+
+    @property
+    def left(self) -> str:
+        """The time that the rest of a sweep will take, once a run is done."""
+        return f" ({self.bar.left} left)" if self.bar and self.bar.done else ""
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -132,7 +144,12 @@ def _experiments(arguments: list[str], session: Session) -> int:
     def job(composed: DictConfig) -> None:
         _one_run(composed, session)
 
-    job()
+    session.runs = compose.runs_of_sweep(arguments)
+    if session.runs is None:
+        job()
+    else:
+        with console.bar("sweep", session.runs) as session.bar:
+            job()
     if session.error is not None:
         raise session.error
     return _exit_code(session)
@@ -228,8 +245,10 @@ def _one_of_a_sweep(
     """Whatever goes wrong is kept for the end, and the next run starts; only signals stop it."""
     begun = goes_on and (folder / RUN_LOG).exists()
     outcome = Outcome(folder if begun else claim(folder), overrides, DONE)
-    log.info("run %s: %s", outcome.folder.name, " ".join(overrides))
     session.outcomes.append(outcome)
+    log.info("%s%s: %s", session.place, session.left, " ".join(overrides))
+    if session.bar is not None:
+        session.bar.advance(0, f"{session.place}: {' '.join(overrides)}", images=0)
     try:
         if begun and _completed(folder):
             return
@@ -244,6 +263,8 @@ def _one_of_a_sweep(
         _record_refusal(composed, outcome)
     finally:
         _summarise(session)
+        if session.bar is not None:
+            session.bar.advance(1, images=0)
 
 
 def _completed(folder: Path) -> bool:
@@ -367,6 +388,21 @@ def _show_sweep(session: Session) -> None:
     from robustrun.report import terminal
 
     terminal.show_table([outcome.folder for outcome in session.outcomes])
+    if session.sweep_folder is not None:
+        _write_page(session.sweep_folder, [outcome.folder for outcome in session.outcomes])
+
+
+def _write_page(sweep: Path, folders: list[Path]) -> None:
+    """report.html of a sweep, beside its summary.csv."""
+    from robustrun.console import show
+    from robustrun.report import page
+
+    try:
+        page.write_sweep(sweep, folders)
+    except Exception as error:  # a page is not worth a finished sweep
+        log.warning("report.html could not be written: %s: %s", type(error).__name__, error)
+    else:
+        show(str(sweep / "report.html"))
 
 
 def _evaluate(arguments: list[str]) -> int:
@@ -396,6 +432,6 @@ def _evaluate(arguments: list[str]) -> int:
 
 
 def _report(arguments: list[str]) -> int:
-    from robustrun.report import terminal
+    from robustrun.report import command
 
-    return terminal.command(arguments)
+    return command.command(arguments)

@@ -1,5 +1,6 @@
 """Hydra's part: where the YAML catalogue lies, and errors of composition in plain words."""
 
+import math
 import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -9,7 +10,8 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.errors import OverrideParseException
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.errors import HydraException, OverrideParseException
 from omegaconf import DictConfig, OmegaConf
 
 from robustrun import plugins
@@ -46,6 +48,20 @@ def register_resolvers() -> None:
 
     OmegaConf.register_new_resolver("times", times, replace=True)
     OmegaConf.register_new_resolver("pick", pick, replace=True)
+
+
+def runs_of_sweep(arguments: list[str]) -> int | None:
+    """How many runs `-m` makes of these words: one for each combination; None without `-m`, or
+    where only Hydra knows (`glob(*)`, words that it will refuse)."""
+    if not {"-m", "--multirun"} & set(arguments):
+        return None
+    words = [word for word in arguments if not word.startswith("-")]
+    try:
+        overrides = OverridesParser.create().parse_overrides(words)
+        swept = [override for override in overrides if override.is_sweep_override()]
+        return math.prod(len(list(override.sweep_iterator())) for override in swept)
+    except HydraException:
+        return None
 
 
 def further_overrides(arguments: list[str]) -> list[str]:

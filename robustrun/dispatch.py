@@ -26,7 +26,9 @@ from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.evaluation import Measured, measure
 from robustrun.journal import Journal
+from robustrun.report import card
 from robustrun.results import RunResult
+from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
 from robustrun.types import Adapts, Attack, Images, Runtime, Splits
 
@@ -43,6 +45,9 @@ class Progress:
     origin: origin.Origin
     clock: float = field(default_factory=time.monotonic)
     sections: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.tracker = Guarded(self.config.tracker)
 
 
 def run(run_config: RunConfig, folder: Path) -> RunResult:
@@ -66,13 +71,13 @@ def _recorded(
 ) -> RunResult:
     """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
     with origin.locked(folder):
-        tracker, plain = run_config.tracker, config.dump(run_config)
+        plain = config.dump(run_config)
         origin.require_same(folder, plain)
         text = yaml.safe_dump(plain, sort_keys=False)
         results.write_atomically(folder / "config.yaml", text.encode())
         progress = Progress(run_config, folder, origin.begin(folder, source))
-        tracker.start(folder, plain)
         try:
+            progress.tracker.start(folder, plain)
             work(progress)
         except Exception as error:
             _write(progress, "failed", f"{type(error).__name__}: {error}")
@@ -81,9 +86,7 @@ def _recorded(
             status = "failed" if isinstance(error, SystemExit) else "interrupted"
             _write(progress, status, type(error).__name__)
             raise
-        finished = _write(progress, "completed", None)
-        tracker.finish(folder, finished)
-        return RunResult(folder, finished)
+        return RunResult(folder, _write(progress, "completed", None))
 
 
 def _measure_again(progress: Progress, source: Path) -> None:
@@ -161,7 +164,7 @@ def _train(
 
     def epoch_end(history: list[dict[str, Any]]) -> None:
         results.write_metrics(folder / "metrics.csv", history)
-        cfg.tracker.epoch(folder, history[-1])
+        progress.tracker.epoch(folder, history[-1])
         _log_epoch(history[-1], cfg.training.epochs)
 
     about = {"config": config.dump(cfg), "environment": progress.sections["environment"]}
@@ -397,4 +400,14 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
     if "evaluated" in progress.sections:
         written["evaluated"] = progress.sections["evaluated"]
     results.write_json(progress.folder / "results.json", written)
+    _hand_over(progress, written)
     return written
+
+
+def _hand_over(progress: Progress, written: dict[str, Any]) -> None:
+    """The model's card and the tracker come last: neither is worth a finished run."""
+    try:
+        card.write(progress.folder)
+    except Exception as error:
+        log.warning("the model card could not be written: %s: %s", type(error).__name__, error)
+    progress.tracker.finish(progress.folder, written)

@@ -313,7 +313,7 @@ def _epoch(
     with interrupts.held() as arrived:
         for x, y in shuffled(train, *place):
             _step(fitting, method, x, y, how)
-            _show(fitting, bar)
+            _show(fitting, bar, how)
             now = time.monotonic()
             fitting.seconds, clock = fitting.seconds + now - clock, now
             if arrived or saves.due(trainer.steps, False):
@@ -343,12 +343,15 @@ def _step(fitting: Fitting, method: Method, x: Tensor, y: Tensor, how: How) -> N
         _require_finite(fitting)
 
 
-def _show(fitting: Fitting, bar: console.Bar) -> None:
-    if fitting.batch % SHOW_EVERY == 0:
-        note = f"epoch {fitting.epoch}"
-        if fitting.batch % CHECK_EVERY == 0:
-            note += f" loss {float(fitting.loss) / max(fitting.images, 1):.4f}"
-        bar.advance(SHOW_EVERY, note)
+def _show(fitting: Fitting, bar: console.Bar, how: How) -> None:
+    every = CHECK_EVERY if how.runtime.device.type == "cuda" else SHOW_EVERY
+    steps = fitting.trainer.batches - bar.done
+    if steps >= every or fitting.trainer.batches == fitting.trainer.total_steps:
+        loss = float(fitting.loss) / max(fitting.images, 1)
+        last = fitting.history[-1] if fitting.history else {}
+        place = fitting.epoch, how.training.epochs, fitting.trainer.steps
+        images = steps * how.training.batch_size
+        bar.advance(steps, console.standing(*place, loss, last), images=images)
 
 
 def _require_finite(fitting: Fitting) -> None:

@@ -142,7 +142,9 @@ def test_the_result_goes_to_stdout_and_everything_else_to_stderr(tmp_path: Path)
     assert "worst case" in log
 
 
-def test_a_sweep_gives_each_combination_a_folder_and_one_summary(here: Path) -> None:
+def test_a_sweep_gives_each_combination_a_folder_and_one_summary(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     assert run_command_line(["-m", *SHORT, "seed=0,1", "attack.epsilon=4/255,8/255"]) == 0
     folders = run_folders(here)
     assert [folder.name for folder in folders] == ["0", "1", "2", "3"]
@@ -152,6 +154,8 @@ def test_a_sweep_gives_each_combination_a_folder_and_one_summary(here: Path) -> 
     assert combinations == {("0", 4), ("0", 8), ("1", 4), ("1", 8)}
     assert all(0 <= float(row["worst_case"]) <= float(row["clean"]) <= 1 for row in rows)
     assert {row["status"] for row in rows} == {"completed"}
+    assert "run 4 of 4 (0:00:" in (folders[3] / "run.log").read_text() + capfd.readouterr().err
+    assert (folders[0].parent / "report.html").stat().st_size > 400_000  # plotly is in it
 
 
 PLUGIN = """
@@ -308,6 +312,35 @@ def test_report_tabulates_finished_runs_and_lists_damaged_ones(
         rows = {row["run"]: row for row in csv.DictReader(file)}
     assert rows[finished.name]["status"] == "completed"
     assert rows["damaged"]["status"] == "damaged"
+    assert not (here / "outputs" / "report").exists()  # only what was named
+
+
+def test_report_writes_its_four_files(
+    finished: Path, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["report", str(finished), "--by", "method"]) == 0
+    names = ["report.html", "summary.csv", "summary.md", "summary.tex"]
+    assert sorted(path.name for path in (here / "outputs" / "report").iterdir()) == names
+    assert run_command_line(["report", str(finished), "--output", "elsewhere"]) == 0
+    assert sorted(path.name for path in (here / "elsewhere").iterdir()) == names
+    assert run_command_line(["report", "--compare", str(finished), str(finished)]) == 0
+    assert "The configurations are the same" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--by", "metod"], "Did you mean 'method'"),
+        (["--where", "method=nobody"], "No run fulfils"),
+        (["--export", "robustbench"], "evaluation=standard"),
+        (["--compare", "a", "b"], "takes two runs, and no other path"),
+    ],
+)
+def test_report_says_what_is_wrong(
+    finished: Path, words: list[str], said: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["report", str(finished), *words]) == 2
+    assert said in capfd.readouterr().err
 
 
 def test_runs_with_one_folder_given_do_not_share_it(here: Path) -> None:

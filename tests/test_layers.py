@@ -30,6 +30,7 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.longtail",
     "datasets.settings",
     "datasets.tensors",
+    "trackers.contents",
 }
 PARTS = LAYERS[4]
 

@@ -136,10 +136,10 @@ def _checked(s: Subject, journal: Journal, attacked: bool) -> list[Check]:
         if not attacked:
             fallen = s.fallen("attack", by(attack, s.model), s.standing)
             s = replace(s, standing=s.standing & ~fallen)
-        bar.advance(1)
+        bar.advance(1, images=0)
         for check in OF_THE_ATTACK:
             found += [_once(s, check, journal)]
-            bar.advance(1, found[-1].check)
+            bar.advance(1, found[-1].check, images=0)
     for made in found:
         if made.status != "pass":
             log.warning("audit: %s %ss: %s", made.check, made.status, made.why)

@@ -1,12 +1,17 @@
 """Finds run folders below any paths and reads what they left."""
 
 import json
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from robustrun.errors import DataError
+from robustrun.results import SCHEMA_VERSION
+
+NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders that hold none
 
 
 @dataclass(frozen=True)
@@ -16,30 +21,106 @@ class Found:
     folder: Path
     results: dict[str, Any] | None
     problem: str = ""
+    label: str = ""  # what tells it from the others that were found
+
+    @property
+    def name(self) -> str:
+        return self.label or self.folder.name
+
+    @property
+    def evaluation(self) -> dict[str, Any] | None:
+        return self.results["evaluation"] if self.results else None
+
+    @cached_property
+    def settings(self) -> dict[str, Any]:
+        """The configuration as one level of dotted keys."""
+        return flat(self.results["config"]) if self.results else {}
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one level of dotted keys; lists become text."""
+    if not isinstance(value, dict):
+        return {prefix: str(value) if isinstance(value, list) else value}
+    rows: dict[str, Any] = {}
+    for name, item in value.items():
+        rows |= flat(item, f"{prefix}.{name}" if prefix else str(name))
+    return rows
 
 
 def runs(paths: Iterable[Path]) -> list[Found]:
     """Every run at or below the paths, by folder name; DataError if a path is missing or empty."""
-    found: dict[Path, Found] = {}
+    folders: set[Path] = set()
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist.")
-        here = {file.parent for file in path.rglob("results.json")}
-        here |= {file.parent for file in path.rglob("run.log")}
+        here = {folder.resolve() for folder in _run_folders(path)}
         if not here:
             raise DataError(f"There is no run at or below {path} (a run has a results.json).")
-        found |= {folder.resolve(): read(folder) for folder in here}
-    return [found[folder] for folder in sorted(found)]
+        folders |= here
+    return _labelled([read(folder) for folder in sorted(folders, key=_by_number)])
+
+
+def _run_folders(path: Path) -> Iterator[Path]:
+    for folder, below, files in os.walk(path):
+        below[:] = [name for name in below if name not in NO_RUNS]
+        if "results.json" in files or "run.log" in files:
+            yield Path(folder)
+
+
+def _by_number(folder: Path) -> list[tuple[int, str]]:
+    """Run 10 of a sweep comes after run 9."""
+    return [(int(part), "") if part.isdecimal() else (-1, part) for part in folder.parts]
+
+
+def _labelled(found: list[Found]) -> list[Found]:
+    """Each with its path below the folder that all share."""
+    if len(found) == 1:
+        return found
+    root = Path(os.path.commonpath([run.folder.parent for run in found]))
+    return [replace(run, label=run.folder.relative_to(root).as_posix()) for run in found]
 
 
 def read(folder: Path) -> Found:
     """One run; a damaged or missing results.json becomes the problem that is listed."""
     try:
-        results = json.loads((folder / "results.json").read_text())
-        if not isinstance(results, dict) or "schema_version" not in results:
-            return Found(folder, None, "results.json is not a run's result")
-        return Found(folder, results)
+        raw = json.loads((folder / "results.json").read_text())
     except FileNotFoundError:
         return Found(folder, None, "no results.json: killed, or still running")
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         return Found(folder, None, f"results.json cannot be read: {error}")
+    try:
+        return Found(folder, _whole(raw))
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        reason = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
+        return Found(folder, None, f"results.json is not a run's result ({reason})")
+
+
+def _whole(raw: Any) -> dict[str, Any]:
+    """A result with every section that readers look at, empty where this schema, an older one, or
+    a run that failed early has none; ValueError and the like if it is none."""
+    version = raw["schema_version"]
+    if version > SCHEMA_VERSION:
+        raise ValueError(f"schema_version {version} is newer than this robustrun")
+    about = {"id": "", "command": "", "seconds": None, "error": None} | raw["run"]
+    about["status"] = str(about["status"])
+    about["seconds"] = None if about["seconds"] is None else float(about["seconds"])
+    sections = {name: {} | (raw.get(name) or {}) for name in ("dataset", "model", "environment")}
+    configured = {"published": []} | (raw.get("config") or {})
+    made: dict[str, Any] = raw | sections | {"run": about, "config": configured}
+    made["training"] = raw.get("training") or None
+    made["evaluation"] = _evaluation(raw["evaluation"]) if raw.get("evaluation") else None
+    return made
+
+
+def _evaluation(raw: dict[str, Any]) -> dict[str, Any]:
+    made = {"subset": {}, "curve": [], "audit": []} | raw
+    for entry in [made["clean"], made["worst_case"], *made["attacks"], *made["curve"]]:
+        low, high = entry["ci95"]
+        numbers = (entry["accuracy"], low, high)
+        if not all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers):
+            raise ValueError(f"an accuracy is {entry['accuracy']!r}")
+    for attack in made["attacks"]:
+        attack["name"], attack["epsilon"] = str(attack["name"]), float(attack["epsilon"])
+    for check in made["audit"]:
+        check["status"] = str(check["status"])
+    return made

@@ -11,19 +11,9 @@ from robustrun.results import audit_verdict, write_csv
 SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys; lists become text."""
-    if not isinstance(value, dict):
-        return {prefix: str(value) if isinstance(value, list) else value}
-    rows: dict[str, Any] = {}
-    for name, item in value.items():
-        rows |= flat(item, f"{prefix}.{name}" if prefix else str(name))
-    return rows
-
-
 def varied(found: list[Found]) -> list[str]:
     """The configuration keys in which the runs differ, those that follow others included."""
-    configs = [flat(run.results["config"]) for run in found if run.results]
+    configs = [run.settings for run in found if run.results]
     keys = dict.fromkeys(key for config in configs for key in config)
     return [
         key
@@ -35,7 +25,7 @@ def varied(found: list[Found]) -> list[str]:
 def telling(found: list[Found]) -> list[str]:
     """A short list of keys that tells the runs apart: those that follow from kept ones are left
     out (`method.epsilon` follows `attack.epsilon`)."""
-    configs = [flat(run.results["config"]) for run in found if run.results]
+    configs = [run.settings for run in found if run.results]
     kept: list[str] = []
     for key in sorted(varied(found), key=_rank):
         seen: dict[tuple[str, ...], set[str]] = {}
@@ -56,17 +46,28 @@ def _rank(key: str) -> tuple[int, int]:
 def row(run: Found, keys: list[str]) -> dict[str, Any]:
     """The summary of one run; what it does not have stays out."""
     if run.results is None:
-        return {"run": run.folder.name, "status": "damaged", "error": run.problem}
-    about, config = run.results["run"], flat(run.results["config"])
-    made = {"run": run.folder.name, "status": about["status"], "seconds": about["seconds"]}
-    made |= {"error": about.get("error") or ""}
+        return {"run": run.name, "status": "damaged", "error": run.problem}
+    about, config = run.results["run"], run.settings
+    made = {"run": run.name, "status": about["status"], "seconds": about["seconds"]}
+    made |= {"error": about["error"] or ""}
     made |= {key: config[key] for key in keys if key in config}
-    return made | accuracies(run.results) | _audit(run.results)
+    audit = verdict(run)
+    return made | accuracies(run.results) | ({"audit": audit} if audit else {})
 
 
-def _audit(results: dict[str, Any]) -> dict[str, str]:
-    verdict = audit_verdict(results.get("evaluation") or {})
-    return {"audit": verdict} if verdict else {}
+def verdict(run: Found) -> str:
+    """What the run's audit says: fail, warn, pass, or nothing if none was made."""
+    return audit_verdict(run.evaluation or {})
+
+
+def short(key: str) -> str:
+    """A key as it is shown: `method` for `method.name`, `beta` for `method.beta`."""
+    return key.removesuffix(".name").rpartition(".")[2]
+
+
+def text(value: Any) -> str:
+    """A value as it is shown."""
+    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def accuracies(results: dict[str, Any]) -> dict[str, float]:

@@ -1,6 +1,5 @@
 """Tables on the terminal: one run's closing table, and many runs side by side."""
 
-import argparse
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from robustrun import console
-from robustrun.report import collect, summary
+from robustrun.report import collect, compare, groups, summary, tables
+from robustrun.report.collect import Found
+from robustrun.report.compare import Comparison
+from robustrun.report.groups import Group
 from robustrun.results import audit_verdict
 
 
@@ -105,35 +107,74 @@ def show_table(folders: Iterable[Path]) -> None:
     console.show(comparison(found))
 
 
-def comparison(found: list[collect.Found]) -> Table:
+def comparison(found: list[Found]) -> Table:
     keys = summary.telling(found)
     rows = [summary.row(run, keys) for run in found]
     header = [name for name in summary.header(rows, keys) if name != "error"]
-    cells = [[_cell(row.get(name), name) for name in header] for row in rows]
+    cells = [[_cell(row, name) for name in header] for row in rows]
     return console.table(f"{len(rows)} runs", header, cells)
 
 
-def _cell(value: Any, name: str) -> str:
-    if value is None:
-        return "-"
-    if name == "seconds":
+def _cell(row: dict[str, Any], name: str) -> str:
+    value = row.get(name)
+    if name == "seconds" and value is not None:
         return f"{value:.1f}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+    doubtful = row.get("audit") == "fail" and name == "worst_case"
+    return summary.text(value) + (" (audit fails)" if doubtful else "")
 
 
-def command(arguments: list[str]) -> int:
-    """`robustrun report PATH ...`"""
-    parser = argparse.ArgumentParser(
-        prog="robustrun report", description="A table over every run at or below the paths."
+def problems(found: list[Found]) -> list[str]:
+    """One line for each folder that could not be read."""
+    return [f"skipped {run.folder}: {run.problem}" for run in found if run.problem]
+
+
+def group_table(found: list[Found], made: list[Group]) -> Table:
+    """Mean and standard deviation of each accuracy over the runs of each group, in percent."""
+    keys, columns = list(made[0].values), groups.accuracy_columns(found)
+    header = [*map(summary.short, keys), *(f"{name} (%)" for name in columns), "audit", "runs"]
+    rows = []
+    for group in made:
+        spreads = [group.spread(column) for column in columns]
+        cells = [summary.text(value) for value in group.values.values()]
+        cells += ["-" if spread is None else tables.percent(spread) for spread in spreads]
+        rows.append([*cells, group.audit or "not made", str(len(group.runs))])
+    return console.table("mean ± standard deviation", header, rows)
+
+
+def show_comparison(comparison: Comparison) -> None:
+    """What differs between two runs, and whether it made a difference."""
+    header = ["measured with", "A", "B", "B - A (points)", "95% interval"]
+    header += ["only A right", "only B right", "p (McNemar)", "note"]
+    rows = [
+        [
+            entry.name,
+            percent(entry.a),
+            percent(entry.b),
+            f"{100 * entry.difference:+.2f}",
+            f"{100 * entry.low:+.1f} to {100 * entry.high:+.1f}",
+            str(entry.only_a),
+            str(entry.only_b),
+            f"{entry.p:.2g}",
+            entry.caution,
+        ]
+        for entry in comparison.differences
+    ]
+    console.show(
+        f"A: {comparison.a.folder}",
+        f"B: {comparison.b.folder}",
+        _settings_table(comparison),
+        console.table(f"over the same {comparison.examples} examples", header, rows),
+        compare.verdict(comparison),
+        *(
+            f"The audit of {letter} fails: its robust accuracy is not to be believed."
+            for letter, run in (("A", comparison.a), ("B", comparison.b))
+            if summary.verdict(run) == "fail"
+        ),
     )
-    parser.add_argument("paths", nargs="+", type=Path, metavar="PATH")
-    parser.add_argument("--csv", type=Path, help="write the table to this file, too")
-    options = parser.parse_args(arguments)
-    found = collect.runs(options.paths)
-    if len(found) == 1 and found[0].results and found[0].results.get("evaluation"):
-        show_run(found[0].results, found[0].folder)
-    else:
-        console.show(comparison(found))
-    if options.csv is not None:
-        summary.write(options.csv, found, summary.varied(found))
-    return 0
+
+
+def _settings_table(comparison: Comparison) -> Table | str:
+    if not comparison.settings:
+        return "The configurations are the same."
+    rows = [[key, summary.text(one), summary.text(two)] for key, one, two in comparison.settings]
+    return console.table("what differs in configuration", ["key", "A", "B"], rows)

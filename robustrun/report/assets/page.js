@@ -1,0 +1,226 @@
+"use strict";
+(async () => {
+  // Okabe and Ito's colours, told apart by colour-blind readers; a symbol and a dash beside each.
+  const COLOURS = ["#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C6D1F", "#7F7F7F"];
+  const SYMBOLS = ["circle", "square", "triangle-up", "diamond", "cross", "x", "star", "pentagon"];
+  const DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"];
+  const AUDIT = {pass: "audit passes", warn: "audit warns", fail: "AUDIT FAILS", "": "not audited"};
+  const $ = (id) => document.getElementById(id);
+  const percent = (share) => share === null || share === undefined ? null : 100 * share;
+  // plotly reads a little HTML in labels: what comes from a run is text.
+  const plain = (text) => String(text).replace(/&/g, "&amp;").replace(/</g, "&lt;").replace(/>/g, "&gt;");
+
+  async function unpacked(id) {
+    const bytes = Uint8Array.from(atob($(id).textContent), (letter) => letter.charCodeAt(0));
+    return new Response(new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"))).text();
+  }
+
+  function element(name, text, parent) {
+    const made = document.createElement(name);
+    if (text !== undefined) made.textContent = text;
+    if (parent) parent.append(made);
+    return made;
+  }
+
+  // ---- tables
+
+  function sortable(table) {
+    const heads = [...table.tHead.rows[0].cells];
+    heads.forEach((head, column) => head.firstChild.addEventListener("click", () => {
+      const upwards = head.getAttribute("aria-sort") === "descending";
+      heads.forEach((other) => other.removeAttribute("aria-sort"));
+      head.setAttribute("aria-sort", upwards ? "ascending" : "descending");
+      const keyed = [...table.tBodies[0].rows].map((row) => [row.cells[column].dataset.value, row]);
+      keyed.sort(([a], [b]) => {
+        if (a === "" || b === "") return (a === "") - (b === "");  // unknown last, either way
+        const [x, y] = [Number(a), Number(b)];
+        const order = Number.isNaN(x) || Number.isNaN(y) ? a.localeCompare(b, "en", {numeric: true}) : x - y;
+        return upwards ? order : -order;
+      });
+      table.tBodies[0].append(...keyed.map(([, row]) => row));
+    }));
+  }
+
+  const visible = new Set();
+  function filter() {
+    const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+    visible.clear();
+    for (const row of $("runs").tBodies[0].rows) {
+      const text = row.textContent.toLowerCase();
+      row.hidden = !words.every((word) => text.includes(word));
+      if (!row.hidden) visible.add(Number(row.dataset.row));
+    }
+    $("shown").textContent = `${visible.size} shown`;
+  }
+
+  function details(data, place) {
+    const run = data.runs[place], box = $("details");
+    box.replaceChildren();
+    element("h3", run.name, box);
+    element("p", `${run.status}${run.error ? ": " + run.error : ""}; ${AUDIT[run.audit]}`, box);
+    element("h4", "Command", box);
+    element("pre", run.command, box);
+    listing(box, "Where these runs' configurations differ", Object.entries(run.settings));
+    listing(box, "Environment", Object.entries(run.environment));
+    listing(box, "Audit", (run.checks || []).map(([status, check, why]) => [`${status}: ${check}`, why]));
+    box.hidden = false;
+    box.scrollIntoView({block: "nearest"});
+  }
+
+  function listing(box, title, pairs) {
+    if (!pairs.length) return;
+    element("h4", title, box);
+    const table = element("table", undefined, box);
+    for (const [key, value] of pairs) {
+      const row = element("tr", undefined, table);
+      element("td", key, row);
+      element("td", value === null ? "null" : String(value), row);
+    }
+  }
+
+  // ---- charts
+
+  function layout(x, y, more = {}) {
+    const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
+    const axis = {gridcolor: colour("--line"), zerolinecolor: colour("--line"), linecolor: colour("--line"), automargin: true};
+    return {
+      paper_bgcolor: colour("--back"), plot_bgcolor: colour("--back"), font: {color: colour("--front"), size: 13},
+      hoverlabel: {align: "left"}, margin: {t: 20, r: 20, b: 50, l: 60}, hovermode: "closest", showlegend: true,
+      legend: {tracegroupgap: 0}, xaxis: {...axis, title: {text: x}}, yaxis: {...axis, title: {text: y}}, ...more,
+    };
+  }
+
+  function look(group) {
+    const place = group ?? 0, round = Math.floor(place / COLOURS.length);
+    return {colour: COLOURS[place % COLOURS.length], symbol: SYMBOLS[(place + 3 * round) % SYMBOLS.length], dash: DASHES[round % DASHES.length]};
+  }
+
+  const told = new Set();
+  function named(data, run) {  // one entry in the legend for all runs of a group
+    const name = data.groups[run.group] ?? "", first = !told.has(name);
+    told.add(name);
+    return {name: plain(name || "all"), legendgroup: plain(name || "all"), showlegend: first};
+  }
+
+  function draw(id, traces, shape) {
+    told.clear();
+    if (!traces.length) { Plotly.purge($(id)); $(id).textContent = "Nothing was measured that could be shown here."; return; }
+    if (!$(id).data) $(id).textContent = "";
+    Plotly.react($(id), traces, shape, {responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]});
+  }
+
+  const hovered = (run) => `${plain(run.name)}<br>${AUDIT[run.audit]}`;
+
+  function pareto(data, runs) {
+    const measure = $("measure").value;
+    const there = runs.filter((run) => run.accuracy && run.accuracy[measure] !== undefined);
+    const front = there.filter((a) => !there.some((b) => b !== a && b.threat === a.threat && b.accuracy.clean >= a.accuracy.clean && b.accuracy[measure] >= a.accuracy[measure]
+      && (b.accuracy.clean > a.accuracy.clean || b.accuracy[measure] > a.accuracy[measure])));
+    const groups = new Map();
+    for (const run of there) groups.set(run.group, [...(groups.get(run.group) || []), run]);
+    const traces = [...groups].map(([group, members]) => ({
+      type: "scatter", mode: "markers", ...named(data, members[0]),
+      x: members.map((run) => percent(run.accuracy.clean)), y: members.map((run) => percent(run.accuracy[measure])),
+      text: members.map((run) => `${hovered(run)}<br>${plain(measure)} 95%: ${run.interval[measure].map((v) => percent(v).toFixed(1)).join(" to ")}`),
+      marker: {color: look(group).colour, size: 9, symbol: members.map((run) => run.audit === "fail" ? "x-open" : look(group).symbol)},
+      hovertemplate: "%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
+    }));
+    const threats = [...new Set(front.map((run) => run.threat))];  // a front for each: radii are not compared
+    threats.forEach((threat, number) => {
+      const members = front.filter((run) => run.threat === threat).sort((a, b) => a.accuracy.clean - b.accuracy.clean);
+      traces.push({
+        type: "scatter", mode: "lines+markers", name: "Pareto front", legendgroup: "front", showlegend: number === 0, hoverinfo: "skip",
+        x: members.map((run) => percent(run.accuracy.clean)), y: members.map((run) => percent(run.accuracy[measure])),
+        line: {color: "#7F7F7F", width: 1, dash: "dot"}, marker: {symbol: "circle-open", size: 17, color: "#7F7F7F", line: {width: 2}},
+      });
+    });
+    if (data.published.length) traces.push({
+      type: "scatter", mode: "markers", name: "published, not run here",
+      x: data.published.map((entry) => percent(entry.clean)), y: data.published.map((entry) => percent(entry.robust)),
+      text: data.published.map((entry) => plain(`${entry.name}, ${entry.model}: ${entry.attack} (${entry.source})`)),
+      marker: {symbol: "diamond-open", size: 9, color: "#7F7F7F"},
+      hovertemplate: "published, not run here<br>%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
+    });
+    const lines = data.published.map((entry) => ({type: "line", xref: "paper", x0: 0, x1: 1, y0: percent(entry.robust), y1: percent(entry.robust), layer: "below", line: {color: "#7F7F7F", width: 0.5, dash: "dot"}}));
+    draw("pareto", there.length ? traces : [], layout("clean accuracy (%)", `robust accuracy (%), ${plain(measure)}`, {shapes: lines}));
+  }
+
+  function radius(data, runs) {
+    const there = runs.filter((run) => run.curve && run.curve.length > 1);
+    const norms = [...new Set(there.map((run) => run.norm))].join(", ");
+    draw("radius", there.map((run) => ({
+      type: "scatter", mode: "lines+markers", ...named(data, run),
+      x: run.curve.map((point) => point[0]), y: run.curve.map((point) => percent(point[1])),
+      text: run.curve.map((point) => `${hovered(run)}<br>${plain(run.attack)}<br>95%: ${percent(point[2]).toFixed(1)} to ${percent(point[3]).toFixed(1)}`),
+      line: {color: look(run.group).colour, dash: look(run.group).dash, width: 1.5}, marker: {symbol: look(run.group).symbol, size: 6},
+      hovertemplate: "%{text}<br>radius %{x:.4g}: %{y:.2f}%<extra></extra>",
+    })), layout(`radius (${plain(norms)}, pixel units)`, "robust accuracy (%)"));
+  }
+
+  function training(data, runs) {
+    const column = $("curve").value, loss = column === "train_loss";
+    const there = runs.filter((run) => run.training && run.training[column]);
+    draw("training", there.map((run) => ({
+      type: "scatter", mode: "lines+markers", ...named(data, run), text: run.training.epoch.map(() => hovered(run)),
+      x: run.training.epoch, y: run.training[column].map((value) => loss ? value : percent(value)),
+      line: {color: look(run.group).colour, dash: look(run.group).dash, width: 1.3}, marker: {symbol: look(run.group).symbol, size: 4},
+      hovertemplate: `%{text}<br>epoch %{x}: %{y:.4g}${loss ? "" : "%"}<extra></extra>`,
+    })), layout("epoch", loss ? "training loss" : $("curve").selectedOptions[0].textContent + " (%)"));
+  }
+
+  function classes(data, runs) {
+    const there = runs.filter((run) => run.per_class && run.per_class[1].length);
+    const traces = there.flatMap((run) => run.per_class.map((shares, attacked) => ({
+      type: "scatter", mode: "markers", ...named(data, run),
+      x: shares.map((_, place) => plain(run.classes[place] ?? place)), y: shares.map(percent),
+      text: shares.map(() => `${hovered(run)}<br>${attacked ? plain(run.attack) : "clean"}`),
+      marker: {color: look(run.group).colour, size: 8, symbol: look(run.group).symbol + (attacked ? "" : "-open")},
+      hovertemplate: "%{text}<br>class %{x}: %{y:.1f}%<extra></extra>",
+    })));
+    const shape = layout("class", "accuracy (%)");
+    shape.xaxis.type = "category";
+    draw("classes", traces, shape);
+  }
+
+  function sweeps(data) {
+    if (!data.sweeps.length && !document.querySelector(".heat")) { $("swept").hidden = true; return; }
+    data.sweeps.forEach((sweep, number) => {
+      const id = `sweep-${number}`;
+      if (!$(id)) Object.assign(element("div", undefined, $("sweeps")), {id, className: "chart"});
+      const traces = sweep.lines.flatMap((line, place) => ["clean", "worst_case"].filter((column) => line[column]).map((column) => ({
+        type: "scatter", mode: "lines+markers", name: plain(`${line.name}, ${column.replace("_", " ")}`), x: line.x,
+        y: line[column].map((entry) => entry && percent(entry[0])),
+        error_y: {type: "data", array: line[column].map((entry) => entry && entry[1] ? percent(entry[1]) : 0), visible: true, thickness: 1},
+        text: line[column].map((entry) => entry ? `${plain(line.name)}, ${column}, ${entry[2]} runs${entry[1] === null ? "" : `, ± ${percent(entry[1]).toFixed(2)}`}` : ""),
+        line: {color: look(place).colour, dash: column === "clean" ? "dot" : "solid"}, marker: {symbol: look(place).symbol + (column === "clean" ? "-open" : "")},
+        hovertemplate: `%{text}<br>${plain(sweep.key)} %{x:.4g}: %{y:.2f}%<extra></extra>`,
+      })));
+      draw(id, traces, layout(plain(sweep.key), "accuracy (%), mean ± standard deviation"));
+    });
+  }
+
+  // ---- the page
+
+  const data = JSON.parse(await unpacked("data-packed"));
+  document.querySelectorAll("table#runs, table#groups").forEach(sortable);
+  for (const name of data.columns.filter((column) => column !== "clean")) element("option", name, $("measure"));
+  $("measure").value = "worst_case";
+  document.querySelectorAll("button.more").forEach((button) => button.addEventListener("click", () => details(data, Number(button.dataset.run))));
+  const script = document.createElement("script");
+  script.textContent = await unpacked("plotly-packed");
+  document.head.append(script);
+
+  function redraw() {
+    const runs = data.runs.filter((run, place) => visible.has(place));
+    pareto(data, runs); radius(data, runs); training(data, runs); classes(data, runs); sweeps(data);
+  }
+  filter();
+  redraw();
+  let waiting;
+  $("filter").addEventListener("input", () => { filter(); clearTimeout(waiting); waiting = setTimeout(redraw, 200); });
+  $("measure").addEventListener("change", redraw);
+  $("curve").addEventListener("change", redraw);
+  matchMedia("(prefers-color-scheme: dark)").addEventListener("change", redraw);
+  matchMedia("print").addEventListener("change", redraw);
+  document.body.dataset.ready = "yes";
+})();

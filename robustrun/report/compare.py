@@ -1,0 +1,185 @@
+"""Is B really better than A? Differences over the same examples, and McNemar's exact test.
+
+McNemar 1947, https://doi.org/10.1007/BF02295996; the interval is Agresti and Min's adjusted one for
+paired proportions (2005, https://doi.org/10.1002/sim.1781).
+"""
+
+import math
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robustrun.errors import DataError
+from robustrun.evaluation import Z95
+from robustrun.report import collect
+from robustrun.report.collect import Found
+
+LEVEL = 0.05  # a p-value below it is called a difference
+Examples = dict[str, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One accuracy of two runs on the same examples."""
+
+    name: str
+    a: float
+    b: float
+    low: float  # 95% interval of b - a
+    high: float
+    only_a: int  # examples that A alone has right
+    only_b: int
+    p: float  # McNemar's exact test, two-sided
+    caution: str = ""  # why the two may not be comparable
+
+    @property
+    def difference(self) -> float:
+        return self.b - self.a
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Two runs side by side."""
+
+    a: Found
+    b: Found
+    examples: int
+    settings: list[tuple[str, Any, Any]]  # keys in which the configurations differ
+    differences: list[Difference]
+
+
+def compare(path_a: Path, path_b: Path) -> Comparison:
+    """DataError if the two were not measured on common examples."""
+    a, b = _run(path_a), _run(path_b)
+    right_a, right_b = _matched(a, b)
+    names = [name for name in right_a if name in right_b]
+    made = [_difference(name, right_a[name], right_b[name], a, b) for name in names]
+    return Comparison(a, b, len(right_a["clean"]), differing(a, b), made)
+
+
+def _run(path: Path) -> Found:
+    if not path.is_dir():
+        raise DataError(f"{path} is not a run's folder.")
+    run = collect.read(path)
+    if run.evaluation is None:
+        raise DataError(f"{path} has no finished evaluation to compare. {run.problem}".rstrip())
+    return run
+
+
+def differing(a: Found, b: Found) -> list[tuple[str, Any, Any]]:
+    """The keys of the configuration with other values; those that only one has, too."""
+    keys = dict.fromkeys([*a.settings, *b.settings])
+    absent = "(not there)"
+    pairs = [(key, a.settings.get(key, absent), b.settings.get(key, absent)) for key in keys]
+    return [(key, one, two) for key, one, two in pairs if one != two]
+
+
+def _matched(a: Found, b: Found) -> tuple[Examples, Examples]:
+    """For every measure of each run, whether the examples that both measured are right."""
+    ours, theirs = predictions(a.folder), predictions(b.folder)
+    if not _same_images(a, b):
+        raise DataError(
+            f"{a.folder} and {b.folder} were not measured on the same data: the fingerprints of "
+            "their images differ. A paired test needs the same test set."
+        )
+    _, at_a, at_b = np.intersect1d(ours["index"], theirs["index"], return_indices=True)
+    if not len(at_a):
+        raise DataError(f"{a.folder} and {b.folder} have no measured example in common.")
+    if not np.array_equal(ours["label"][at_a], theirs["label"][at_b]):
+        raise DataError(f"{a.folder} and {b.folder} have other labels for the same examples.")
+    return _right(ours, at_a), _right(theirs, at_b)
+
+
+def _same_images(a: Found, b: Found) -> bool:
+    """The measured images are the same, or are drawn from the same data set."""
+
+    def prints(run: Found) -> list[str | None]:
+        assert run.results is not None  # _run saw to it
+        subset = run.results["evaluation"]["subset"].get("fingerprint")
+        return [subset, run.results["dataset"].get("fingerprint")]
+
+    return any(
+        one is not None and one == two for one, two in zip(prints(a), prints(b), strict=True)
+    )
+
+
+def predictions(folder: Path) -> Examples:
+    """The arrays of predictions.npz, of one length; never unpickled."""
+    path = folder / "predictions.npz"
+    try:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+            arrays = {name: stored[name] for name in stored.files}
+        lengths = {len(arrays[name]) for name in ("index", "label", "prediction")}
+    except FileNotFoundError:
+        raise DataError(f"{folder} has no predictions.npz to compare.") from None
+    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{path} cannot be read: {error}") from None
+    if len(lengths | {len(array) for array in arrays.values()}) != 1:
+        raise DataError(f"{path} is damaged: its arrays are of different lengths.")
+    return arrays
+
+
+def _right(arrays: Examples, at: np.ndarray) -> Examples:
+    clean = (arrays["prediction"] == arrays["label"])[at]
+    attacks = {
+        name.removeprefix("attack/"): array[at].astype(bool)
+        for name, array in arrays.items()
+        if name.startswith("attack/")
+    }
+    worst = np.logical_and.reduce([clean, *attacks.values()])
+    return {"clean": clean} | attacks | {"worst_case": worst}
+
+
+def _difference(name: str, a: np.ndarray, b: np.ndarray, of_a: Found, of_b: Found) -> Difference:
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    low, high = interval(only_a, only_b, len(a))
+    caution = _caution(name, of_a, of_b)
+    p = mcnemar(only_a, only_b)
+    return Difference(name, float(a.mean()), float(b.mean()), low, high, only_a, only_b, p, caution)
+
+
+def _caution(name: str, a: Found, b: Found) -> str:
+    """An attack with other settings, or a worst case over others, is another measure."""
+    one, two = _measure(name, a), _measure(name, b)
+    if one == two:
+        return ""
+    return "over other attacks" if name == "worst_case" else "measured with other settings"
+
+
+def _measure(name: str, run: Found) -> Any:
+    attacks = (run.evaluation or {})["attacks"]
+    settings = {
+        attack["name"]: (attack["norm"], attack["epsilon"], attack.get("settings"))
+        for attack in attacks
+    }
+    return settings if name == "worst_case" else settings.get(name)
+
+
+def mcnemar(only_a: int, only_b: int) -> float:
+    """Two-sided exact p-value: were the discordant examples a fair coin's?"""
+    n = only_a + only_b
+    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1))
+    return min(1.0, float(2 * tail / 2**n))  # whole numbers: exact however small
+
+
+def interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
+    """95% interval of B's accuracy minus A's, half an example added to each of the four cells."""
+    b, c, total = only_a + 0.5, only_b + 0.5, n + 2
+    centre = (c - b) / total
+    half = Z95 * math.sqrt(b + c - (c - b) ** 2 / total) / total
+    return max(-1.0, centre - half), min(1.0, centre + half)
+
+
+def verdict(comparison: Comparison) -> str:
+    """The answer in one sentence, from the worst case over all attacks."""
+    worst = comparison.differences[-1]
+    if worst.caution:
+        return "The two worst cases are over other attacks, so they do not say which is better."
+    if worst.p >= LEVEL:
+        return f"Neither is shown to be better in the worst case (p = {worst.p:.3g})."
+    better = "B" if worst.difference > 0 else "A"
+    points = abs(100 * worst.difference)
+    return f"{better} is better in the worst case, by {points:.2f} points (p = {worst.p:.2g})."

@@ -1,0 +1,151 @@
+"""What the charts of report.html are drawn from, as plain values: one entry per run."""
+
+import csv
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from robustrun.report import groups, published, summary
+from robustrun.report.collect import Found
+from robustrun.report.groups import Group
+
+POINTS = 60  # of a training curve; more are not seen at its width
+CURVES = ("train_loss", "train_accuracy", "validation_clean_accuracy", "validation_robust_accuracy")
+SWEPT_KEYS = 4
+
+
+def data(found: list[Found], made: list[Group]) -> dict[str, Any]:
+    """Everything that the page's script needs; accuracies are fractions."""
+    group_of = {run.folder: place for place, group in enumerate(made) for run in group.runs}
+    varied, keys = summary.varied(found), [*made[0].values] if made else []
+    return {
+        "columns": groups.accuracy_columns(found),
+        "groups": [group.title for group in made],
+        "runs": [_run(run, group_of.get(run.folder), varied) for run in found],
+        "sweeps": [_sweep(key, made) for key in numeric_keys(keys, made)[:SWEPT_KEYS]],
+        "published": [vars(entry) for entry in published.beside(found)],
+    }
+
+
+def _run(run: Found, group: int | None, varied: list[str]) -> dict[str, Any]:
+    made: dict[str, Any] = {"name": run.name, "folder": run.folder.name}
+    if run.results is None:
+        return made | {"problem": run.problem}
+    results, evaluation = run.results, run.evaluation
+    made |= {
+        "group": group,
+        "threat": str(published.threat_model(run)),
+        "status": results["run"]["status"],
+        "command": str(results["run"]["command"]),
+        "error": results["run"]["error"],
+        "audit": summary.verdict(run),
+        "environment": {k: v for k, v in results["environment"].items() if v is not None},
+        "settings": {k: run.settings[k] for k in varied if k in run.settings},
+        "training": training(run.folder / "metrics.csv"),
+    }
+    return made if evaluation is None else made | _measured(results, evaluation)
+
+
+def _measured(results: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+    attack = evaluation["attacks"][0] if evaluation["attacks"] else {}
+    curve = [
+        [p["epsilon"], _round(p["accuracy"]), *map(_round, p["ci95"])] for p in evaluation["curve"]
+    ]
+    return {
+        "accuracy": {k: _round(v) for k, v in summary.accuracies(results).items()},
+        "interval": {k: [_round(x) for x in v] for k, v in intervals(evaluation).items()},
+        "curve": curve,
+        "attack": f"{attack['name']}, {attack['norm']}" if attack else "",
+        "norm": attack.get("norm", ""),
+        "classes": results["dataset"].get("class_names", []),
+        "per_class": [
+            [None if share is None else _round(share) for share in entry.get("per_class") or []]
+            for entry in (evaluation["clean"], attack)
+        ],
+        "checks": [
+            [check["status"], str(check.get("check")), str(check.get("why"))]
+            for check in evaluation["audit"]
+        ],
+    }
+
+
+def intervals(evaluation: dict[str, Any]) -> dict[str, list[float]]:
+    """The 95% interval of every accuracy, by the accuracy's name."""
+    found = {attack["name"]: attack["ci95"] for attack in evaluation["attacks"]}
+    return (
+        {"clean": evaluation["clean"]["ci95"]}
+        | found
+        | {"worst_case": evaluation["worst_case"]["ci95"]}
+    )
+
+
+def _round(share: float) -> float:
+    return round(share, 5)
+
+
+def training(path: Path) -> dict[str, list[float | None]]:
+    """The columns of metrics.csv, thinned; empty if there are none that can be read."""
+    try:
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file))
+        rows = _thinned(rows)
+        made = {"epoch": [_value(row["epoch"]) for row in rows]}
+        for name in CURVES:
+            values = [_value(row.get(name)) for row in rows]
+            if any(value is not None for value in values):
+                made[name] = values
+    except (OSError, ValueError, KeyError, csv.Error):
+        return {}
+    return made
+
+
+def _thinned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
+    """At most POINTS of them, evenly spaced, first and last among them."""
+    if len(rows) <= POINTS:
+        return rows
+    return [rows[round(i * (len(rows) - 1) / (POINTS - 1))] for i in range(POINTS)]
+
+
+def _value(text: str | None) -> float | None:
+    return round(float(text), 5) if text else None
+
+
+def numeric_keys(keys: Iterable[str], made: list[Group]) -> list[str]:
+    """The grouping keys over which a line can be drawn: numbers, of more than one value."""
+
+    def number(value: Any) -> bool:
+        return isinstance(value, int | float) and not isinstance(value, bool)
+
+    values = {key: [group.values[key] for group in made] for key in keys}
+    return [
+        k
+        for k, found in values.items()
+        if len(set(map(repr, found))) > 1 and all(map(number, found))
+    ]
+
+
+def _sweep(key: str, made: list[Group]) -> dict[str, Any]:
+    """Accuracies over the values of one key: a line for each combination of the others."""
+    lines: dict[str, list[Group]] = {}
+    for group in sorted(made, key=lambda group: float(group.values[key])):
+        others = {name: value for name, value in group.values.items() if name != key}
+        lines.setdefault(Group(others).title, []).append(group)
+    return {
+        "key": key,
+        "lines": [
+            {
+                "name": name,
+                "x": [group.values[key] for group in there],
+                **{
+                    c: [_spread(g, c) for g in there]
+                    for c in groups.accuracy_columns(there[0].runs)
+                },
+            }
+            for name, there in lines.items()
+        ],
+    }
+
+
+def _spread(group: Group, column: str) -> list[float | None] | None:
+    spread = group.spread(column)
+    return None if spread is None else [_round(spread.mean), spread.deviation, spread.runs]

@@ -1,0 +1,128 @@
+"""Which runs, in which order, in which groups: `--where`, `--sort` and `--by`."""
+
+import math
+import operator
+import re
+from collections.abc import Callable, Iterable
+from difflib import get_close_matches
+from fractions import Fraction
+from typing import Any
+
+from robustrun.errors import RobustrunError
+from robustrun.report import summary
+from robustrun.report.collect import Found
+
+COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+}
+
+
+def columns(found: Iterable[Found]) -> dict[str, None]:
+    """Every column that the runs have: what is measured, then every key of the configuration."""
+    rows = [complete_row(run) for run in found]
+    return dict.fromkeys(name for row in rows for name in row)
+
+
+def complete_row(run: Found) -> dict[str, Any]:
+    """A run's summary with every key of its configuration."""
+    return summary.row(run, list(run.settings))
+
+
+def resolve(word: str, known: Iterable[str], option: str) -> str:
+    """The column that a word names: itself, a group (`method` is `method.name`), or a key's end
+    (`epsilon` is `attack.epsilon`, `beta` is `method.beta`)."""
+    known = list(known)
+    # Other blocks repeat the radius and the like of these two, or have their own.
+    for candidate in (word, f"{word}.name", f"attack.{word}", f"method.{word}"):
+        if candidate in known:
+            return candidate
+    ends = [name for name in known if name.endswith(f".{word}")]
+    if len(ends) == 1:
+        return ends[0]
+    names = {name.removesuffix(".name") for name in known}
+    near = get_close_matches(word, sorted(names | {summary.short(name) for name in known}))
+    guess = f" Did you mean {' or '.join(map(repr, near))}?" if near else ""
+    few = ", ".join(sorted(name for name in names if "." not in name))  # all would be hundreds
+    raise RobustrunError(
+        f"{option} {word}: no run has that column.{guess} Known: {few}, and every key of the "
+        "configuration, such as method.beta."
+    )
+
+
+def where(found: list[Found], conditions: Iterable[str]) -> list[Found]:
+    """The runs that fulfil every condition: `dataset=cifar10`, `worst_case>=0.5`, `seed=0,1`.
+
+    A damaged folder fulfils none, since nothing is known of it; it is kept, to be listed."""
+    known = columns(found)
+    for condition in conditions:
+        column, test = _condition(condition, known)
+        found = [run for run in found if run.results is None or test(complete_row(run).get(column))]
+    return found
+
+
+def _condition(condition: str, known: Iterable[str]) -> tuple[str, Callable[[Any], bool]]:
+    parts = re.fullmatch(r"([^=<>!]+?)(>=|<=|!=|=|<|>)(.*)", condition.strip())
+    if parts is None:
+        raise RobustrunError(
+            f"--where {condition}: write COLUMN=VALUE, as in --where dataset=cifar10 (also !=, <, "
+            "<=, > and >=; several values with commas)."
+        )
+    word, sign, wanted = (part.strip() for part in parts.groups())
+    column = resolve(word, known, "--where")
+    if sign in COMPARISONS:
+        bound = _number(wanted)
+        if bound is None:
+            raise RobustrunError(f"--where {condition}: {wanted!r} is not a number.")
+        compare = COMPARISONS[sign]
+        return column, lambda value: (n := _number(value)) is not None and compare(n, bound)
+    allowed = wanted.split(",")
+    return column, lambda value: any(_same(value, one) for one in allowed) == (sign == "=")
+
+
+def _number(value: Any) -> float | None:
+    try:
+        return float(Fraction(value)) if isinstance(value, str) else float(value)
+    except (TypeError, ValueError, ZeroDivisionError, OverflowError):
+        return None
+
+
+def _same(value: Any, wanted: str) -> bool:
+    if isinstance(value, bool) or value is None:
+        return str(value).lower() == wanted.lower() or (value is None and wanted == "null")
+    ours, theirs = _number(value), _number(wanted)
+    if ours is None or theirs is None:
+        return str(value) == wanted
+    return math.isclose(ours, theirs, rel_tol=1e-6)  # 0.0314 is not 8/255, 0.03137255 is
+
+
+def ordered(found: list[Found], word: str | None, reverse: bool = False) -> list[Found]:
+    """By a column: the best accuracy first, anything else from small to large; unknown last."""
+    if word is None:
+        return found
+    column = resolve(word, columns(found), "--sort")
+    values = {id(run): complete_row(run).get(column) for run in found}
+    there = [run for run in found if values[id(run)] is not None]
+    downwards = is_accuracy(found, column) != reverse
+    there.sort(key=lambda run: _rank(values[id(run)]), reverse=downwards)
+    return there + [run for run in found if values[id(run)] is None]
+
+
+def is_accuracy(found: Iterable[Found], column: str) -> bool:
+    return any(column in summary.accuracies(run.results) for run in found if run.results)
+
+
+def _rank(value: Any) -> tuple[int, float, str]:
+    number = _number(value)
+    return (1, 0.0, str(value)) if number is None else (0, number, "")
+
+
+def keys_of_groups(found: list[Found], words: Iterable[str]) -> list[str]:
+    """The columns to group by: those asked for, or what tells runs apart besides their seed."""
+    words = [word for part in words for word in part.split(",") if word]
+    if not words:
+        return [key for key in summary.telling(found) if key != "seed"]
+    known = columns(found)
+    return [resolve(word, known, "--by") for word in words]

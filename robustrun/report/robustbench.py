@@ -1,0 +1,106 @@
+"""A run as RobustBench's leaderboard takes it: model_info/DATASET/THREAT/NAME.json.
+
+The fields are those of RobustBench's files, https://github.com/RobustBench/robustbench; what a run
+cannot know (authors, venue, link) is left empty for its owner to fill in.
+"""
+
+import re
+from pathlib import Path
+from typing import Any
+
+from robustrun.errors import DataError
+from robustrun.report import summary
+from robustrun.report.collect import Found
+from robustrun.results import write_json
+
+THREAT_MODELS = {"linf": "Linf", "l2": "L2"}
+DATASETS = {"cifar10", "cifar100", "imagenet"}
+AUTOATTACK = "autoattack"
+
+
+def export(found: list[Found], folder: Path) -> list[Path]:
+    """Write one file for every run that AutoAttack measured; DataError if there is none."""
+    measured = [run for run in found if _attack(run) is not None]
+    if not measured:
+        raise DataError(
+            "RobustBench's leaderboard takes AutoAttack's accuracy (standard version, linf or l2), "
+            "and none of these runs was measured with it. Measure one: robustrun evaluate RUN "
+            "evaluation=standard."
+        )
+    paths = []
+    for run in measured:
+        info = model_info(run)
+        path = folder / "model_info" / info["dataset"] / _threat_model(run) / f"{_name(run)}.json"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_json(path, info)
+        paths.append(path)
+    return paths
+
+
+def model_info(run: Found) -> dict[str, Any]:
+    """The JSON of one run; accuracies are texts in percent, as the leaderboard's are."""
+    results, attack = run.results, _attack(run)
+    assert results is not None  # _attack found one
+    assert attack is not None
+    clean = results["evaluation"]["clean"]["accuracy"]
+    return {
+        "link": None,
+        "name": None,
+        "authors": None,
+        "additional_data": False,
+        "number_forward_passes": 1,
+        "dataset": str(results["dataset"]["name"]),
+        "venue": "Unpublished",
+        "architecture": str(results["model"]["name"]),
+        "eps": _radius(attack["epsilon"]),
+        "clean_acc": _percent(clean),
+        "reported": _percent(attack["accuracy"]),
+        "autoattack_acc": _percent(attack["accuracy"]),
+        "unreliable": summary.verdict(run) == "fail",
+        "footnote": _footnote(results, attack),
+    }
+
+
+def _attack(run: Found) -> dict[str, Any] | None:
+    """The entry of the standard AutoAttack; a weaker or longer one is no leaderboard number."""
+    for attack in (run.evaluation or {}).get("attacks", []):
+        standard = attack["name"] == AUTOATTACK and attack["norm"] in THREAT_MODELS
+        if standard and attack.get("settings", {}).get("version", "standard") == "standard":
+            return dict(attack)
+    return None
+
+
+def _threat_model(run: Found) -> str:
+    attack = _attack(run)
+    assert attack is not None  # only such runs are exported
+    return THREAT_MODELS[attack["norm"]]
+
+
+def _footnote(results: dict[str, Any], attack: dict[str, Any]) -> str:
+    """What a reader of the leaderboard must know, in plain words."""
+    total, dataset = attack["total"], results["dataset"]["name"]
+    said = [
+        f"Measured by robustrun {results['environment'].get('robustrun', '')} on {total} images."
+    ]
+    if total < results["dataset"].get("test_size", total):
+        said.append("This is a part of the test set; the leaderboard takes the whole one.")
+    if dataset not in DATASETS:
+        said.append(f"{dataset} is not a data set of RobustBench.")
+    return " ".join(said)
+
+
+def _name(run: Found) -> str:
+    """A file name from the run's place: letters, digits, underscores."""
+    method = str(run.settings.get("method.name", "run"))
+    return re.sub(r"[^A-Za-z0-9]+", "_", f"{method}_{run.name}").strip("_")
+
+
+def _radius(epsilon: float) -> str:
+    """8/255 where it is a multiple of 1/255, as the leaderboard writes it."""
+    steps = epsilon * 255
+    whole = round(steps)
+    return f"{whole}/255" if whole and abs(steps - whole) < 1e-4 else f"{epsilon:g}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.2f}"

@@ -1,0 +1,72 @@
+"""MLflow, https://mlflow.org/docs/latest/tracking; a plain folder as a store is no longer taken."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from robustrun.errors import require
+from robustrun.trackers.contents import final, flat, model, numbers, package, pictures
+from robustrun.types import TRACKERS
+
+SQLITE = "sqlite:///"
+RUN_ID = "mlflow_run_id.txt"  # in the run's folder, so that a resumed run goes on with its own
+LONGEST = 500  # characters of a parameter, which MLflow limits
+ENDED = {"completed": "FINISHED", "interrupted": "KILLED"}
+
+
+@TRACKERS.register("mlflow")
+@dataclass(frozen=True)
+class MLflow:
+    """Records a run in an MLflow store: a database, or a server's address."""
+
+    uri: str
+    experiment: str
+
+    def __post_init__(self) -> None:
+        right = "a database (sqlite:///outputs/mlflow.db) or a server's address (https://...)"
+        require("://" in self.uri and not self.uri.startswith("file:"), "uri", self.uri, right)
+
+    def start(self, folder: Path, config: dict[str, Any]) -> None:
+        client = self._client()
+        if (folder / RUN_ID).exists():
+            client.update_run(self._id(folder), status="RUNNING")
+            return
+        run = client.create_run(self._experiment(client), run_name=folder.name)
+        (folder / RUN_ID).write_text(run.info.run_id)
+        for name, value in flat(config).items():
+            client.log_param(run.info.run_id, name, str(value)[:LONGEST])
+
+    def epoch(self, folder: Path, row: dict[str, Any]) -> None:
+        client, run = self._client(), self._id(folder)
+        for name, value in numbers(row).items():
+            client.log_metric(run, name, value, step=row["epoch"])
+
+    def finish(self, folder: Path, results: dict[str, Any]) -> None:
+        client, run = self._client(), self._id(folder)
+        for name, value in final(results).items():
+            client.log_metric(run, name, value)
+        for path in pictures(folder):
+            client.log_artifact(run, str(path), "figures")
+        for path in model(folder):
+            client.log_artifact(run, str(path), "model")
+        client.set_terminated(run, ENDED.get(results["run"]["status"], "FAILED"))
+
+    def _client(self) -> Any:
+        mlflow = package("mlflow", "mlflow")
+        if self.uri.startswith(SQLITE):
+            Path(self.uri.removeprefix(SQLITE)).parent.mkdir(parents=True, exist_ok=True)
+        return mlflow.MlflowClient(self.uri)
+
+    def _experiment(self, client: Any) -> str:
+        """The id of the experiment, made where it is missing; its files lie beside the database."""
+        known = client.get_experiment_by_name(self.experiment)
+        if known is not None:
+            return str(known.experiment_id)
+        place = None
+        if self.uri.startswith(SQLITE):
+            database = Path(self.uri.removeprefix(SQLITE)).resolve()
+            place = (database.parent / "mlflow_artifacts").as_uri()
+        return str(client.create_experiment(self.experiment, artifact_location=place))
+
+    def _id(self, folder: Path) -> str:
+        return (folder / RUN_ID).read_text().strip()

@@ -1,0 +1,190 @@
+"""report.html in a real browser: it sorts and draws, asks nobody, and what runs say is inert."""
+
+import json
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+
+from robustrun.report import collect, groups, page, query
+
+CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
+POISON = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
+
+
+def written(root: Path, path: Path) -> Path:
+    found = collect.runs([root])
+    page.write(path, found, groups.grouped(found, query.keys_of_groups(found, [])))
+    return path
+
+
+@pytest.fixture(scope="module")
+def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Six runs over a swept number, one doubtful, one damaged, one that says what it should not."""
+    root = made.sweep(tmp_path_factory.mktemp("outputs") / "sweep")
+    for number, radius in enumerate((0.1, 0.2)):
+        swept = made.results("trades", 0, 80, 40, sweeping={"radius": radius})
+        made.run(root / f"1{number}", swept)
+    doubtful = made.results(POISON, 0, 95, 94)
+    doubtful["evaluation"]["audit"] = [{"check": POISON, "status": "fail", "why": POISON}]
+    doubtful["dataset"]["class_names"] = [POISON, "dog"]
+    doubtful["run"]["command"] = POISON
+    made.run(root / "20", doubtful)
+    made.run(root / "<img src=x onerror=alert(1)>", made.results("standard", 7, 60, 20))
+    (root / "30").mkdir()
+    (root / "30" / "results.json").write_text(POISON)
+    return written(root, root / "report.html")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    selenium = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
+    if CHROMIUM is None or DRIVER is None:
+        pytest.skip("chromium and chromedriver are not installed (apt install chromium-driver)")
+    options = selenium.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for word in ("headless=new", "no-sandbox", "disable-gpu", "disable-dev-shm-usage"):
+        options.add_argument(f"--{word}")
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    started = selenium.Chrome(options=options, service=selenium.ChromeService(DRIVER))
+    yield started
+    started.quit()
+
+
+@pytest.fixture
+def opened(browser: Any, report: Path) -> Any:
+    browser.get(report.as_uri())
+    until(browser, "return document.body.dataset.ready === 'yes'")
+    return browser
+
+
+def until(browser: Any, script: str) -> None:
+    for _ in range(300):  # a busy machine draws slowly
+        if browser.execute_script(script):
+            return
+        time.sleep(0.1)
+    raise AssertionError(f"never true: {script}; {browser.get_log('browser')}")
+
+
+def column(browser: Any, place: int) -> list[str]:
+    rows = "[...document.querySelectorAll('#runs tbody tr')]"
+    script = f"return {rows}.map(row => row.cells[arguments[0]].dataset.value)"
+    cells: list[str] = browser.execute_script(script, place)
+    return cells
+
+
+def test_no_request_is_made_and_no_error_told(opened: Any) -> None:
+    messages = [json.loads(entry["message"])["message"] for entry in opened.get_log("performance")]
+    asked = [
+        message["params"]["request"]["url"]
+        for message in messages
+        if message["method"] == "Network.requestWillBeSent"
+    ]
+    assert [url for url in asked if not url.startswith(("file://", "data:", "blob:"))] == []
+    assert len([url for url in asked if url.startswith("file://")]) == 1  # the page itself
+    assert opened.get_log("browser") == []
+
+
+def test_the_table_sorts_by_a_click_and_back(opened: Any) -> None:
+    heads = opened.execute_script(
+        "return [...document.querySelectorAll('#runs th')].map(h => h.textContent)"
+    )
+    place = heads.index("worst_case (%)")
+    click = f"document.querySelectorAll('#runs th button')[{place}].click()"
+    opened.execute_script(click)
+    downwards = [float(cell) for cell in column(opened, place) if cell]
+    assert downwards == sorted(downwards, reverse=True)
+    opened.execute_script(click)
+    assert [float(cell) for cell in column(opened, place) if cell] == downwards[::-1]
+    assert column(opened, place)[-1] == ""  # the damaged one, last either way
+
+
+def test_the_charts_are_there_and_the_front_is_marked(opened: Any) -> None:
+    drawn = opened.execute_script(
+        "return [...document.querySelectorAll('.js-plotly-plot')].map(c => [c.id, c.data.length])"
+    )
+    charts = dict(drawn)
+    assert set(charts) >= {"pareto", "radius", "training", "classes"}
+    assert all(charts.values())
+    script = "return document.getElementById('pareto').data.find(t => t.name === arguments[0])"
+    front = opened.execute_script(script, "Pareto front")
+    assert (front["x"], front["y"]) == ([95], [92])  # better than every other in both
+    published = opened.execute_script(script, "published, not run here")
+    assert 84.92 in published["x"]
+
+
+def test_a_filter_narrows_table_and_charts(opened: Any) -> None:
+    field = "document.getElementById('filter')"
+    opened.execute_script(f"{field}.value = 'standard'; {field}.dispatchEvent(new Event('input'))")
+    until(opened, "return document.getElementById('radius').data.length === 4")
+    assert opened.execute_script("return document.getElementById('shown').textContent") == "4 shown"
+
+
+def test_details_of_a_run_are_shown_as_text(opened: Any) -> None:
+    opened.execute_script("document.querySelectorAll('button.more').forEach(b => b.click())")
+    shown = opened.execute_script("return document.getElementById('details').textContent")
+    assert "Command" in shown
+    assert opened.title == "robustrun report"  # what runs say has not run
+    assert (
+        opened.execute_script("return document.querySelectorAll('img[src=x], td script').length")
+        == 0
+    )
+
+
+def test_a_dark_screen_gets_a_dark_page(opened: Any) -> None:
+    def background() -> str:
+        found: str = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+        return found
+
+    seen = set()
+    for scheme in ("light", "dark"):
+        opened.execute_cdp_cmd(
+            "Emulation.setEmulatedMedia",
+            {"features": [{"name": "prefers-color-scheme", "value": scheme}]},
+        )
+        seen.add(background())
+        until(opened, "return getComputedStyle(document.body).backgroundColor.length > 0")
+    assert len(seen) == 2
+
+
+def test_the_page_prints(opened: Any) -> None:
+    printed = opened.execute_cdp_cmd("Page.printToPDF", {"printBackground": True})
+    assert len(printed["data"]) > 20_000  # base64 of a PDF with tables and charts
+
+
+def test_what_a_run_says_is_escaped_and_nothing_external_is_named(report: Path) -> None:
+    text = report.read_text()
+    visible = re.sub(r'<script type="application/octet-stream".*?</script>', "", text, flags=re.S)
+    assert POISON not in visible
+    assert "<img src=x" not in visible
+    assert not re.search(r"""(src|href)=["'](https?:)?//""", visible)
+    assert "Content-Security-Policy" in visible
+    assert "audit fail" in visible
+
+
+def test_a_thousand_runs_fit(tmp_path: Path) -> None:
+    """Under 3 MB, with as many images as there is room for."""
+    one = made.results("trades", 0, 85, 52)
+    found = [
+        collect.Found(
+            tmp_path / str(number),
+            one
+            | {
+                "config": one["config"]
+                | {"seed": number, "method": {"name": "trades", "beta": number % 10}}
+            },
+        )
+        for number in range(1000)
+    ]
+    made.run(tmp_path / "0", one)
+    grouped = groups.grouped(found, ["method.beta"])
+    page.write(tmp_path / "report.html", found, grouped)
+    text = (tmp_path / "report.html").read_text()
+    assert len(text.encode()) < 3_000_000
+    assert text.count("<tr data-row=") == 1000 + 10
+    assert text.count("data:image/webp") == 1

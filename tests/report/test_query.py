@@ -1,0 +1,126 @@
+"""What `robustrun report` finds, keeps, orders and groups."""
+
+import json
+from pathlib import Path
+
+import made
+import pytest
+
+from robustrun.errors import RobustrunError
+from robustrun.report import collect, groups, query, tables
+
+
+@pytest.fixture
+def found(tmp_path: Path) -> list[collect.Found]:
+    return collect.runs([made.sweep(tmp_path / "sweep")])
+
+
+def test_conditions_take_groups_numbers_fractions_and_comparisons(
+    found: list[collect.Found],
+) -> None:
+    def kept(*conditions: str) -> list[str]:
+        return [run.name for run in query.where(found, conditions)]
+
+    assert kept("method=trades", "seed=0,2") == ["3", "5"]
+    assert kept("attack.epsilon=8/255", "worst_case>=0.5") == ["5"]
+    assert kept("epsilon=0.031") == []  # near 8/255, and another radius
+    assert query.resolve("name", ["model.name", "attack.name"], "--by") == "attack.name"
+    assert kept("method.name!=trades") == ["0", "1", "2"]
+    assert kept("status=failed") == []
+
+
+def test_a_column_that_no_run_has_gives_the_nearest(found: list[collect.Found]) -> None:
+    with pytest.raises(RobustrunError, match="Did you mean 'method'"):
+        query.where(found, ["metod=trades"])
+    with pytest.raises(RobustrunError, match="worst_case"):
+        query.ordered(found, "worst_cas")
+    with pytest.raises(RobustrunError, match="COLUMN=VALUE"):
+        query.where(found, ["method"])
+    with pytest.raises(RobustrunError, match="not a number"):
+        query.where(found, ["clean>high"])
+
+
+def test_the_best_accuracy_comes_first_and_the_smallest_of_the_rest(
+    found: list[collect.Found],
+) -> None:
+    assert [run.name for run in query.ordered(found, "worst_case")] == list("543210")
+    assert [run.name for run in query.ordered(found, "seed")] == list("031425")
+    assert [run.name for run in query.ordered(found, "seed", reverse=True)] == list("251403")
+
+
+def test_runs_that_differ_in_their_seed_are_one_group(found: list[collect.Found]) -> None:
+    standard, trades = groups.grouped(found, query.keys_of_groups(found, []))
+    assert (standard.title, trades.title) == ("standard", "trades")
+    spread = trades.spread("worst_case")
+    assert spread is not None
+    assert (spread.mean, spread.runs) == (pytest.approx(0.49), 3)
+    assert spread.deviation == pytest.approx(0.01)  # of 0.48, 0.49 and 0.50
+
+
+def test_tables_have_the_best_in_bold_and_published_numbers_marked(
+    found: list[collect.Found],
+) -> None:
+    grouped = groups.grouped(found, ["method.name"])
+    markdown, latex = tables.markdown(found, grouped), tables.latex(found, grouped)
+    assert "| trades | 86.00 ± 1.00 | **51.00 ± 1.00** |" in markdown
+    assert r"standard & \textbf{91.00 $\pm$ 1.00} & 31.00 $\pm$ 1.00" in latex
+    assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
+    assert r"worst\_case (\%)" in latex
+    for text in (markdown.lower(), latex):
+        assert "published, not run here" in text
+        assert "TRADES (Zhang et al. 2019)".lower() in text.lower()
+        assert "cifar100" not in text
+
+
+def test_a_failed_audit_stands_beside_the_numbers_that_it_doubts(tmp_path: Path) -> None:
+    doubtful = made.results("standard", 0, 90, 80)
+    doubtful["evaluation"]["audit"] = [{"check": "c", "status": "fail", "why": "w"}]
+    found = collect.runs([made.run(tmp_path / "0", doubtful)])
+    line = tables.markdown(found, groups.grouped(found, ["method.name"])).splitlines()[2]
+    assert line.count("(audit fails)") == 3  # pgd, autoattack, worst_case; clean stands
+    assert "| 90.00 |" in line
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "not a run's result"),
+        ('{"schema_version": 1}', "not a run's result"),
+        ('{"schema_version": 99, "run": {"status": "completed"}}', "newer"),
+        (json.dumps(made.results("m", 0, 9, 5) | {"evaluation": {"clean": 3}}), "not a run's"),
+        (json.dumps(made.results("m", 0, 9, 5) | {"config": 3}), "not a run's result"),
+    ],
+)
+def test_a_damaged_run_is_listed_and_the_others_are_read(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    made.sweep(tmp_path / "sweep")
+    (tmp_path / "sweep" / "1" / "results.json").write_text(text)
+    found = collect.runs([tmp_path / "sweep"])
+    assert [bool(run.problem) for run in found] == [False, True, False, False, False, False]
+    assert problem in found[1].problem
+
+
+def test_results_of_an_earlier_schema_are_read_without_what_they_lack(tmp_path: Path) -> None:
+    early = made.results("standard", 0, 90, 30) | {"schema_version": 0}
+    for name in ("curve", "audit", "subset"):
+        del early["evaluation"][name]
+    for name in ("environment", "training", "model"):
+        del early[name]
+    del early["config"]["published"]
+    found = collect.runs([made.run(tmp_path / "early", early)])
+    assert not found[0].problem
+    assert query.complete_row(found[0])["worst_case"] == 0.28
+
+
+def test_only_what_was_judged_alike_competes_for_the_best(tmp_path: Path) -> None:
+    small = {"name": "pgd", "norm": "linf", "epsilon": 0.01}
+    for place, (method, robust, config) in enumerate(
+        [("a", 40, {}), ("b", 30, {}), ("c", 90, {"attack": small})]
+    ):
+        made.run(tmp_path / str(place), made.results(method, 0, 95, robust, **config))
+    found = collect.runs([tmp_path])
+    grouped = groups.grouped(found, ["method.name"])
+    assert [groups.best(group, grouped, "pgd") for group in grouped] == [True, False, False]

@@ -1,0 +1,33 @@
+"""The JSON that RobustBench's leaderboard takes."""
+
+import json
+from pathlib import Path
+
+import made
+import pytest
+
+from robustrun.errors import DataError
+from robustrun.report import collect, robustbench
+
+REQUIRED = {"link", "name", "authors", "additional_data", "number_forward_passes", "dataset"} | {
+    "venue", "architecture", "eps", "clean_acc", "reported", "autoattack_acc"
+}  # fmt: skip
+
+
+def test_a_run_becomes_a_file_of_the_leaderboard(tmp_path: Path) -> None:
+    found = collect.runs([made.run(tmp_path / "0", made.results("trades", 0, 85, 52))])
+    (path,) = robustbench.export(found, tmp_path / "out")
+    assert path.relative_to(tmp_path / "out").parent == Path("model_info/cifar10/Linf")
+    info = json.loads(path.read_text())
+    assert set(info) >= REQUIRED
+    assert (info["eps"], info["clean_acc"], info["autoattack_acc"]) == ("8/255", "85.00", "50.00")
+    assert info["unreliable"] is False
+    assert "100 images" in info["footnote"]
+
+
+def test_only_the_standard_autoattack_counts(tmp_path: Path) -> None:
+    weaker = made.results("trades", 0, 85, 52)
+    weaker["evaluation"]["attacks"][1]["settings"]["version"] = "rand"
+    found = collect.runs([made.run(tmp_path / "0", weaker)])
+    with pytest.raises(DataError, match="evaluation=standard"):
+        robustbench.export(found, tmp_path / "out")

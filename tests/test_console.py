@@ -1,0 +1,81 @@
+"""What is drawn while a run goes on: one live view on a terminal, plain lines elsewhere."""
+
+import io
+import logging
+import sys
+
+import pytest
+from rich.console import Console
+
+from robustrun import compose, console
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
+    """stderr as a terminal whose text can be read."""
+    text = io.StringIO()
+    drawn = Console(file=text, force_terminal=True, width=200, color_system=None)
+    monkeypatch.setattr(console, "STDERR", drawn)
+    return text
+
+
+def test_bars_in_bars_stand_in_one_view_and_results_are_printed_between(
+    terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with console.bar("sweep", 24, done=6) as sweep:
+        sweep.advance(0, "run 7", images=0)
+        with console.bar("training", 100) as training:
+            training.advance(10, "epoch 1/3", images=640)
+            training.advance(10, console.standing(1, 3, 20, 0.5, {}), images=640)
+            (view,) = console._VIEWS
+            assert [task.description for task in view.tasks] == ["sweep", "training"]
+            view.refresh()
+        console.show("a result")
+        assert [task.description for task in view.tasks] == ["sweep"]
+    assert not console._VIEWS
+    drawn = terminal.getvalue()
+    for words in ("6/24", "20/100", "epoch 1/3  step 20  loss 0.5000", "images/s", "left 0:"):
+        assert words in drawn
+    assert capsys.readouterr().out == "a result\n"  # stdout is not the view's
+    assert sys.stdout is not drawn
+
+
+def test_a_training_is_told_with_the_accuracies_of_its_last_epoch() -> None:
+    row = {"validation_clean_accuracy": 0.912, "validation_robust_accuracy": 0.5}
+    said = console.standing(2, 30, 40, None, row)
+    assert said == "epoch 2/30  step 40  clean 91.2%  robust 50.0%"
+    assert "clean" not in console.standing(1, 30, 4, 2.3, {"validation_clean_accuracy": None})
+
+
+def test_without_a_terminal_lines_come_at_intervals(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.INFO), console.bar("attack pgd", 10, done=2) as bar:
+        bar.advance(3, "50% stand")
+        assert not caplog.records  # not yet
+        bar.quiet_seconds = 0.0
+        bar.advance(3, "40% stand")
+    (record,) = caplog.records
+    assert record.message.startswith("attack pgd: 8 of 10, 0:00:00 left  40% stand")
+    assert record.message.endswith("images/s")
+
+
+def test_time_left_is_unknown_before_anything_is_done() -> None:
+    bar = console.Bar("work", 10, None, done=5, begun=5)
+    assert bar.left == "-:--:--"
+    bar.started -= 10
+    bar.advance(2)
+    assert bar.left == "0:00:15"  # 3 more at 5 seconds each: not those of before
+
+
+@pytest.mark.parametrize(
+    ("words", "runs"),
+    [
+        (["method=trades"], None),
+        (["-m", "method=trades"], 1),
+        (["-m", "method=trades,standard", "seed=range(0,3)"], 6),
+        (["--multirun", "+experiment=glob(notebook_*)"], None),  # Hydra knows the names, not we
+        (["-m", "attack.epsilon=2/255,4/255,8/255", "model.widths=[1,2]"], 3),
+        (["-m", "seed=("], None),
+    ],
+)
+def test_the_runs_of_a_sweep_are_counted(words: list[str], runs: int | None) -> None:
+    assert compose.runs_of_sweep(words) == runs
