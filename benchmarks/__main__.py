@@ -74,7 +74,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         arguments.threads,
         arguments.data,
         arguments.out / "cache",
-        deep=True,
+        deep=not arguments.small,
         paths={name: path for name, path in named.items() if path},
     )
 
@@ -86,6 +86,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=cores, help="all cores that are free to it")
+    parser.add_argument("--small", action="store_true", help="leave out PreAct ResNet-18")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "cifar10-jpeg")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "benchmarks")

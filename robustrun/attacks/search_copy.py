@@ -37,7 +37,9 @@ def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
     convolution before it; None where the copy answers otherwise on the images `sample` (a network
     that draws numbers, or whose Python torch.fx cannot follow and that cannot be copied)."""
     try:
-        made = SearchCopy(_folded(model), low=False).eval().requires_grad_(False)
+        network = folded(model)
+        network = copy.deepcopy(model) if network is model else network
+        made = SearchCopy(network, low=False).eval().requires_grad_(False)
         with torch.no_grad():
             logits, expected = made(sample), model(sample)
     except Exception as error:
@@ -47,14 +49,16 @@ def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
     return made if bool(same) else None
 
 
-def _folded(model: nn.Module) -> nn.Module:
+def folded(model: nn.Module) -> nn.Module:
+    """A copy of `model`, which is in eval mode, with each batch norm folded into the convolution
+    before it; `model` itself where torch.fx cannot follow its Python."""
     try:
         folded = fuse(model)
         assert isinstance(folded, fx.GraphModule)
         return _in_place(folded)
     except Exception as error:  # torch.fx follows no Python that depends on values
         log.debug("batch norms are not folded: %s: %s", type(error).__name__, error)
-        return copy.deepcopy(model)
+        return model
 
 
 def _in_place(network: fx.GraphModule) -> fx.GraphModule:
