@@ -9,6 +9,7 @@ import platform
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,14 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     kind = "cuda" if torch.cuda.is_available() and not arguments.cpu else "cpu"
     named = {"AutoAttack": arguments.autoattack, "TRADES": arguments.trades}
     named["MAIR"] = arguments.mair
+    sizes = QUICK if arguments.quick else GPU if kind == "cuda" else FULL
+    rounds, images = arguments.rounds, arguments.autoattack_images
+    if rounds:
+        sizes = replace(sizes, rounds=rounds, slow_rounds=rounds)
+    if images:
+        sizes = replace(sizes, autoattack_images=images)
     return Settings(
-        QUICK if arguments.quick else GPU if kind == "cuda" else FULL,
+        sizes,
         torch.device(kind),
         arguments.seed,
         arguments.threads,
@@ -87,6 +94,8 @@ def _arguments() -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=cores, help="all cores that are free to it")
     parser.add_argument("--small", action="store_true", help="leave out PreAct ResNet-18")
+    parser.add_argument("--rounds", type=int, help="timed runs of each contestant")
+    parser.add_argument("--autoattack-images", type=int, help="how many AutoAttack is run on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "cifar10-jpeg")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "benchmarks")

@@ -94,13 +94,13 @@ def untrained(name: str, data: Data, seed: int) -> nn.Module:
 
 
 def trained(name: str, data: Data, settings: Settings) -> nn.Module:
-    """The network trained with N-FGSM for a short while, in eval mode, on the device."""
+    """The network after a little PGD-AT (3 inner steps), in eval mode, on the device."""
     sizes = settings.sizes
     deep = name != "BN CNN"
     images = min(sizes.deep_train_images if deep else sizes.train_images, len(data.train))
     epochs = sizes.deep_epochs if deep else sizes.epochs
     model = untrained(name, data, settings.seed)
-    told = repr((name, data.name, images, epochs, settings.seed, settings.device.type))
+    told = repr(("pgd_at", name, data.name, images, epochs, settings.seed, settings.device.type))
     digest = hashlib.sha256(told.encode()).hexdigest()[:12]
     kept = settings.cache / f"{name.replace(' ', '-')}-{digest}.safetensors"
     if kept.exists():
@@ -117,9 +117,11 @@ def _keep(path: Path, model: nn.Module) -> None:
 
 
 def _train(model: nn.Module, data: Data, images: int, epochs: int, settings: Settings) -> None:
-    words = ["method=n_fgsm", f"attack.epsilon={data.epsilon}", f"training.epochs={epochs}"]
+    words = ["method=pgd_at", f"attack.epsilon={data.epsilon}", f"training.epochs={epochs}"]
+    words += ["method.inner.steps=3", f"method.inner.step_size={data.epsilon / 2}"]
+    words += ["schedule=onecycle", "method.clean_pass=false"]
     words += [f"training.batch_size={min(128, images)}", "training.validation_fraction=0"]
-    words += ["optimizer.lr=0.1", "training.validation_every=1000"]
+    words += ["optimizer.lr=0.05", "training.validation_every=1000"]
     cfg = plain_config(words)
     runtime = runtime_for(settings, "auto", work=1e12)
     model.to(settings.device).to(memory_format=runtime.memory_format)
