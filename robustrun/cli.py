@@ -89,6 +89,8 @@ def _run(arguments: list[str], full_error: bool) -> int:
         if arguments[:1] == ["--version"]:
             print(f"robustrun {version('robustrun')}")
             return DONE
+        if arguments in (["--help"], ["-h"]):
+            return catalogue.print_help()
         if arguments and arguments[0] in commands:
             return commands[arguments[0]](arguments[1:])
         return _experiments(arguments, Session())

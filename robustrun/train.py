@@ -90,11 +90,12 @@ class Average:
     def update(self, model: nn.Module) -> None:
         self.updates += 1
         decay = min(self.decay, self.updates / (self.updates + 9))
-        for name, value in model.state_dict().items():
-            if value.is_floating_point():
-                self.state[name].lerp_(value, 1 - decay)
-            else:
-                self.state[name].copy_(value)
+        now = model.state_dict()
+        averaged = [name for name, value in now.items() if value.is_floating_point()]
+        theirs = [now.pop(name) for name in averaged]
+        torch._foreach_lerp_([self.state[name] for name in averaged], theirs, 1 - decay)
+        for name, value in now.items():
+            self.state[name].copy_(value)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import compose, config
+from robustrun.attacks.inner import Inner
 from robustrun.attacks.search_copy import in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation import Searches, measure, searches
@@ -55,6 +56,55 @@ def test_batch_norm_is_folded_and_the_logits_stay(network: nn.Module) -> None:
     assert low.dtype == torch.float32
     # bfloat16 keeps 8 bits: 2^-8 of the largest logit for each of three layers
     assert (low - expected).abs().max() < 3 * 2**-8 * expected.abs().max()
+
+
+def test_rectifying_in_place_changes_no_bit_and_no_gradient() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 8, 3), nn.ReLU(), nn.Conv2d(8, 8, 3), nn.ReLU(), nn.ReLU()]
+    model = nn.Sequential(*layers, nn.Flatten(), nn.Linear(128, 10)).eval()
+    copy = search_copy(model, torch.rand(4, 1, 8, 8))
+    assert copy is not None
+    code = getattr(copy.network, "code")  # noqa: B009
+    assert code.count("inplace = True") == 2, "the third reads what a ReLU put out, not a layer"
+    x, y = torch.rand(32, 1, 8, 8), torch.arange(32) % 10
+    slopes = []
+    for network in (model, copy):
+        point = x.clone().requires_grad_()
+        loss = nn.functional.cross_entropy(network(point), y)
+        slopes.append(torch.autograd.grad(loss, point)[0])
+    assert torch.equal(*slopes)
+
+
+def test_what_is_read_twice_is_not_written_over() -> None:
+    class Twice(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.layer, self.end = nn.Conv2d(1, 4, 3), nn.Linear(144, 10)
+
+        def forward(self, x: Tensor) -> Tensor:
+            y = self.layer(x)
+            logits: Tensor = self.end((torch.relu(y) - y).flatten(1))
+            return logits
+
+    model, x = Twice().eval(), torch.rand(8, 1, 8, 8)
+    copy = search_copy(model, x)
+    assert copy is not None
+    assert torch.equal(copy(x), model(x))
+
+
+def test_inner_attacks_fold_batch_norm_in_bfloat16_only(network: nn.Module) -> None:
+    inner = Inner("ce", 2, 0.02, "zero", 0.0, "eval")
+    x, y = torch.rand(8, 1, 8, 8), torch.zeros(8, dtype=torch.int64)
+    seen = []
+    handle = network.register_forward_hook(lambda *_: seen.append(1))
+    plain = inner(network, x, y, norm="linf", epsilon=0.1)
+    assert len(seen) == 2
+    with torch.autocast("cpu", torch.bfloat16):
+        low = inner(network, x, y, norm="linf", epsilon=0.1)
+    handle.remove()
+    assert len(seen) == 2, "a folded copy was climbed instead"
+    # bfloat16 turns the sign of the smallest slopes alone
+    assert ((low - plain).abs() < 1e-6).float().mean() > 0.9
 
 
 class Noisy(nn.Module):
@@ -129,3 +179,54 @@ def test_the_fast_path_finds_what_the_plain_one_finds(words: list[str], network:
     # more; what it misses of the plain one's are single images at the very edge.
     assert fast.sum() <= plain.sum() + 2, "at most one more in 1,000 stands"
     assert (fast & ~plain).sum() <= 0.005 * len(plain)
+
+
+def test_in_float32_what_leaves_the_batch_changes_no_bit(network: nn.Module) -> None:
+    """PGD that drops fooled images returns what the plain loop over all images finds."""
+    images, epsilon, step_size = digits(), 0.1, 0.02
+    x, y = next(images.batches(1797))
+    words = ["attack.epsilon=0.1", "attack.steps=10", "attack.restarts=1", "attack.step_size=0.02"]
+    fast = attack("attack=pgd", *words)(network, x, y, generator=torch.Generator().manual_seed(0))
+    start = torch.empty_like(x).uniform_(
+        -epsilon, epsilon, generator=torch.Generator().manual_seed(0)
+    )
+    point, found = (x + start).clamp(0, 1), torch.zeros(1797, dtype=torch.bool)
+    plain = x.clone()
+    for step in range(11):
+        point.requires_grad_()
+        logits = network(point)
+        fooled = (logits.argmax(dim=1) != y) & ~found
+        plain[fooled], found = point.detach()[fooled], found | fooled
+        if step == 10:
+            plain[~found] = point.detach()[~found]
+            break
+        loss = nn.functional.cross_entropy(logits, y, reduction="sum")
+        slope = torch.autograd.grad(loss, point)[0]
+        moved = point.detach() + step_size * slope.sign()
+        point = torch.minimum(torch.maximum(moved, x - epsilon), x + epsilon).clamp(0, 1)
+    assert 0.05 < float(found.float().mean()) < 0.95
+    verdicts = [network(images).argmax(dim=1) == y for images in (fast, plain)]
+    assert torch.equal(*verdicts)
+    assert torch.equal(fast, plain)
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_square_that_asks_bfloat16_first_finds_the_same(norm: str, network: nn.Module) -> None:
+    """Its choices are those of float32, so its images are, too."""
+    epsilon = {"linf": 0.1, "l2": 0.7}[norm]
+    words = [f"attack.norm={norm}", f"attack.epsilon={epsilon}", "attack.queries=200"]
+    square, (x, y) = attack("attack=square", *words), next(digits().batches(500))
+    copy = search_copy(network, x[:8])
+    assert copy is not None
+    exact = nn.Sequential(copy)  # the same network, which is not known for a copy
+    asked = []
+    handle = copy.network.register_forward_hook(lambda layer, inputs, out: asked.append(out.dtype))
+    found = [
+        square(model, x, y, generator=torch.Generator().manual_seed(0)) for model in (exact, copy)
+    ]
+    handle.remove()
+    assert torch.bfloat16 in asked
+    with torch.no_grad():
+        right = [network(images).argmax(dim=1) == y for images in found]
+    assert 0.05 < float(right[0].float().mean()) < 0.95
+    assert torch.equal(*right)

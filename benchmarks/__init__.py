@@ -1,0 +1,1 @@
+"""Speed beside every peer that can be imported: `python -m benchmarks`."""

@@ -1,0 +1,86 @@
+"""PGD-10 over a set of images: clean predictions, the attack, the verdict on what it returns."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor, nn
+
+from benchmarks.networks import Data, plain_config, runtime_for, trained
+from benchmarks.peers import Attacked, pgd_attacks
+from benchmarks.settings import Settings
+from benchmarks.timing import Contestant, Row, compare
+from robustrun.datasets.tensors import TensorImages
+from robustrun.dispatch import place
+from robustrun.evaluation import accuracy, measure
+
+STEPS = 10
+GOALS = {"BN CNN": "9x torchattacks", "PreAct ResNet-18": "12x torchattacks"}
+
+
+def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
+    names = ["BN CNN", *(["PreAct ResNet-18"] if settings.deep else [])]
+    return [row for name in names for row in _of(name, data, settings, found)]
+
+
+def _of(name: str, data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
+    sizes = settings.sizes
+    count = sizes.images if name == "BN CNN" else sizes.deep_images
+    x, y = data.measured(count, settings.device)
+    theirs = trained(name, data, settings)
+    contestants = [
+        Contestant(peer, _theirs(attack, theirs, x, y, sizes.batch))
+        for peer, attack in pgd_attacks(found, data.epsilon, STEPS).items()
+    ]
+    for precision in ("float32", "bfloat16"):
+        contestants.append(_ours(name, data, settings, precision, x, y))
+    return compare(
+        f"PGD-{STEPS} evaluation",
+        name,
+        contestants,
+        rounds=sizes.rounds,
+        items=len(x),
+        meaning="robust accuracy",
+        device=settings.device,
+        goal=GOALS[name],
+    )
+
+
+def _theirs(
+    attack: Attacked, model: nn.Module, x: Tensor, y: Tensor, batch: int
+) -> Callable[[], float]:
+    def run() -> float:
+        torch.manual_seed(0)
+        right = 0
+        for some, labels in zip(torch.split(x, batch), torch.split(y, batch), strict=True):
+            x_adv = attack(model, some, labels)
+            with torch.no_grad():
+                right += int((model(x_adv).argmax(dim=1) == labels).sum())
+        return right / len(x)
+
+    return run
+
+
+def _ours(
+    name: str, data: Data, settings: Settings, precision: str, x: Tensor, y: Tensor
+) -> Contestant:
+    runtime = runtime_for(settings, precision, work=1e12)
+    model = trained(name, data, settings)
+    place(model, runtime)
+    words = [f"attack.epsilon={data.epsilon}", f"attack.steps={STEPS}", "attack.restarts=1"]
+    attack = plain_config(["attack=pgd", *words, f"attack.step_size={data.epsilon / 4}"]).attack
+    images = TensorImages(x, y.cpu())
+
+    def run() -> float:
+        measured = measure(
+            model,
+            images,
+            data.classes,
+            {"pgd": attack},
+            seed=settings.seed,
+            batch_size=settings.sizes.batch,
+            device=settings.device,
+            precision=precision,
+        )
+        return accuracy(measured.worst_case)
+
+    return Contestant(f"robustrun {precision}", run, ours=True)

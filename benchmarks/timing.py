@@ -1,0 +1,156 @@
+"""Contestants take turns, so that a machine's moods fall on all of them alike."""
+
+import ctypes
+import gc
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.devices.local import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+
+
+@dataclass(frozen=True)
+class Contestant:
+    """One way of doing the work; `run` returns what it found (an accuracy, a loss), if anything."""
+
+    name: str
+    run: Callable[[], float | None]
+    ours: bool = False
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one contestant took, and what it found."""
+
+    work: str
+    network: str
+    contestant: str
+    ours: bool
+    seconds: float  # median
+    fastest: float
+    slowest: float
+    rounds: int
+    items: int  # images in one round
+    found: float | None
+    meaning: str  # of `found`
+    flops: float | None  # of one round, as counted
+    ratio: float | None = None  # to the fastest peer: above 1 is faster than it
+    goal: str = ""
+
+
+def compare(
+    work: str,
+    network: str,
+    contestants: list[Contestant],
+    *,
+    rounds: int,
+    items: int,
+    meaning: str,
+    device: torch.device,
+    goal: str = "",
+    warm: bool = True,
+) -> list[Row]:
+    """Medians over `rounds` turns. With `warm`, a turn that is not timed comes first, and what is
+    found and the operations are counted in it; without, they are counted in the first one."""
+    times: list[list[float]] = [[] for _ in contestants]
+    found: list[float | None] = [None] * len(contestants)
+    flops = [0.0] * len(contestants)
+    for turn in range(rounds + warm):
+        for number, contestant in enumerate(contestants):
+            gc.collect()
+            _set_up_memory(contestant.ours)
+            with counted() if turn == 0 else _nothing() as count:
+                began = time.perf_counter()
+                answer = contestant.run()
+                if device.type == "cuda":
+                    torch.cuda.synchronize()
+                seconds = time.perf_counter() - began
+            if turn == 0:
+                found[number], flops[number] = answer, count.flops
+            if turn > 0 or not warm:
+                times[number].append(seconds)
+    rows = [
+        Row(
+            work,
+            network,
+            contestant.name,
+            contestant.ours,
+            statistics.median(times[number]),
+            min(times[number]),
+            max(times[number]),
+            rounds,
+            items,
+            found[number],
+            meaning,
+            flops[number] or None,
+            goal=goal if contestant.ours else "",
+        )
+        for number, contestant in enumerate(contestants)
+    ]
+    return with_ratios(rows)
+
+
+def _set_up_memory(ours: bool) -> None:
+    """robustrun sets up the memory of its process; a peer has what it would have in its own: the
+    thresholds at which the GNU C library arrives by itself once large blocks were freed."""
+    if ours:
+        keep_freed_memory()
+        return
+    with suppress(OSError, AttributeError):
+        library = ctypes.CDLL("libc.so.6")
+        library.mallopt(M_MMAP_THRESHOLD, 2**25)
+        library.mallopt(M_TRIM_THRESHOLD, 2**26)
+
+
+def with_ratios(rows: list[Row]) -> list[Row]:
+    """Each row with its speed as a multiple of the fastest peer's."""
+    peers = [row.seconds for row in rows if not row.ours]
+    if not peers:
+        return rows
+    return [Row(**{**vars(row), "ratio": min(peers) / row.seconds}) for row in rows]
+
+
+@dataclass
+class Count:
+    """Operations of convolutions and linear layers, an addition and a multiplication being two."""
+
+    flops: float = 0.0
+
+
+@contextmanager
+def counted() -> Iterator[Count]:
+    """Within it, all such layers of whatever network are counted.
+
+    A backward pass is taken to cost as much as the forward pass for the gradient of the input,
+    and as much again for that of the weights, where autograd is asked for them.
+    """
+    count = Count()
+
+    def note(layer: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        if not isinstance(layer, (nn.Conv2d, nn.Linear)):
+            return
+        forward = 2.0 * output.numel() * layer.weight[0].numel()
+        count.flops += forward * (1 + _passes_back(layer, inputs[0]))
+
+    handle = nn.modules.module.register_module_forward_hook(note)
+    try:
+        yield count
+    finally:
+        handle.remove()
+
+
+def _passes_back(layer: nn.Module, x: Tensor) -> int:
+    if not torch.is_grad_enabled():
+        return 0
+    trained = any(p.requires_grad for p in layer.parameters())
+    return int(x.requires_grad) + int(trained and layer.training)
+
+
+@contextmanager
+def _nothing() -> Iterator[Count]:
+    yield Count()

@@ -1,0 +1,96 @@
+"""The benchmarks' harness, on work of next to nothing: nothing is timed against anything."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from benchmarks import input_pipeline, networks, overhead, pgd_evaluation, table, trades_step
+from benchmarks.settings import TINY, Settings
+from benchmarks.timing import Contestant, Row, compare, counted
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture(scope="module")
+def settings(tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    cache = tmp_path_factory.mktemp("cache")
+    return Settings(TINY, CPU, 0, 1, Path("/nowhere"), cache, deep=False)
+
+
+@pytest.fixture(scope="module")
+def data(settings: Settings) -> networks.Data:
+    return networks.load_data(settings)
+
+
+def test_without_cifar_the_digits_are_measured_and_named(data: networks.Data) -> None:
+    assert data.name == "digits"
+    assert data.train.shape == (1, 8, 8)
+
+
+def test_a_network_is_trained_once(data: networks.Data, settings: Settings) -> None:
+    first, second = (networks.trained("BN CNN", data, settings) for _ in range(2))
+    pairs = zip(first.state_dict().values(), second.state_dict().values(), strict=True)
+    assert all(torch.equal(a, b) for a, b in pairs)
+    assert len(list(settings.cache.glob("BN-CNN-*"))) == 1
+
+
+def test_contestants_take_turns_and_each_is_compared_with_the_fastest_peer() -> None:
+    order: list[str] = []
+
+    def run(name: str) -> float:
+        order.append(name)
+        return 0.5
+
+    contestants = [
+        Contestant("peer", lambda: run("peer")),
+        Contestant("ours", lambda: run("ours"), ours=True),
+    ]
+    how = {"rounds": 3, "items": 10, "meaning": "share", "device": CPU}
+    rows = compare("work", "-", contestants, **how)  # type: ignore[arg-type]
+    assert order == ["peer", "ours"] * 4, "one turn to warm up, then three"
+    assert [row.ratio for row in rows] == [1.0, rows[0].seconds / rows[1].seconds]
+    assert all(row.found == 0.5 and row.fastest <= row.seconds <= row.slowest for row in rows)
+
+
+def test_operations_are_counted_as_on_paper() -> None:
+    layer, x = nn.Conv2d(3, 5, 3, padding=1), torch.rand(2, 3, 8, 8)
+    forward = 2 * (2 * 5 * 8 * 8) * (3 * 3 * 3)
+    for gradient_of_x, passes in ((False, 2), (True, 3)):  # forward, weights, and the input
+        with counted() as count:
+            layer(x.clone().requires_grad_(gradient_of_x))
+        assert count.flops == passes * forward
+    with counted() as count, torch.no_grad():
+        layer(x)
+    assert count.flops == forward
+
+
+def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settings) -> None:
+    pgd = pgd_evaluation.rows(data, settings, {})
+    steps = trades_step.rows(data, settings, {})
+    pipeline = input_pipeline.rows(data, settings, {}, workers=(0,))
+    epoch = overhead.rows(data, settings)
+    for rows in (pgd, steps, epoch):
+        assert [row.contestant for row in rows] == ["robustrun float32", "robustrun bfloat16"]
+    found = [row.found for row in pgd]
+    assert all(share is not None and 0 <= share <= 1 for share in found)
+    losses = [row.found for row in steps]
+    # The same weights and batch; bfloat16 keeps 8 bits of each logit.
+    assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    means = [row.found for row in pipeline]
+    assert means[0] == pytest.approx(means[1], rel=0.2), "the same images, cropped at random"
+    assert all(row.found is not None and 0 < row.found < 1 for row in epoch)
+    _check_table([*pgd, *steps, *pipeline, *epoch], settings.cache)
+
+
+def _check_table(rows: list[Row], folder: Path) -> None:
+    about = {"machine": "a test", "peers": {}, "peaks": {"GEMM float32": 1e9, "GEMM bfloat16": 2e9}}
+    table.write(folder, rows, about)
+    written = json.loads((folder / "benchmarks.json").read_text())
+    assert len(written["rows"]) == len(rows)
+    lines = (folder / "benchmarks.md").read_text().splitlines()
+    cells = [line.count("|") for line in lines if line.startswith("|")]
+    assert len(cells) == len(rows) + 2
+    assert set(cells) == {len(table.HEADER) + 1}
