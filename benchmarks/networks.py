@@ -132,7 +132,7 @@ def _train(model: nn.Module, data: Data, images: int, epochs: int, settings: Set
         None,
         torch.bincount(data.train.labels, minlength=data.classes),
         How(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed),
-        lambda row, trainer: None,
+        lambda history: None,
     )
 
 

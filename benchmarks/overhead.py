@@ -67,7 +67,7 @@ class Clock:
         self.running = True
         self.depth = 0
 
-    def stop(self, row: Any, trainer: Any) -> None:
+    def stop(self, history: Any) -> None:
         self.running = False
 
     @contextmanager

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
+from fnmatch import fnmatch
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -223,13 +224,16 @@ def _remove_if_empty(folder: Path) -> None:
 
 
 def _begun_before(folder: Path, run_config: Any) -> Path | None:
-    """The latest unfinished run with this configuration, in `folder` itself or beside it."""
+    """The latest unfinished run with this configuration: in `folder` itself or, if that was named
+    by the time, among the runs of all days beside it."""
     from robustrun import config, origin
 
     plain = config.dump(run_config)
     if (folder / RUN_LOG).is_file():
         return folder
-    for file in sorted(folder.parent.parent.glob("*/*/config.yaml"), reverse=True):
+    if not fnmatch(folder.parent.name, DAY):
+        return None
+    for file in sorted(folder.parent.parent.glob(f"{DAY}/*/config.yaml"), reverse=True):
         if origin.goes_on(file.parent, plain):
             return file.parent
     return None
@@ -307,6 +311,7 @@ def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
 
 RUN_LOG = "run.log"
 SWEEP = "sweep.json"
+DAY = "????-??-??"  # the folder of a day's runs
 
 
 def claim(folder: Path) -> Path:
