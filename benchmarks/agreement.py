@@ -7,7 +7,6 @@ a checkout of https://github.com/fra31/auto-attack. Nothing is installed.
 """
 
 import argparse
-import json
 import sys
 import time
 from pathlib import Path
@@ -17,7 +16,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from robustrun import finished
+from robustrun import config, dispatch, finished, origin
 
 BATCH = 250
 
@@ -38,27 +37,28 @@ def main() -> None:
 
 def compared(folder: Path, seed: int) -> str:
     """One row of the table."""
-    results = json.loads((folder / "results.json").read_text())
-    source = Path(results["evaluated"]["source"])
+    source, began = Path(str(origin.read(folder).source)), time.monotonic()
+    index, epsilon, there = official(folder, source, seed)
+    seconds = time.monotonic() - began
     found = np.load(folder / "predictions.npz", allow_pickle=False)
-    entry = next(a for a in results["evaluation"]["attacks"] if a["name"] == "autoattack")
-    began = time.monotonic()
-    there = official(source, found["index"], entry["epsilon"], seed)
     here = found["attack/autoattack"]
+    assert np.array_equal(found["index"], index), "not the same images"
     return (
-        f"| {source.name} | {here.mean():.2%} | {there.mean():.2%} | {(here & ~there).sum()} | "
-        f"{(there & ~here).sum()} | {time.monotonic() - began:.0f} |"
+        f"| {source.name}, epsilon {epsilon:.4g} | {here.mean():.2%} | {there.mean():.2%} | "
+        f"{(here & ~there).sum()} | {(there & ~here).sum()} | {seconds:.0f} |"
     )
 
 
-def official(source: Path, index: np.ndarray, epsilon: float, seed: int) -> np.ndarray:
-    """What the official code leaves standing of these test images of the run at `source`."""
+def official(folder: Path, source: Path, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
+    """(the test images that the evaluation in `folder` measures, its radius, which of them the
+    official code leaves standing)."""
     from autoattack import AutoAttack  # type: ignore[import-not-found]
 
-    run_config, network = finished.load(source)
-    images = run_config.dataset.load().test.subset(torch.from_numpy(index))
-    parts = list(images.batches(len(images)))
-    x, y = parts[0]
+    plan = config.load(finished.configuration(folder))
+    network = finished.load(source)[1]
+    images, index = dispatch.choose_examples(plan.dataset.load().test, plan.evaluation, plan.seed)
+    x, y = next(images.batches(len(images)))
+    epsilon = plan.evaluation.attacks["autoattack"].epsilon
     attack = AutoAttack(
         network,
         norm="Linf",
@@ -69,7 +69,7 @@ def official(source: Path, index: np.ndarray, epsilon: float, seed: int) -> np.n
         verbose=False,
     )
     x_adv = attack.run_standard_evaluation(x, y, bs=BATCH)
-    return right(network, x, y) & right(network, x_adv, y)
+    return index, epsilon, right(network, x, y) & right(network, x_adv, y)
 
 
 @torch.no_grad()

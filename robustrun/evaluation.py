@@ -22,6 +22,7 @@ from robustrun.losses import margin
 from robustrun.types import (
     Attack,
     Describes,
+    FindsDistances,
     Images,
     Reaches,
     Rescales,
@@ -360,11 +361,16 @@ def _curve(
         return
     standing = measured.clean_right.copy()
     yield 0.0, standing.copy()
+    away = _distances(name, attack, networks.model, images, how)
     for multiple in sorted({1.0, *radii}):
         radius = attack.epsilon * multiple
+        if attack.norm == "linf" and radius > 1:
+            return  # beyond the images' own range
         if multiple == 1.0:
             standing &= measured.attacks[name].robust
-        else:
+        if away is not None:
+            standing &= away > radius
+        elif multiple != 1.0:
             # What has fallen counts as wrong already, and is not tried again.
             left = replace(measured, predictions=np.where(standing, measured.labels, -1))
             label = f"{name} at {multiple:g} x radius"
@@ -373,6 +379,24 @@ def _curve(
         yield radius, standing.copy()
         if not standing.any():
             return
+
+
+def _distances(
+    name: str, attack: Attack, model: nn.Module, images: Images, how: dict[str, Any]
+) -> np.ndarray | None:
+    """How far each image is from a mistake, of an attack that finds that in one run; else None."""
+    if not isinstance(attack, FindsDistances):
+        return None
+    parts = []
+    for number, (x, y) in enumerate(images.batches(how["batch_size"], device=how["device"])):
+        label = f"{name} distances batch {number}"
+        known = how["journal"].recall(label)
+        if known is None:
+            generator = batch_generator(how["seed"], f"{name} distances", number, how["device"])
+            known = attack.minimal_distances(model, x, y, generator=generator)[1].tolist()
+            how["journal"].note(label, known)
+        parts.append(np.array(known))
+    return np.concatenate(parts) if parts else np.zeros(0)
 
 
 def evaluate(

@@ -64,6 +64,18 @@ class Rescales(Protocol):
 
 
 @runtime_checkable
+class FindsDistances(Protocol):
+    """An attack for the smallest perturbation: one run gives the accuracy at every radius."""
+
+    def minimal_distances(
+        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """(images, their distances, float64 of shape N): 0 for what is wrong already, infinite
+        where nothing was found."""
+        ...
+
+
+@runtime_checkable
 class TakesCopy(Protocol):
     """An attack that does nothing with a network but call it, so that a faster copy serves.
 
