@@ -29,6 +29,7 @@ from benchmarks.networks import Data, load_data
 from benchmarks.peak import peaks
 from benchmarks.settings import FULL, GPU, QUICK, Settings
 from benchmarks.timing import Row
+from robustrun.devices.local import processor_name
 
 ROOT = Path(__file__).resolve().parents[1]
 WORKS = ("start_up", "input_pipeline", "pgd_evaluation", "trades_step", "overhead", "autoattack")
@@ -107,7 +108,7 @@ def _arguments() -> argparse.Namespace:
 def _about(settings: Settings, data: Data, found: dict[str, str], quick: bool) -> dict[str, Any]:
     on_gpu = settings.device.type == "cuda"
     return {
-        "machine": torch.cuda.get_device_name() if on_gpu else _processor(),
+        "machine": torch.cuda.get_device_name() if on_gpu else processor_name(),
         "threads": settings.threads,
         "torch": torch.__version__,
         "python": platform.python_version(),
@@ -119,13 +120,6 @@ def _about(settings: Settings, data: Data, found: dict[str, str], quick: bool) -
         "peers": found,
         "peaks": peaks(settings.device),
     }
-
-
-def _processor() -> str:
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor()
 
 
 if __name__ == "__main__":

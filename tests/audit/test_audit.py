@@ -208,9 +208,12 @@ def test_a_weak_attack_is_flagged(
 # --- honest networks ---
 
 
+@pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("method", ["standard", "fgsm_at", "pgd_at", "trades"])
-def test_an_honest_network_gets_no_fail(method: str, test_images: Images, tmp_path: Path) -> None:
-    model = trained(tmp_path, f"method={method}", "seed=1")
+def test_an_honest_network_gets_no_fail(
+    method: str, seed: int, test_images: Images, tmp_path: Path
+) -> None:
+    model = trained(tmp_path, f"method={method}", f"seed={seed}")
     assert not failed(audited(model, test_images))
 
 
