@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import project, steepest
+from robustrun.attacks.ball import around, project, steepest
 
 BnMode = Literal["eval", "train", "train_frozen"]
 Objective = Callable[[Tensor], Tensor]  # images -> scalar, a sum over the batch
@@ -68,8 +68,10 @@ def ascend(
     projection: Callable[[Tensor, Tensor, str, float], Tensor] = project,
 ) -> Tensor:
     """`steps` times: a step of `step_size` in the steepest direction, then into ball and box."""
-    x_adv = start
+    x_adv, inside = start, around(x, norm, epsilon)
+    if projection is not project:
+        inside = lambda point: projection(point, x, norm, epsilon)  # noqa: E731
     for _ in range(steps):
         slope, _ = gradient(objective, x_adv)
-        x_adv = projection(x_adv + step_size * direction(slope, norm), x, norm, epsilon)
+        x_adv = inside(x_adv + step_size * direction(slope, norm))
     return x_adv.detach()

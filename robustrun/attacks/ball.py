@@ -3,6 +3,7 @@
 Every function takes batches N x C x H x W and a `norm` of linf, l2 or l1; radii in pixel units.
 """
 
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -53,6 +54,15 @@ def project(x_adv: Tensor, x: Tensor, norm: str, epsilon: float) -> Tensor:
         delta = x_adv - x
         inside = x + delta * (epsilon / l2_norm(delta).clamp_min(TINY)).clamp_max(1.0)
     return inside.clamp(0.0, 1.0)
+
+
+def around(x: Tensor, norm: str, epsilon: float) -> Callable[[Tensor], Tensor]:
+    """`project` for many points around the same `x`, to the same bits: linf's ball and the box are
+    two bounds for each pixel, found once."""
+    if norm != "linf":
+        return lambda x_adv: project(x_adv, x, norm, epsilon)
+    low, high = (x - epsilon).clamp_(min=0.0), (x + epsilon).clamp_(max=1.0)
+    return lambda x_adv: torch.clamp(x_adv, low, high)
 
 
 def steepest(gradient: Tensor, norm: str) -> Tensor:

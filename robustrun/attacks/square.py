@@ -15,7 +15,6 @@ from torch import Tensor, nn
 from robustrun.attacks.ascent import attacked
 from robustrun.attacks.ball import TINY, Norm, check_threat_model, length, per_example, project
 from robustrun.attacks.cascade import Run, cascade
-from robustrun.attacks.search_copy import SearchCopy, in_bfloat16
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS
@@ -84,9 +83,9 @@ class Square:
         found, index = x.clone(), torch.arange(len(x), device=x.device)
         point = best = search.start()
         highest = torch.full_like(x[:, 0, 0, 0], -torch.inf)
-        heights = Heights(model)
         for query in range(self.queries + 1):
-            height, fooled = heights.of(point, y, highest)
+            logits = model(point)
+            fooled, height = logits.argmax(dim=1) != y, margin(logits, y)
             higher = height > highest
             best = torch.where(per_example(higher, x), point, best)
             highest = torch.where(higher, height, highest)
@@ -116,41 +115,6 @@ class Square:
     def describe(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes."""
         return asdict(self)
-
-
-class Heights:
-    """Margins of images, and whether they fool the network.
-
-    A copy of a network (`SearchCopy`) is asked in bfloat16 first. Only where that leaves a doubt
-    whether the margin is a new best or fools is it asked in float32: the choices are the same.
-    """
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-        self.rough = in_bfloat16(model) if isinstance(model, SearchCopy) else None
-        self.apart = torch.zeros(())  # of both margins, the furthest seen
-
-    def of(self, x: Tensor, y: Tensor, highest: Tensor) -> tuple[Tensor, Tensor]:
-        """(margins, below `highest` where no more than that is known; which images fool)."""
-        if self.rough is None:
-            return self._exactly(x, y)
-        height = margin(self.rough(x), y)
-        # Twice the furthest apart seen, and everything while nothing has been seen.
-        near = height + SAFETY * self.apart >= highest.clamp_max(0.0)
-        close = near.nonzero()[:, 0] if self.apart else torch.arange(len(x), device=x.device)
-        exact, fools = self._exactly(x[close], y[close])
-        if len(close):
-            self.apart = torch.maximum(self.apart.to(x.device), (exact - height[close]).abs().max())
-        fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        fooled[close] = fools
-        return torch.full_like(height, -torch.inf).index_copy(0, close, exact), fooled
-
-    def _exactly(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.model(x)
-        return margin(logits, y), logits.argmax(dim=1) != y
-
-
-SAFETY = 1.0  # multiples of the furthest apart that both margins were seen
 
 
 class _Stripes:
