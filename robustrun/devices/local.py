@@ -89,7 +89,7 @@ def keep_freed_memory() -> None:
     """Let this process keep what it frees, for the next tensor of the same size.
 
     The GNU C library gives large blocks back to the system at once, which then clears them page by
-    page when they are asked for again: a third of the time of small networks on the CPU. Other
+    page when they are asked for again, which small networks spend much of their time on. Other
     libraries have other names for it and are left as they are.
     """
     with suppress(OSError, AttributeError):
