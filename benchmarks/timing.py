@@ -127,7 +127,8 @@ def counted() -> Iterator[Count]:
     """Within it, all such layers of whatever network are counted.
 
     A backward pass is taken to cost as much as the forward pass for the gradient of the input,
-    and as much again for that of the weights, where autograd is asked for them.
+    and as much again for that of the weights, where autograd stands ready for them: too much
+    for a graph that no gradient follows, as of the natural prediction in TRADES' inner loop.
     """
     count = Count()
 
