@@ -11,6 +11,8 @@ import pytest
 from conftest import SHORT, fingerprint
 from process import Command, robustrun
 
+from robustrun import interrupts
+
 MOMENTS = 20
 AGAIN = [*SHORT, "hydra.run.dir=run", "resume=auto", "training.checkpoint_steps=1"]
 
@@ -180,3 +182,20 @@ def test_resume_says_what_it_needs(tmp_path: Path) -> None:
     for words in (["resume"], ["resume", "nowhere"], ["resume", "."], ["resume", ".", "seed=1"]):
         said = robustrun(tmp_path, *words, code=2)
         assert len(said.strip().splitlines()) == 1
+
+
+def test_a_second_signal_stops_at_once() -> None:
+    arrived = signal.getsignal(signal.SIGTERM)
+
+    def signalled(times: int) -> None:
+        with interrupts.held() as waiting:
+            signal.raise_signal(signal.SIGTERM)
+            assert waiting == [signal.SIGTERM]  # the first waits
+            if times > 1:
+                signal.raise_signal(signal.SIGTERM)
+                pytest.fail("the second was held back as well")
+
+    for times in (1, 2):  # one that nobody looked at is raised at the end
+        with pytest.raises(interrupts.Terminated):
+            signalled(times)
+    assert signal.getsignal(signal.SIGTERM) == arrived
