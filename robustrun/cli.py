@@ -1,5 +1,6 @@
 """Sub-commands and Hydra in, exit code out."""
 
+import errno
 import json
 import logging
 import os
@@ -120,11 +121,17 @@ def _explain_failure(error: BaseException, arguments: list[str], full_error: boo
 
 
 def _code(error: BaseException) -> int:
-    return WRONG_INPUT if isinstance(error, (*USERS_ERRORS, *UNUSABLE_PATHS)) else FAILED
+    return WRONG_INPUT if isinstance(error, USERS_ERRORS) or _unusable(error) else FAILED
+
+
+def _unusable(error: BaseException) -> bool:
+    """Whether a path that the user named, or stands in, cannot be used."""
+    closed = isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENAMETOOLONG)
+    return closed or isinstance(error, UNUSABLE_PATHS)
 
 
 def _message(error: BaseException, arguments: list[str]) -> str:
-    if isinstance(error, (RobustrunError, RunFailure, *UNUSABLE_PATHS)):
+    if isinstance(error, (RobustrunError, RunFailure)) or _unusable(error):
         return str(error)
     if isinstance(error, USERS_ERRORS):
         return compose.in_plain_words(

@@ -6,7 +6,9 @@ import os
 import pickle
 import random
 import shutil
+import subprocess
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -268,6 +270,45 @@ def test_an_output_path_that_is_a_file_is_named_before_any_work(tmp_path: Path) 
     (tmp_path / "outputs").write_text("in the way")
     said = robustrun(tmp_path, *SHORT, code=2)
     assert "outputs" in said
+    assert "Traceback" not in said
+
+
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Callable[[str], Path]]:
+    """Mounts a disk in memory with these options."""
+    place = tmp_path / "disk"
+    place.mkdir()
+
+    def mount(options: str) -> Path:
+        words = ["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(place)]
+        if os.geteuid() != 0 or subprocess.run(words, capture_output=True, check=False).returncode:
+            pytest.skip("mounting needs root")
+        return place
+
+    yield mount
+    subprocess.run(["umount", str(place)], capture_output=True, check=False)
+
+
+def test_a_disk_that_is_really_full_fails_the_run_which_goes_on_once_there_is_room(
+    disk: Callable[[str], Path], tmp_path: Path, stopped: Path
+) -> None:
+    one = (stopped / "checkpoint" / "last.ckpt").stat().st_size
+    run = disk(f"size={one * 3 // 2}") / "run"  # room for one checkpoint of this run, not for two
+    said = robustrun(
+        tmp_path, *SHORT, f"hydra.run.dir={run}", "training.checkpoint_steps=1", code=1
+    )
+    assert "No space is left on the disk" in said
+    assert json.loads((run / "results.json").read_text())["run"]["status"] == "failed"
+    assert checkpoint.load(run / "checkpoint") is not None
+    subprocess.run(["mount", "-o", "remount,size=20m", str(run.parent)], check=True)
+    assert "going on in epoch" in robustrun(tmp_path, "resume", str(run))
+
+
+def test_a_read_only_disk_is_named_before_any_work(
+    disk: Callable[[str], Path], tmp_path: Path
+) -> None:
+    said = robustrun(tmp_path, *SHORT, f"hydra.run.dir={disk('ro')}/run", code=2)
+    assert "Read-only file system" in said
     assert "Traceback" not in said
 
 
