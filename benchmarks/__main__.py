@@ -23,7 +23,7 @@ from benchmarks import (
     pgd_evaluation,
     start_up,
     table,
-    trades_step,
+    training_step,
 )
 from benchmarks.networks import Data, load_data
 from benchmarks.peak import peaks
@@ -32,7 +32,7 @@ from benchmarks.timing import Row
 from robustrun.devices.local import processor_name
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKS = ("start_up", "input_pipeline", "pgd_evaluation", "trades_step", "overhead", "autoattack")
+WORKS = ("start_up", "input_pipeline", "pgd_evaluation", "training_step", "overhead", "autoattack")
 
 
 def main() -> None:
@@ -59,7 +59,7 @@ def _works(
         "start_up": lambda: start_up.rows(settings),
         "input_pipeline": lambda: input_pipeline.rows(data, settings, found),
         "pgd_evaluation": lambda: pgd_evaluation.rows(data, settings, found),
-        "trades_step": lambda: trades_step.rows(data, settings, found),
+        "training_step": lambda: training_step.rows(data, settings, found),
         "overhead": lambda: overhead.rows(data, settings),
         "autoattack": lambda: autoattack.rows(data, settings, found),
     }
@@ -68,7 +68,7 @@ def _works(
 def _settings(arguments: argparse.Namespace) -> Settings:
     kind = "cuda" if torch.cuda.is_available() and not arguments.cpu else "cpu"
     named = {"AutoAttack": arguments.autoattack, "TRADES": arguments.trades}
-    named["MAIR"] = arguments.mair
+    named |= {"MAIR": arguments.mair, "robust_overfitting": arguments.robust_overfitting}
     sizes = QUICK if arguments.quick else GPU if kind == "cuda" else FULL
     rounds, images = arguments.rounds, arguments.autoattack_images
     if rounds:
@@ -100,7 +100,7 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "cifar10-jpeg")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "benchmarks")
-    for name in ("autoattack", "trades", "mair"):
+    for name in ("autoattack", "trades", "mair", "robust-overfitting"):
         parser.add_argument(f"--{name}", type=Path, help="a checkout of its repository")
     return parser.parse_args()
 

@@ -1,6 +1,7 @@
 """The peers that are importable here, each a way to do the same work.
 
-Nothing is installed. Checkouts (AutoAttack, TRADES, MAIR) are named by path on the command line.
+Nothing is installed. Checkouts (AutoAttack, TRADES, MAIR, robust_overfitting) are named by path on
+the command line.
 """
 
 import importlib
@@ -23,6 +24,7 @@ MODULES = {
     "MAIR": "mair",
     "AutoAttack": "autoattack",
     "TRADES": "trades",
+    "robust_overfitting": "train_cifar",
 }
 PACKAGES = {"ART": "adversarial-robustness-toolbox"}
 
@@ -33,8 +35,7 @@ def importable(paths: dict[str, Path]) -> dict[str, str]:
     found = {}
     for name, module in MODULES.items():
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
+            with without_cuda(torch.device("cuda" if torch.cuda.is_available() else "cpu")):
                 importlib.import_module(module)
         except Exception as error:  # a peer that fails to import is a peer that is not here
             print(f"{name} is left out: {type(error).__name__}: {error}", file=sys.stderr)
@@ -94,12 +95,10 @@ def pgd_attacks(found: dict[str, str], epsilon: float, steps: int) -> dict[str, 
 
 @contextmanager
 def without_cuda(device: torch.device) -> Iterator[None]:
-    """Lets code that says `.cuda()` run on a CPU, where it then does nothing."""
-    if device.type == "cuda":
-        yield
-        return
+    """Lets code that says `.cuda()` run on a CPU, where it then does nothing; warns of nothing."""
     original = Tensor.cuda
-    Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
+    if device.type != "cuda":
+        Tensor.cuda = lambda self, *args, **kwargs: self  # type: ignore[method-assign]
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # old names of losses

@@ -17,7 +17,6 @@ import numpy as np
 import torch
 import yaml
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from robustrun import checkpoint, config, corruption_benchmark, finished, origin, record, results
 from robustrun.audit import audit
@@ -28,6 +27,7 @@ from robustrun.evaluation import Measured, measure
 from robustrun.journal import Journal
 from robustrun.report import card
 from robustrun.results import RunResult
+from robustrun.shares import multiply_adds
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
 from robustrun.types import Adapts, Attack, Images, Runtime, Splits
@@ -149,7 +149,8 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     sections["environment"] = record.environment(runtime)
     sections["model"] = record.model_section(cfg, model)
     names = (sections["model"]["name"], sections["dataset"]["name"], runtime.device)
-    log.info("%s on %s, %s, CPU threads: %d", *names, runtime.threads)
+    threads = (runtime.threads, runtime.shares)
+    log.info("%s on %s, %s, CPU threads: %d in training, %d in attacks", *names, *threads)
     place(model, runtime)
     if runtime.compile:
         model.compile()
@@ -332,17 +333,6 @@ def seed_everything(seed: int) -> None:
     random.seed(seed)
     np.random.seed(seed)  # libraries that draw from the legacy generator
     torch.manual_seed(seed)
-
-
-def multiply_adds(model: nn.Module, shape: tuple[int, int, int]) -> float:
-    """Multiply-adds of one image's forward pass through convolutions and matrix products."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, *shape))
-    for module, training in modes:
-        module.training = training
-    return float(counter.get_total_flops()) / 2
 
 
 def _check_sizes(cfg: RunConfig, train: Images) -> None:

@@ -15,10 +15,11 @@ from torch import Tensor, nn
 
 from robustrun import console
 from robustrun.attacks.ball import distance
+from robustrun.attacks.cascade import verdict
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.journal import Journal
-from robustrun.losses import margin
+from robustrun.shares import beside, in_shares
 from robustrun.types import (
     Attack,
     Describes,
@@ -101,25 +102,30 @@ def batch_generator(seed: int, name: str, batch: int, device: torch.device) -> t
 
 @dataclass(frozen=True)
 class Searches:
-    """The networks that images are searched with, beside the one that they are judged on."""
+    """The network that images are judged on, and the same function to search them with."""
 
     model: nn.Module
-    copy: SearchCopy | None = None
+    exact: nn.Module  # float32, in shares
+    fast: SearchCopy | None = None  # for bfloat16
 
     def of(self, attack: Attack) -> nn.Module:
-        if self.copy is None or not isinstance(attack, TakesCopy):
+        """What `attack` searches with: a copy only if all it does with a network is to call it."""
+        if not isinstance(attack, TakesCopy):
             return self.model
-        return in_bfloat16(self.copy) if attack.low_precision else self.copy
+        if self.fast is None:
+            return self.exact
+        return in_bfloat16(self.fast) if attack.low_precision else self.fast
 
 
 def searches(
     model: nn.Module, images: Images, precision: str, batch_size: int, device: torch.device
 ) -> Searches:
-    """With bfloat16, copies of the network; with float32, the network itself."""
-    if precision == "float32" or len(images) == 0:
-        return Searches(model)
+    """The networks for a run of this precision, tried on the first of `images`."""
+    if len(images) == 0:
+        return Searches(model, model)
     sample, _ = next(images.batches(min(batch_size, 64), device=device))
-    return Searches(model, search_copy(model, sample))
+    fast = search_copy(model, sample) if precision == "bfloat16" else None
+    return Searches(model, in_shares(model, sample), fast)
 
 
 @torch.no_grad()
@@ -136,35 +142,32 @@ def predict(model: nn.Module, images: Images, batch_size: int, device: torch.dev
 def run_attack(
     attack: Attack,
     name: str,
-    model: nn.Module,
+    networks: Searches,
     images: Images,
     tried: np.ndarray,
     *,
     seed: int,
     batch_size: int,
     device: torch.device,
-    search: nn.Module | None = None,
     journal: Journal | None = None,
 ) -> np.ndarray:
-    """Whether each image of `tried` (indices) is classified right under the attack, which sees
-    `search` instead of `model` if that is given. Batches that `journal` has are not repeated."""
+    """Whether each image of `tried` (indices) is classified right under the attack. Batches that
+    `journal` has are not repeated."""
     right, journal = np.zeros(len(images), dtype=bool), journal or Journal()
-    before = _state(model)
+    before = _state(networks.model)
     done = _recall(journal, name, tried, batch_size, right)
     with console.bar(f"attack {name}", len(tried), min(done * batch_size, len(tried))) as bar:
         stream = images.batches(batch_size, torch.from_numpy(tried), device, skip=done)
         for number, (x, y) in enumerate(stream, start=done):
             began = time.monotonic()
             generator = batch_generator(seed, name, number, device)
-            x_adv = _attacked(attack, name, model, search or model, x, y, generator)
-            with torch.no_grad():
-                verdict = (model(x_adv).argmax(dim=1) == y).cpu().numpy()  # float32
+            stands = _stands(attack, name, networks, x, y, generator).cpu().numpy()
             first = number * batch_size
-            right[tried[first : first + len(x)]] = verdict
-            note = {"right": verdict.astype(int).tolist(), "seconds": time.monotonic() - began}
+            right[tried[first : first + len(x)]] = stands
+            note = {"right": stands.astype(int).tolist(), "seconds": time.monotonic() - began}
             journal.note(f"{name} batch {number}", note)
             bar.advance(len(x), f"{right[tried].sum() / (first + len(x)):.1%} stand")
-    _check_untouched(model, before, name)
+    _check_untouched(networks.model, before, name)
     return right
 
 
@@ -188,52 +191,48 @@ def _spent_before(journal: Journal, name: str) -> float:
     return total
 
 
-def _attacked(
+def _stands(
     attack: Attack,
     name: str,
-    model: nn.Module,
-    search: nn.Module,
+    networks: Searches,
     x: Tensor,
     y: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """The checked images of one batch; in halves where they do not fit into memory together."""
+    """Which images of one batch the network still gets right: a float32 forward pass of exactly
+    what the attack returned. In halves where they do not fit into memory together.
+
+    A search with another network may have stopped short of a mistake. So images that are right,
+    and less than twice as far from a mistake as the two networks' margins are apart on any image of
+    the batch, are attacked again in float32.
+    """
+    model, search = networks.model, networks.of(attack)
     try:
-        x_adv = attack(search, x, y, generator=generator)
+        x_adv = _attacked(attack, name, search, x, y, generator)
+        right, height = verdict(model, x_adv, y)
         if search is not model:
-            _search_again(attack, model, search, x, y, x_adv, generator)
-        check_images(attack, name, x, x_adv)
-        return x_adv
+            doubt = 2 * (height - verdict(search, x_adv, y)[1]).abs().max()
+            close = (right & (height > -doubt)).nonzero()[:, 0]
+            if len(close):
+                again = _attacked(attack, name, networks.exact, x[close], y[close], generator)
+                right[close] = verdict(model, again, y[close])[0]
+        return right
     except torch.OutOfMemoryError:
         if len(x) == 1:
             raise
     log.warning("%s: out of memory with %d images at once; in halves now", name, len(x))
-    half = len(x) // 2
-    halves = [(x[:half], y[:half]), (x[half:], y[half:])]
-    return torch.cat([_attacked(attack, name, model, search, *h, generator) for h in halves])
+    middle = len(x) // 2
+    halves = [(x[:middle], y[:middle]), (x[middle:], y[middle:])]
+    return torch.cat([_stands(attack, name, networks, *half, generator) for half in halves])
 
 
-def _search_again(
-    attack: Attack,
-    model: nn.Module,
-    search: nn.Module,
-    x: Tensor,
-    y: Tensor,
-    x_adv: Tensor,
-    generator: torch.Generator,
-) -> None:
-    """Attack with `model` itself, into `x_adv`, the images that `search` may have stopped short of.
-
-    Those are right, and less than twice as far from a mistake as the two networks' margins are
-    apart on any image of the batch.
-    """
-    with torch.no_grad():
-        logits, seen = model(x_adv), margin(search(x_adv), y)
-    height = margin(logits, y)
-    doubt = 2 * (height - seen).abs().max()
-    close = ((logits.argmax(dim=1) == y) & (height > -doubt)).nonzero()[:, 0]
-    if len(close):
-        x_adv[close] = attack(model, x[close], y[close], generator=generator)
+def _attacked(
+    attack: Attack, name: str, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator
+) -> Tensor:
+    with beside(model):
+        x_adv = attack(model, x, y, generator=generator)
+    check_images(attack, name, x, x_adv)
+    return x_adv
 
 
 def check_images(attack: Attack, name: str, x: Tensor, x_adv: Tensor) -> None:
@@ -322,8 +321,8 @@ def _one(
         start = time.monotonic()
         label = f"{name}/{stage}" if stage else name
         before = _spent_before(how["journal"], label)
-        tried, search = np.flatnonzero(standing), networks.of(part)
-        standing = run_attack(part, label, networks.model, images, tried, search=search, **how)
+        tried = np.flatnonzero(standing)
+        standing = run_attack(part, label, networks, images, tried, **how)
         spent += before
         seconds = time.monotonic() - start + before
         stages.append({"name": stage, "standing": int(standing.sum()), "seconds": seconds})

@@ -93,6 +93,7 @@ def environment(runtime: Runtime) -> dict[str, Any]:
         "device": str(runtime.device),
         "device_name": runtime.device_name,
         "threads": runtime.threads,
+        "shares": runtime.shares,
         "precision": runtime.precision,
         "compile": runtime.compile,
         "git_commit": _git_commit(),

@@ -16,7 +16,7 @@ from robustrun import console, interrupts
 from robustrun.collapse import Collapse, collapses
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
-from robustrun.evaluation import accuracy, predict, run_attack
+from robustrun.evaluation import accuracy, predict, run_attack, searches
 from robustrun.types import Images, Method, Optimizer, Runtime, Schedule
 
 log = logging.getLogger(__name__)
@@ -407,15 +407,17 @@ def _validate(
         if validation is None:
             return dict.fromkeys(names) | found
         tried = np.flatnonzero(_right(trainer.model, validation, runtime))
+        device = runtime.device
+        networks = searches(trainer.model, validation, "float32", EVALUATION_BATCH, device)
         robust = run_attack(
             training.validation_attack,
             "validation",
-            trainer.model,
+            networks,
             validation,
             tried,
             seed=seed,
             batch_size=EVALUATION_BATCH,
-            device=runtime.device,
+            device=device,
         )
         return found | {
             "validation_clean_accuracy": len(tried) / len(validation),

@@ -232,7 +232,8 @@ class Runtime:
 
     device: torch.device
     device_name: str  # the processor's own name
-    threads: int
+    threads: int  # that compute one layer together
+    shares: int  # that a batch is cut into for attacks at most, a thread each
     precision: str  # float32 or bfloat16: of training and of searching; verdicts are float32
     compile: bool
     memory_format: torch.memory_format  # of the network's convolutions

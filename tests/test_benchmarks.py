@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import input_pipeline, networks, overhead, pgd_evaluation, table, trades_step
+from benchmarks import input_pipeline, networks, overhead, pgd_evaluation, table, training_step
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
 
@@ -69,16 +69,19 @@ def test_operations_are_counted_as_on_paper() -> None:
 
 def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settings) -> None:
     pgd = pgd_evaluation.rows(data, settings, {})
-    steps = trades_step.rows(data, settings, {})
+    steps = training_step.rows(data, settings, {})
     pipeline = input_pipeline.rows(data, settings, {}, workers=(0,))
     epoch = overhead.rows(data, settings)
-    for rows in (pgd, steps, epoch):
+    for rows in (pgd, steps[:2], steps[2:], epoch):
         assert [row.contestant for row in rows] == ["robustrun float32", "robustrun bfloat16"]
+    assert steps[0].work == "TRADES training step"
+    assert steps[2].work == "PGD-AT training step"
     found = [row.found for row in pgd]
     assert all(share is not None and 0 <= share <= 1 for share in found)
     losses = [row.found for row in steps]
     # The same weights and batch; bfloat16 keeps 8 bits of each logit.
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+    assert losses[2] == pytest.approx(losses[3], rel=0.05)
     means = [row.found for row in pipeline]
     assert means[0] == pytest.approx(means[1], rel=0.2), "the same images, cropped at random"
     assert all(row.found is not None and 0 < row.found < 1 for row in epoch)

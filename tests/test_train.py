@@ -25,7 +25,7 @@ from robustrun.train import Average, Fitted, How, fit, shuffled
 from robustrun.types import Runtime
 
 CPU = torch.device("cpu")
-RUNTIME = Runtime(CPU, "test", 1, "float32", False, torch.contiguous_format)
+RUNTIME = Runtime(CPU, "test", 1, 1, "float32", False, torch.contiguous_format)
 
 
 @dataclass
@@ -161,7 +161,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_says_where() -> None:
 
 def test_bfloat16_trains_and_leaves_float32_weights() -> None:
     model = network()
-    low = Runtime(CPU, "test", 1, "bfloat16", False, torch.channels_last)
+    low = Runtime(CPU, "test", 1, 1, "bfloat16", False, torch.channels_last)
     kinds = []
 
     class Method:

@@ -11,6 +11,7 @@ from typing import Literal
 import torch
 
 from robustrun.errors import ConfigError, require
+from robustrun.shares import set_shares
 from robustrun.types import DEVICES, Runtime
 
 Name = Literal["auto", "cpu", "cuda", "mps"]
@@ -21,9 +22,10 @@ Name = Literal["auto", "cpu", "cuda", "mps"]
 class LocalDevice:
     """`auto` takes CUDA if it is there, then MPS, then the CPU.
 
-    `threads: null` gives a CPU run as many threads as its work is worth (see `worthwhile_threads`);
-    the number depends on nothing but the network, the batch and the machine, so that the same
-    command gives the same bits again. `precision: auto` takes bfloat16 where the machine has units
+    `threads: null` gives a CPU run as many threads as its work is worth (see `worthwhile_threads`),
+    and cuts the batches of attacks into shares for all cores (`robustrun.shares`); the numbers
+    depend on nothing but the network, the batch and the machine, so that the same command gives
+    the same bits again. `precision: auto` takes bfloat16 where the machine has units
     for it and the network is large enough to gain.
     """
 
@@ -44,6 +46,8 @@ class LocalDevice:
         kind = self._kind()
         threads = self.threads or worthwhile_threads(work if kind == "cpu" else 0.0)
         torch.set_num_threads(threads)
+        shares = (self.threads or free_cores()) if kind == "cpu" else 1
+        set_shares(shares)
         keep_freed_memory()
         if kind == "cuda":
             # Verdicts are float32: TF32 would round inputs of convolutions to 10 bits.
@@ -54,7 +58,7 @@ class LocalDevice:
         precision = self._precision(kind, work)
         layout = _memory_format(kind, precision)
         name = _device_name(device)
-        return Runtime(device, name, threads, precision, self.compile, layout)
+        return Runtime(device, name, threads, shares, precision, self.compile, layout)
 
     def _precision(self, kind: str, work: float) -> str:
         if self.precision != "auto":
@@ -77,9 +81,13 @@ class LocalDevice:
 
 def worthwhile_threads(work: float) -> int:
     """1 for networks whose layers end before a second thread has woken, else all cores."""
+    return free_cores() if work >= THREADS_PAY_FROM else 1
+
+
+def free_cores() -> int:
+    """The cores that this process may run on."""
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    cores = min(available, os.cpu_count() or 1)
-    return cores if work >= THREADS_PAY_FROM else 1
+    return min(available, os.cpu_count() or 1)
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # what malloc.h of the GNU C library calls them

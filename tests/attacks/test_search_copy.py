@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robustrun import compose, config
 from robustrun.attacks.ball import around, project
 from robustrun.attacks.inner import Inner
-from robustrun.attacks.search_copy import in_bfloat16, search_copy
+from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation import Searches, measure, searches
 from robustrun.types import Attack
@@ -146,11 +146,11 @@ def test_which_network_an_attack_sees(network: nn.Module) -> None:
     plain = searches(network, digits(), "float32", 100, CPU)
     fast = searches(network, digits(), "bfloat16", 100, CPU)
     pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
-    assert plain == Searches(network)
+    assert plain == Searches(network, network)
     assert plain.of(pgd) is network
     assert fast.of(noise) is network
-    assert fast.copy is not None
-    assert fast.of(fab) is fast.copy
+    assert isinstance(fast.fast, SearchCopy)
+    assert fast.of(fab) is fast.fast
     assert getattr(fast.of(pgd), "low") is True  # noqa: B009
 
 

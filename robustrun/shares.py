@@ -1,0 +1,178 @@
+"""A batch cut into shares, each passed through the network by a thread of its own.
+
+The layers of a small network end before a second thread has woken up to help with them; half a
+batch keeps a thread busy all the way through (docs/performance.md). For networks in eval mode,
+where no image sees another. A product of matrices is rounded otherwise when it has other rows, so
+the last bits of a logit may differ.
+"""
+
+import copy
+import logging
+import math
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from functools import cache
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
+
+log = logging.getLogger(__name__)
+PAYS_FROM = (
+    2.5e7  # multiply-adds of a share: with fewer, handing it over takes longer than it saves
+)
+ROUNDING = 1e-5  # largest share of the largest logit by which shares may differ from the whole
+_count = 1
+
+
+def set_shares(count: int) -> None:
+    """How many shares this process cuts batches into at most, from now on; 1: none."""
+    global _count
+    _count = count
+
+
+class InShares(nn.Module):
+    """Logits and input gradients of a network, computed in up to `count` shares of at least
+    `smallest` images; no other gradients.
+
+    Each thread has a copy of the modules, so that what a forward pass leaves in one disturbs no
+    other; weights and buffers are shared by all.
+    """
+
+    def __init__(self, network: nn.Module, count: int, smallest: int = 1) -> None:
+        super().__init__()
+        tensors = [*network.parameters(), *network.buffers()]
+        copies = [copy.deepcopy(network, {id(t): t for t in tensors}) for _ in range(count - 1)]
+        self.networks = nn.ModuleList([network, *copies])
+        self.smallest = smallest
+
+    def forward(self, x: Tensor) -> Tensor:
+        parts = max(min(len(self.networks), len(x) // self.smallest), 1)
+        # Few but large images: the threads left over help with each.
+        threads = len(self.networks) // parts if self.smallest == 1 else 1
+        if parts == 1 and threads == torch.get_num_threads():
+            logits: Tensor = self.networks[0](x)
+            return logits
+        if torch.is_grad_enabled() and x.requires_grad:
+            networks = list(self.networks)[:parts]
+            return _Pass.apply(x, networks, threads)  # type: ignore[no-any-return]
+        pieces = x.tensor_split(parts)
+        return torch.cat(_at_once(lambda n: self.networks[n](pieces[n]), parts, threads))
+
+
+class _Pass(torch.autograd.Function):
+    """One forward pass; each share keeps a graph of its own for the backward pass."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, networks: list[nn.Module], threads: int) -> Tensor:
+        pieces = [piece.detach().requires_grad_() for piece in x.tensor_split(len(networks))]
+
+        def logits(number: int) -> Tensor:
+            with torch.enable_grad():
+                found: Tensor = networks[number](pieces[number])
+            return found
+
+        ctx.pieces, ctx.threads = pieces, threads
+        ctx.logits = _at_once(logits, len(pieces), threads)
+        return torch.cat([piece.detach() for piece in ctx.logits])
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None, None]:
+        slopes = slope.tensor_split(len(ctx.pieces))
+
+        def gradient(number: int) -> Tensor:
+            value, x = ctx.logits[number], ctx.pieces[number]
+            if not value.requires_grad:
+                return torch.zeros_like(x)
+            (found,) = torch.autograd.grad(
+                value, x, slopes[number], retain_graph=True, allow_unused=True
+            )
+            return torch.zeros_like(x) if found is None else found
+
+        return torch.cat(_at_once(gradient, len(ctx.pieces), ctx.threads)), None, None
+
+
+def in_shares(network: nn.Module, sample: Tensor) -> nn.Module:
+    """`network`, which is in eval mode, in as many shares as `set_shares` said; itself where that
+    is one, on any device but the CPU, where it cannot be copied, or where the images `sample`
+    get other logits in shares (it draws random numbers, or an image sees the others)."""
+    if _count == 1 or sample.device.type != "cpu" or len(sample) < 2:
+        return network
+    try:
+        work = multiply_adds(network, tuple(sample.shape[1:]))
+        made = InShares(network, _count)
+        with torch.no_grad():
+            logits, expected = made(sample), network(sample)
+    except Exception as error:
+        log.info("the network is not computed in shares: %s", str(error).splitlines()[0])
+        return network
+    made.smallest = math.ceil(PAYS_FROM / max(work, 1.0))
+    same = (logits - expected).abs().max() <= ROUNDING * expected.abs().max()
+    return made if bool(same) else network
+
+
+@contextmanager
+def beside(network: nn.Module) -> Iterator[None]:
+    """Within it, what goes on between the passes of `network` has one thread if the network is in
+    shares: it is little, and waking the others for it costs more than they save."""
+    shared = any(isinstance(module, InShares) for module in network.modules())
+    with layers_with(1 if shared else torch.get_num_threads()):
+        yield
+
+
+def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> float:
+    """Multiply-adds of one image's forward pass through convolutions and matrix products."""
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    with torch.no_grad(), FlopCounterMode(display=False) as counter:
+        model(torch.zeros(1, *shape))
+    for module, training in modes:
+        module.training = training
+    return float(counter.get_total_flops()) / 2
+
+
+def _at_once(work: Callable[[int], Tensor], count: int, threads: int) -> list[Tensor]:
+    """[work(0), ..., work(count - 1)], all at the same time, each with so many threads for its
+    layers; this thread does the first."""
+    modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
+    low = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
+
+    def inside(number: int) -> Tensor:
+        with (
+            layers_with(threads),
+            torch.inference_mode(modes[1]),
+            torch.set_grad_enabled(modes[0]),
+            torch.autocast("cpu", low[1], enabled=low[0]),
+        ):
+            return work(number)
+
+    others = [_threads().submit(inside, number) for number in range(1, count)]
+    try:
+        with layers_with(threads):
+            first = work(0)
+    finally:
+        for other in others:
+            other.exception()  # wait: nothing may still be running when an error goes up
+    return [first, *(other.result() for other in others)]
+
+
+@contextmanager
+def layers_with(threads: int) -> Iterator[None]:
+    """Within it, this thread computes a layer with so many; the number is each thread's own."""
+    before = torch.get_num_threads()
+    if before != threads:
+        torch.set_num_threads(threads)
+    try:
+        yield
+    finally:
+        if before != threads:
+            torch.set_num_threads(before)
+
+
+@cache
+def _threads() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(os.cpu_count(), "share", torch.set_num_threads, (1,))

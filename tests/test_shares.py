@@ -1,0 +1,130 @@
+"""Networks that are passed through in shares: the same function, and nobody notices."""
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from robustrun.shares import InShares, in_shares, set_shares
+
+
+@pytest.fixture
+def shares(request: pytest.FixtureRequest) -> Iterator[int]:
+    """As many as the test asks for, by default two."""
+    count: int = getattr(request, "param", 2)
+    set_shares(count)
+    yield count
+    set_shares(1)
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    torch.manual_seed(0)
+    first = [nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16), nn.ReLU()]
+    second = [nn.Conv2d(16, 32, 3, stride=2, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(2)]
+    return nn.Sequential(*first, *second, nn.Flatten(), nn.Linear(128, 10)).eval()
+
+
+def gradient(network: nn.Module, x: Tensor) -> Tensor:
+    x = x.clone().requires_grad_()
+    logits = network(x)
+    loss = nn.functional.cross_entropy(logits, torch.arange(len(x)) % 10, reduction="sum")
+    return torch.autograd.grad(loss, x)[0]
+
+
+@pytest.mark.parametrize("shares", [2, 3], indirect=True)
+@pytest.mark.parametrize("images", [2, 7, 64])
+def test_logits_and_input_gradients_stay(network: nn.Module, shares: int, images: int) -> None:
+    x = torch.rand(images, 3, 16, 16)
+    made = InShares(network, shares)
+    with torch.no_grad():
+        torch.testing.assert_close(made(x), network(x))
+    with torch.inference_mode():
+        torch.testing.assert_close(made(x), network(x))
+    torch.testing.assert_close(gradient(made, x), gradient(network, x))
+
+
+def test_a_graph_that_is_kept_gives_gradients_again(network: nn.Module) -> None:
+    x = torch.rand(8, 3, 16, 16).requires_grad_()
+    slopes = []
+    for model in (network, InShares(network, 2)):
+        logits = model(x)
+        slopes.append(
+            [torch.autograd.grad(logits[:, k].sum(), x, retain_graph=True)[0] for k in range(3)]
+        )
+    torch.testing.assert_close(*slopes)
+
+
+def test_the_precision_around_it_holds_in_every_share(network: nn.Module) -> None:
+    x = torch.rand(8, 3, 16, 16)
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+        found, expected = InShares(network, 2)(x), network(x)
+    assert found.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+
+
+def test_weights_are_shared_and_the_mode_reaches_every_share(network: nn.Module) -> None:
+    made = InShares(network, 3)
+    assert len(list(made.parameters())) == len(list(network.parameters()))
+    made.train()
+    assert all(module.training for part in made.networks for module in part.modules())
+    made.eval()
+
+
+def test_an_error_in_one_share_is_raised_once_all_are_done(shares: int) -> None:
+    class Refuses(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            if float(x.min()) > 0.5:
+                raise ValueError("too bright")
+            return x.flatten(1)
+
+    made, dark = InShares(Refuses(), shares), torch.zeros(2, 3, 4, 4)
+    bright = torch.cat([torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)])
+    with pytest.raises(ValueError, match="too bright"):
+        made(bright)
+    assert made(dark).shape == (2, 48)
+
+
+class Noisy(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x + torch.rand_like(x)).flatten(1)
+
+
+class AcrossTheBatch(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return (x - x.mean()).flatten(1)
+
+
+class NotToBeCopied(nn.Module):
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        raise TypeError("there is one of me")
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1)
+
+
+@pytest.mark.parametrize("kind", [Noisy, AcrossTheBatch, NotToBeCopied])
+def test_a_network_that_is_another_in_shares_stays_whole(
+    shares: int, kind: type[nn.Module]
+) -> None:
+    model = kind()
+    assert in_shares(model, torch.rand(8, 3, 4, 4)) is model
+
+
+def test_nothing_is_shared_out_unless_asked_for(network: nn.Module) -> None:
+    assert in_shares(network, torch.rand(8, 3, 16, 16)) is network
+
+
+def test_what_a_forward_pass_leaves_in_a_network_stays_in_its_share(shares: int) -> None:
+    class Remembers(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen = x
+            pause = torch.rand(300, 300)
+            (pause @ pause @ pause).sum()  # time for another share to come between
+            return self.seen.flatten(1)
+
+    made, x = in_shares(Remembers(), torch.rand(64, 3, 4, 4)), torch.rand(64, 3, 4, 4)
+    assert isinstance(made, InShares)
+    for _ in range(20):
+        assert torch.equal(made(x), x.flatten(1))
