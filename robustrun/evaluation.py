@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from robustrun import console
 from robustrun.attacks.ball import distance
-from robustrun.attacks.cascade import verdict
+from robustrun.attacks.cascade import room_for, verdict
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.journal import Journal
@@ -161,7 +161,8 @@ def run_attack(
         for number, (x, y) in enumerate(stream, start=done):
             began = time.monotonic()
             generator = batch_generator(seed, name, number, device)
-            stands = _stands(attack, name, networks, x, y, generator).cpu().numpy()
+            with room_for(batch_size):
+                stands = _stands(attack, name, networks, x, y, generator).cpu().numpy()
             first = number * batch_size
             right[tried[first : first + len(x)]] = stands
             note = {"right": stands.astype(int).tolist(), "seconds": time.monotonic() - began}
@@ -223,7 +224,8 @@ def _stands(
     log.warning("%s: out of memory with %d images at once; in halves now", name, len(x))
     middle = len(x) // 2
     halves = [(x[:middle], y[:middle]), (x[middle:], y[middle:])]
-    return torch.cat([_stands(attack, name, networks, *half, generator) for half in halves])
+    with room_for(middle):
+        return torch.cat([_stands(attack, name, networks, *half, generator) for half in halves])
 
 
 def _attacked(

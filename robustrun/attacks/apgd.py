@@ -20,7 +20,7 @@ from robustrun.attacks.ball import (
     project,
     sphere_start,
 )
-from robustrun.attacks.cascade import Run, cascade, likeliest_wrong
+from robustrun.attacks.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
 from robustrun.attacks.l1 import support
 from robustrun.attacks.standing import (
     Sparsity,
@@ -82,8 +82,8 @@ class APGD:
 
     It stalls where at most `rho` of a period's steps raised the loss, or where neither step nor
     best loss has changed for a period. With `targets`, each of the likeliest wrong classes is
-    aimed at in turn. An image leaves the batch as soon as it fools the model. Each run draws one
-    start for the images that are left, and nothing else.
+    aimed at in turn. An image leaves the batch as soon as it fools the model. Runs that are done at
+    once draw one start for the images that are left, and nothing else.
     """
 
     norm: Norm
@@ -127,33 +127,35 @@ class APGD:
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
         with attacked(model):
-            return cascade(model, x, y, self._runs(model, x, y, generator))
+            plan = partial(self._plan, model, x, y, generator)
+            return filled_cascade(model, x, y, plan)
 
-    def _runs(
+    def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
-    ) -> Iterator[Run]:
+    ) -> tuple[int, Rows]:
+        """(how many runs, one for each target and restart; what does them)."""
         aims = likeliest_wrong(model, x, y, self.targets) if self.targets else y[:, None]
-        for aim in aims.unbind(dim=1):
-            for _ in range(self.restarts):
-                yield partial(self._run, model, x, y, aim, generator)
+        aims = aims.repeat_interleave(self.restarts, dim=1)
+        return aims.shape[1], partial(self._run, model, x, y, aims, generator)
 
     def _run(
         self,
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        aim: Tensor,
+        aims: Tensor,
         generator: torch.Generator | None,
         left: Tensor,
+        run: Tensor,
     ) -> Tensor:
-        x, y, aim = x[left], y[left], aim[left]
+        x, y, aim = x[left], y[left], aims[left, run]
         if self.norm == "l1":
             point = gaussian_start(x, 1.0, generator)
         else:
             point = sphere_start(x, self.norm, self.epsilon, generator)
         for multiple, steps, last in self._schedule():
             epsilon, step_size = multiple * self.epsilon, multiple * self.step_size
-            s = begin(x, y, aim, project(point, x, self.norm, epsilon), step_size)
+            s = begin(left, x, y, aim, project(point, x, self.norm, epsilon), step_size)
             found, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, last)
         return found
 
@@ -202,7 +204,7 @@ class APGD:
                 s.rises = s.rises + (s.loss > former)
             if leave and bool(fooled.any()):
                 found[s.index[fooled]] = s.point[fooled]
-                s = s.keep(~fooled)
+                s = s.keep(~gone_with(fooled, s.image))
                 if len(s.index) == 0:
                     break
             if step in periods:

@@ -1,6 +1,8 @@
 """Attacks one after another, each on the images that the model still gets right."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 from torch import Tensor, nn
@@ -9,6 +11,18 @@ from robustrun.attacks.ball import per_example
 from robustrun.losses import margin
 
 Run = Callable[[Tensor], Tensor]  # indices of images -> these images attacked, or as they were
+Rows = Callable[[Tensor, Tensor], Tensor]  # the same, with the number of the run of each
+_room: ContextVar[int] = ContextVar("room", default=0)
+
+
+@contextmanager
+def room_for(rows: int) -> Iterator[None]:
+    """Within it, an attack may pass so many images at once, even if it is given fewer."""
+    before = _room.set(rows)
+    try:
+        yield
+    finally:
+        _room.reset(before)
 
 
 def still_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -23,21 +37,61 @@ def cascade(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]) -> Tens
 
     Of an image that no run turns, the one of the largest margin is returned: nearest to a mistake.
     """
-    x_adv = x.clone()
-    if len(x) == 0:
-        return x_adv
-    right, highest = verdict(model, x, y)
-    left = right.nonzero()[:, 0]
-    for run in runs if len(left) else ():
-        tried = run(left)
-        right, height = verdict(model, tried, y[left])
-        better = ~right | (height > highest[left])
-        x_adv[left] = torch.where(per_example(better, x), tried, x_adv[left])
-        highest[left] = torch.maximum(height, highest[left])
-        left = left[right]
-        if len(left) == 0:
+    worst = _Worst(model, x, y)
+    for run in runs if len(worst.left) else ():
+        worst.take(run(worst.left))
+        if len(worst.left) == 0:
             break
-    return x_adv
+    return worst.x_adv
+
+
+def filled_cascade(
+    model: nn.Module, x: Tensor, y: Tensor, plan: Callable[[], tuple[int, Rows]]
+) -> Tensor:
+    """The same for many runs of one attack, of which `plan` tells their number and what does them.
+
+    The fewer images are left, the more of the runs are done at once, so that a batch stays as full
+    as it was or as `room_for` allows.
+    """
+    worst = _Worst(model, x, y)
+    done, (runs, work) = 0, plan() if len(worst.left) else (0, None)
+    while work is not None and done < runs and len(worst.left):
+        abreast = min(max(max(_room.get(), len(x)) // len(worst.left), 1), runs - done)
+        numbers = torch.arange(done, done + abreast, device=x.device)
+        rows = worst.left.repeat(abreast)
+        worst.take(work(rows, numbers.repeat_interleave(len(worst.left))))
+        done += abreast
+    return worst.x_adv
+
+
+class _Worst:
+    """The worst images so far: `x_adv`; and which of them, `left`, do not fool the model."""
+
+    def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
+        self.model, self.y, self.x_adv = model, y, x.clone()
+        self.left = torch.zeros(0, dtype=torch.long, device=x.device)
+        if len(x):
+            right, self.highest = verdict(model, x, y)
+            self.left = right.nonzero()[:, 0]
+
+    def take(self, tried: Tensor) -> None:
+        """`tried`: new images for all that are left, once or several times over."""
+        several = tried.view(-1, len(self.left), *tried.shape[1:])
+        right, height = verdict(self.model, tried, self.y[self.left].repeat(len(several)))
+        right, height = right.view(several.shape[:2]), height.view(several.shape[:2])
+        fooled = ~right
+        worst = torch.where(fooled, torch.inf, height).argmax(dim=0)
+        which = worst, torch.arange(len(self.left), device=tried.device)
+        better = fooled[which] | (height[which] > self.highest[self.left])
+        before = self.x_adv[self.left]
+        self.x_adv[self.left] = torch.where(per_example(better, before), several[which], before)
+        self.highest[self.left] = torch.maximum(height[which], self.highest[self.left])
+        self.left = self.left[right.all(dim=0)]
+
+
+def gone_with(fooled: Tensor, image: Tensor) -> Tensor:
+    """Rows whose image is fooled in some row: the other runs on it are not needed any more."""
+    return torch.isin(image, image[fooled])
 
 
 def verdict(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

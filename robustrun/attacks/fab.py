@@ -2,7 +2,6 @@
 https://arxiv.org/abs/1907.02044).
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar
@@ -20,7 +19,14 @@ from robustrun.attacks.ball import (
     per_example,
     sphere_start,
 )
-from robustrun.attacks.cascade import Run, cascade, input_gradient, likeliest_wrong, still_right
+from robustrun.attacks.cascade import (
+    Rows,
+    filled_cascade,
+    gone_with,
+    input_gradient,
+    likeliest_wrong,
+    still_right,
+)
 from robustrun.attacks.hyperplane import to_hyperplane
 from robustrun.errors import require
 from robustrun.types import ATTACKS
@@ -37,7 +43,7 @@ class FAB:
     Without `targets` the boundary is that of the nearest class (K - 1 gradients a step), with
     them that of each of the likeliest wrong classes in turn (one gradient). An image is done, and
     leaves the batch, once it fools the model at no more than `epsilon` from the clean one. The
-    first run of all starts at the clean image; each restart draws one start for the images left.
+    first run towards a class starts at the clean image; restarts draw a start for the images left.
     """
 
     norm: Norm
@@ -66,43 +72,52 @@ class FAB:
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
         with attacked(model):
-            return cascade(model, x, y, self._runs(model, x, y, generator))
+            plan = partial(self._plan, model, x, y, generator)
+            return filled_cascade(model, x, y, plan)
 
-    def _runs(
+    def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
-    ) -> Iterator[Run]:
+    ) -> tuple[int, Rows]:
+        """(how many runs, one for each target and restart; what does them)."""
         aims = likeliest_wrong(model, x, y, self.targets) if self.targets else y[:, None]
-        for aim in aims.unbind(dim=1):
-            for restart in range(self.restarts):
-                yield partial(self._run, model, x, y, aim, generator, restart > 0)
+        runs = aims.shape[1] * self.restarts
+        return runs, partial(self._run, model, x, y, aims, generator)
 
     def _run(
         self,
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        aim: Tensor,
+        aims: Tensor,
         generator: torch.Generator | None,
-        random_start: bool,
         left: Tensor,
+        run: Tensor,
     ) -> Tensor:
-        x, y, aim = x[left], y[left], aim[left]
-        found, index = x.clone(), torch.arange(len(x), device=x.device)
-        point = sphere_start(x, self.norm, self.epsilon / 2, generator) if random_start else x
+        x, y, aim = x[left], y[left], aims[left, run // self.restarts]
+        found, index, image = x.clone(), torch.arange(len(x), device=x.device), left
+        point = self._start(x, run % self.restarts > 0, generator)
         for _ in range(self.steps):
             point = self._step(model, point, x, y, aim)
             fooled = ~still_right(model, point, y)
             done = fooled & (distance(point, x, self.norm) <= self.epsilon)
             if bool(done.any()):
                 found[index[done]] = point[done]
-                index, point, x, y, aim, fooled = (
-                    rows[~done] for rows in (index, point, x, y, aim, fooled)
+                stay = ~gone_with(done, image)
+                index, image, point, x, y, aim, fooled = (
+                    rows[stay] for rows in (index, image, point, x, y, aim, fooled)
                 )
                 if len(index) == 0:
                     break
             back = x + self.beta * (point - x)
             point = torch.where(per_example(fooled, x), back, point)
         return found
+
+    def _start(self, x: Tensor, at_random: Tensor, generator: torch.Generator | None) -> Tensor:
+        """The clean images, or random points nearby."""
+        if not bool(at_random.any()):
+            return x
+        drawn = sphere_start(x, self.norm, self.epsilon / 2, generator)
+        return torch.where(per_example(at_random, x), drawn, x)
 
     def _step(self, model: nn.Module, point: Tensor, x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
         """Towards the boundary from `point` and, by a share of at most alpha_max, from `x`."""

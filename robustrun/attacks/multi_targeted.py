@@ -2,7 +2,6 @@
 https://arxiv.org/abs/1910.09338).
 """
 
-from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from typing import Any, ClassVar, Literal
@@ -12,7 +11,13 @@ from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked
 from robustrun.attacks.ball import check_threat_model, project, steepest, uniform_start
-from robustrun.attacks.cascade import Run, cascade, input_gradient, likeliest_wrong
+from robustrun.attacks.cascade import (
+    Rows,
+    filled_cascade,
+    gone_with,
+    input_gradient,
+    likeliest_wrong,
+)
 from robustrun.errors import require
 from robustrun.losses import gap
 from robustrun.types import ATTACKS
@@ -25,7 +30,8 @@ class MultiTargeted:
 
     Towards one class the surface is smoother than towards whichever is likeliest at the moment.
     The step shrinks tenfold at the shares `drops` of a run. An image leaves the batch, and is kept,
-    as soon as any class fools the model. Each run draws one start for the images that are left.
+    as soon as any class fools the model. Runs that are done at once draw one start for the images
+    that are left.
     """
 
     norm: Literal["linf", "l2"]
@@ -52,39 +58,41 @@ class MultiTargeted:
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
         with attacked(model):
-            return cascade(model, x, y, self._runs(model, x, y, generator))
+            plan = partial(self._plan, model, x, y, generator)
+            return filled_cascade(model, x, y, plan)
 
-    def _runs(
+    def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
-    ) -> Iterator[Run]:
-        # All classes once before any twice: the first restart finds most of what there is.
-        for _ in range(self.restarts):
-            for aim in likeliest_wrong(model, x, y, self.targets).unbind(dim=1):
-                yield partial(self._run, model, x, y, aim, generator)
+    ) -> tuple[int, Rows]:
+        """(how many runs; what does them): all classes once before any twice, since the first
+        restart finds most of what there is."""
+        aims = likeliest_wrong(model, x, y, self.targets).repeat(1, self.restarts)
+        return aims.shape[1], partial(self._run, model, x, y, aims, generator)
 
     def _run(
         self,
         model: nn.Module,
         x: Tensor,
         y: Tensor,
-        aim: Tensor,
+        aims: Tensor,
         generator: torch.Generator | None,
         left: Tensor,
+        run: Tensor,
     ) -> Tensor:
-        x, y, aim = x[left], y[left], aim[left]
-        x_adv, index = x.clone(), torch.arange(len(x), device=x.device)
+        x, y, aim = x[left], y[left], aims[left, run]
+        x_adv, index, image = x.clone(), torch.arange(len(x), device=x.device), left
         point = uniform_start(x, self.norm, self.epsilon, generator)
         point = project(point, x, self.norm, self.epsilon)
         for step in range(self.steps + 1):
             point = point.detach().requires_grad_(step < self.steps)
             logits = model(point)
             x_adv[index] = point.detach()
-            right = logits.detach().argmax(dim=1) == y
-            if step == self.steps or not right.any():
+            stay = ~gone_with(logits.detach().argmax(dim=1) != y, image)
+            if step == self.steps or not stay.any():
                 break
-            slope = input_gradient(gap(logits, y, aim).sum(), point)[right]
-            index, x, y, aim = (rows[right] for rows in (index, x, y, aim))
-            moved = point.detach()[right] + self._size(step) * steepest(slope, self.norm)
+            slope = input_gradient(gap(logits, y, aim).sum(), point)[stay]
+            index, image, x, y, aim = (rows[stay] for rows in (index, image, x, y, aim))
+            moved = point.detach()[stay] + self._size(step) * steepest(slope, self.norm)
             point = project(moved, x, self.norm, self.epsilon)
         return x_adv
 

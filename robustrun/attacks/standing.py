@@ -36,9 +36,10 @@ class Sparsity:
 
 @dataclass
 class Standing:
-    """One row per image that is still attacked."""
+    """One row per image that is still attacked, and run that is done on it at once."""
 
-    index: Tensor  # its row in the batch
+    index: Tensor  # which row it was to begin with
+    image: Tensor  # which image it is
     x: Tensor
     y: Tensor
     aim: Tensor  # the class that is aimed at
@@ -66,12 +67,15 @@ class Standing:
         self.slope = torch.where(where, self.best_slope, self.slope)
 
 
-def begin(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float) -> Standing:
+def begin(
+    image: Tensor, x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float
+) -> Standing:
     """All rows, before the first look at the model."""
     zero, none = torch.zeros_like(x[:, 0, 0, 0]), torch.zeros_like(x)
     lowest = torch.full_like(zero, -torch.inf)
     return Standing(
         index=torch.arange(len(x), device=x.device),
+        image=image,
         x=x,
         y=y,
         aim=aim,

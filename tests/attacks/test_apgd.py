@@ -116,7 +116,8 @@ def test_a_gradient_is_averaged_over_passes() -> None:
 
 def test_the_step_is_halved_where_it_stalls_and_only_there() -> None:
     x = torch.rand(4, *SHAPE)
-    s = begin(x, torch.zeros(4, dtype=torch.long), torch.zeros(4, dtype=torch.long), x, 1.0)
+    none = torch.zeros(4, dtype=torch.long)
+    s = begin(torch.arange(4), x, none, none, x, 1.0)
     s.best = x + 1
     s.best_loss, s.checked_loss = torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.zeros(4)
     s.checked_loss[2:] = 1.0  # no better than at the last check,
@@ -132,7 +133,7 @@ def test_the_step_is_halved_where_it_stalls_and_only_there() -> None:
 def test_l1_steps_shrink_until_the_best_point_has_grown_sparser() -> None:
     x = torch.full((2, *SHAPE), 0.5)
     labels = torch.zeros(2, dtype=torch.long)
-    s = begin(x, labels, labels, x, 3.0)
+    s = begin(labels, x, labels, labels, x, 3.0)
     s.best = x.clone()
     s.best.view(2, -1)[0, :36] += 0.1  # of 72 pixels before, half are left,
     s.best.view(2, -1)[1, :70] += 0.1  # or nearly all
@@ -151,9 +152,9 @@ def test_l1_steps_shrink_until_the_best_point_has_grown_sparser() -> None:
 def test_l1_comes_in_through_balls_of_three_and_two_radii(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[tuple[float, float]] = []
 
-    def spy(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float) -> Any:
-        runs.append((float(length(start - x, "l1").max()), step_size))
-        return begin(x, y, aim, start, step_size)
+    def spy(image: Tensor, x: Tensor, y: Tensor, aim: Tensor, start: Tensor, size: float) -> Any:
+        runs.append((float(length(start - x, "l1").max()), size))
+        return begin(image, x, y, aim, start, size)
 
     monkeypatch.setattr(apgd, "begin", spy)
     model = network()
