@@ -24,6 +24,7 @@ log = logging.getLogger(__name__)
 PAYS_FROM = (
     2.5e7  # multiply-adds of a share: with fewer, handing it over takes longer than it saves
 )
+ROWS_PAY_FROM = 5e4  # numbers of a tensor, for work of a dozen operations on it
 ROUNDING = 1e-5  # largest share of the largest logit by which shares may differ from the whole
 _count = 1
 
@@ -122,6 +123,17 @@ def beside(network: nn.Module) -> Iterator[None]:
     shared = any(isinstance(module, InShares) for module in network.modules())
     with layers_with(1 if shared else torch.get_num_threads()):
         yield
+
+
+def in_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """work(*tensors), for work that treats each row on its own, in shares of the rows."""
+    first = tensors[0]
+    large = first.device.type == "cpu" and first.numel() >= ROWS_PAY_FROM
+    parts = min(_count, len(first)) if large else 1
+    if parts == 1:
+        return work(*tensors)
+    pieces = [tensor.tensor_split(parts) for tensor in tensors]
+    return torch.cat(_at_once(lambda n: work(*(piece[n] for piece in pieces)), parts, 1))
 
 
 def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> float:

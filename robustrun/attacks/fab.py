@@ -29,6 +29,7 @@ from robustrun.attacks.cascade import (
 )
 from robustrun.attacks.hyperplane import to_hyperplane
 from robustrun.errors import require
+from robustrun.shares import in_rows
 from robustrun.types import ATTACKS
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
@@ -122,14 +123,16 @@ class FAB:
     def _step(self, model: nn.Module, point: Tensor, x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
         """Towards the boundary from `point` and, by a share of at most alpha_max, from `x`."""
         gap, slope = self._boundary(model, point, y, aim)
+        return in_rows(self._towards, point, x, gap, slope)
+
+    def _towards(self, point: Tensor, x: Tensor, gap: Tensor, slope: Tensor) -> Tensor:
         gap_at_x = gap + (slope * (x - point)).flatten(1).sum(dim=1)
-        both = to_hyperplane(
-            torch.cat([point, x]).flatten(1),
-            torch.cat([slope, slope]).flatten(1),
-            torch.cat([gap, gap_at_x]),
+        from_point, from_x = to_hyperplane(
+            torch.stack([point, x]).flatten(2),
+            slope.flatten(1),
+            torch.stack([gap, gap_at_x]),
             self.norm,
-        )
-        from_point, from_x = both.view(2, *x.shape)
+        ).view(2, *x.shape)
         near = length(from_point, self.norm).clamp_min(SHORTEST)
         far = length(from_x, self.norm).clamp_min(SHORTEST)
         alpha = (near / (near + far)).clamp_max(self.alpha_max)

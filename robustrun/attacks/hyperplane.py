@@ -1,7 +1,7 @@
 """Projection on a hyperplane inside the image box, in each norm: the inner problem of FAB
 (Croce & Hein 2020, https://arxiv.org/abs/1907.02044, section 3.1).
 
-All tensors are N x D: flattened images.
+All tensors are N x D (flattened images), but for those that say K x N x D.
 """
 
 import torch
@@ -11,14 +11,16 @@ TINY = 1e-30  # keeps the division by a vanishing slope finite; slopes are scale
 
 
 def to_hyperplane(x: Tensor, slope: Tensor, gap: Tensor, norm: str) -> Tensor:
-    """The smallest d with slope · d = -gap (shape N) and x + d in [0, 1].
+    """The smallest d with slope · d = -gap and x + d in [0, 1]; `x` and d are K x N x D, `gap` is
+    K x N: several points may share a slope.
 
     Where the box ends before the hyperplane, the d that comes nearest to it. Every pixel moves
     against its slope, if at all; the norm decides how the way is shared out among them.
     """
-    scale = slope.abs().amax(dim=1, keepdim=True).clamp_min(TINY)
-    way = -torch.where(gap[:, None] < 0, -slope, slope).sign()
-    steep, drop = slope.abs() / scale, gap.abs()[:, None] / scale
+    steep = slope.abs()
+    scale = steep.amax(dim=-1, keepdim=True).clamp_min(TINY)
+    steep, drop = steep / scale, gap.abs()[..., None] / scale
+    way = slope.sign() * torch.where(gap < 0, 1.0, -1.0)[..., None].to(slope.dtype)
     room = torch.where(way > 0, 1.0 - x, x)
     if norm == "l1":
         return way * _steepest_first(steep, room, drop)
@@ -32,10 +34,10 @@ def _all_at_once(steep: Tensor, rate: Tensor, room: Tensor, drop: Tensor) -> Ten
     As if no pixel were at the box, t is too small; set free only those that it does not push to
     the box, and t grows, until no further pixel meets the box (a handful of rounds).
     """
-    at_box = room <= 0
+    pull, at_box = steep * rate, room <= 0
     while True:
-        missing = drop - (steep * room * at_box).sum(dim=1, keepdim=True)
-        pace = (steep * rate * ~at_box).sum(dim=1, keepdim=True)
+        missing = drop - (steep * room.where(at_box, 0.0)).sum(dim=-1, keepdim=True)
+        pace = pull.where(~at_box, 0.0).sum(dim=-1, keepdim=True)
         amount = (missing / pace.clamp_min(TINY)).clamp(0.0, 1e12) * rate
         met = at_box | (room <= amount)
         if torch.equal(met, at_box):
@@ -45,8 +47,9 @@ def _all_at_once(steep: Tensor, rate: Tensor, room: Tensor, drop: Tensor) -> Ten
 
 def _steepest_first(steep: Tensor, room: Tensor, drop: Tensor) -> Tensor:
     """l1: the steepest pixels go to the box, one after another, the last one part of the way."""
-    steep, order = steep.sort(dim=1, descending=True)
-    gain = steep * room.gather(1, order)
-    needed = drop - (gain.cumsum(dim=1) - gain)
+    steep, order = steep.sort(dim=-1, descending=True)
+    order = order.expand_as(room)
+    gain = steep * room.gather(-1, order)
+    needed = drop - (gain.cumsum(dim=-1) - gain)
     moved = needed.clamp_min(0.0).minimum(gain) / steep.clamp_min(TINY)
-    return torch.zeros_like(moved).scatter_(1, order, moved)
+    return torch.zeros_like(moved).scatter_(-1, order, moved)

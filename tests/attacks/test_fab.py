@@ -162,7 +162,9 @@ def test_projection_on_a_hyperplane_reaches_it_by_the_shortest_way(
     room = torch.where(slope * down[:, None] > 0, x, 1 - x)
     reach = (slope.abs() * room).sum(dim=1)
     gap = part * reach * down
-    d = to_hyperplane(x, slope, gap, norm)
+    d = to_hyperplane(x[None], slope, gap[None], norm)[0]
+    twice = to_hyperplane(torch.stack([x, x]), slope, torch.stack([-gap, gap]), norm)
+    assert torch.equal(twice[1], d), "another point with the same slope changes nothing"
     # float64 throughout, but x + (1 - x) need not be 1
     assert (x + d).min() >= -1e-12
     assert (x + d).max() <= 1 + 1e-12
@@ -178,5 +180,5 @@ def test_projection_on_a_hyperplane_reaches_it_by_the_shortest_way(
 def test_projection_without_a_slope_stays() -> None:
     x = torch.rand(2, 5)
     for norm in NORMS:
-        d = to_hyperplane(x, torch.zeros(2, 5), torch.tensor([1.0, -1.0]), norm)
-        assert torch.equal(d, torch.zeros(2, 5))
+        d = to_hyperplane(x[None], torch.zeros(2, 5), torch.tensor([[1.0, -1.0]]), norm)
+        assert torch.equal(d, torch.zeros(1, 2, 5))
