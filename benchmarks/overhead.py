@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from benchmarks.networks import Data, plain_config, runtime_for, untrained
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
+from robustrun import train
 from robustrun.dispatch import place
 from robustrun.train import How, fit
 
@@ -53,22 +54,19 @@ def _share(name: str, data: Data, settings: Settings, count: int, precision: str
     images = data.train.subset(torch.arange(count)).to(settings.device)
     counts = torch.bincount(data.train.labels, minlength=data.classes)
     how = How(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed)
-    with inside(model, settings.device) as clock:
-        fitted = fit(model, cfg.method, images, None, counts, how, clock.stop)
+    with inside(settings.device) as clock:
+        fitted = fit(model, cfg.method, images, None, counts, how, lambda history: None)
     return 1 - clock.inside / fitted.seconds
 
 
 class Clock:
-    """Seconds inside forward and backward passes, up to the end of the epoch's training."""
+    """Seconds inside forward and backward passes, until it is stopped."""
 
     def __init__(self, device: torch.device) -> None:
         self.device = device
         self.inside = 0.0
         self.running = True
         self.depth = 0
-
-    def stop(self, history: Any) -> None:
-        self.running = False
 
     @contextmanager
     def timed(self) -> Iterator[None]:
@@ -90,21 +88,25 @@ class Clock:
 
 
 @contextmanager
-def inside(model: nn.Module, device: torch.device) -> Iterator[Clock]:
-    """Within it, a clock runs whenever a network is passed forward or backward in training."""
+def inside(device: torch.device) -> Iterator[Clock]:
+    """Within it, a clock runs whenever a network is passed forward or backward in the training of
+    an epoch; what `fit` measures at its end is no part of that."""
     clock = Clock(device)
+    validate = train._validated
 
     def timed(work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
-            # What `fit` measures at an epoch's end (in no_grad) is no part of its training.
-            if not torch.is_grad_enabled() and not model.training:
-                return work(*args, **kwargs)
             with clock.timed():
                 return work(*args, **kwargs)
 
         return run
 
+    def validated(*args: Any) -> Any:
+        clock.running = False
+        return validate(*args)
+
     with (
+        patch.object(train, "_validated", validated),
         patch.object(nn.Module, "__call__", timed(nn.Module.__call__)),
         patch.object(torch.autograd, "grad", timed(torch.autograd.grad)),
         patch.object(Tensor, "backward", timed(Tensor.backward)),

@@ -73,5 +73,5 @@ def ascend(
         inside = lambda point: projection(point, x, norm, epsilon)  # noqa: E731
     for _ in range(steps):
         slope, _ = gradient(objective, x_adv)
-        x_adv = inside(x_adv + step_size * direction(slope, norm))
+        x_adv = inside(x_adv.add(direction(slope, norm), alpha=step_size))
     return x_adv.detach()

@@ -8,6 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustrun.shares import layers_with
 from robustrun.types import Shape
 
 
@@ -93,10 +94,14 @@ class TensorImages:
         at = order.to(self.pixels.device)
         for first in range(skip * batch_size, len(order), batch_size):
             chosen = slice(first, first + batch_size)
-            pixels = self.pixels.index_select(0, at[chosen]).to(device)  # still uint8: a quarter
+            yield self._batch(at[chosen], device), labels[chosen]
+
+    def _batch(self, at: Tensor, device: torch.device) -> Tensor:
+        with layers_with(1):  # a batch is copied before a second thread is awake
+            pixels = self.pixels.index_select(0, at).to(device)  # still uint8: a quarter
             if self.augment is not None:
                 pixels = self.augment(pixels)
-            yield as_floats(pixels), labels[chosen]
+            return as_floats(pixels)
 
     def fingerprint(self) -> str:
         digest = hashlib.sha256(repr((self.shape, len(self), str(self.pixels.dtype))).encode())
