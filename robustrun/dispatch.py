@@ -18,7 +18,16 @@ import torch
 import yaml
 from torch import Tensor, nn
 
-from robustrun import checkpoint, config, corruption_benchmark, finished, origin, record, results
+from robustrun import (
+    checkpoint,
+    compiling,
+    config,
+    corruption_benchmark,
+    finished,
+    origin,
+    record,
+    results,
+)
 from robustrun.audit import audit
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.datasets.validation import cut_validation
@@ -95,7 +104,9 @@ def _measure_again(progress: Progress, source: Path) -> None:
     network, about = finished.network_at(source, cfg, progress.sections["dataset"])
     progress.sections["evaluated"] = about
     work = multiply_adds(network, data.train.shape) * cfg.evaluation.batch_size
-    runtime = cfg.device.prepare(work)
+    runtime = dataclasses.replace(
+        cfg.device.prepare(work), compile=False
+    )  # training alone compiles
     progress.sections["environment"] = record.environment(runtime)
     progress.sections["model"] = record.model_section(cfg, network)
     place(network, runtime)
@@ -146,15 +157,29 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
         model = cfg.method.adapt(model, data.class_counts)
     work = multiply_adds(model, data.train.shape) * cfg.training.batch_size
     runtime = cfg.device.prepare(work)
+    place(model, runtime)
+    if runtime.compile == "auto":
+        runtime = dataclasses.replace(runtime, compile=_compiling_pays(cfg, data, model, runtime))
     sections["environment"] = record.environment(runtime)
     sections["model"] = record.model_section(cfg, model)
     names = (sections["model"]["name"], sections["dataset"]["name"], runtime.device)
     threads = (runtime.threads, runtime.shares)
     log.info("%s on %s, %s, CPU threads: %d in training, %d in attacks", *names, *threads)
-    place(model, runtime)
     if runtime.compile:
         model.compile()
     return model, runtime
+
+
+def _compiling_pays(cfg: RunConfig, data: Data, model: nn.Module, runtime: Runtime) -> bool:
+    """Of the passes of a step that run the network itself, an inner attack's are most."""
+    low = runtime.precision == "bfloat16"
+    folds = low and runtime.device.type == "cpu"  # then inner attacks climb a folded copy
+    inner = getattr(cfg.method, "inner", None)
+    steps = 0 if inner is None or folds else inner.steps
+    size = cfg.training.batch_size
+    images = torch.full((size, *data.train.shape), 0.5, device=runtime.device)
+    passes = cfg.training.epochs * (len(data.train) // size) * (steps + 2)
+    return compiling.pays(model, images, passes, low)
 
 
 def _train(

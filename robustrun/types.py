@@ -7,7 +7,7 @@ Everywhere outside a model an image batch `x` is a float32 tensor N x C x H x W 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -235,7 +235,7 @@ class Runtime:
     threads: int  # that compute one layer together
     shares: int  # that a batch is cut into for attacks at most, a thread each
     precision: str  # float32 or bfloat16: of training and of searching; verdicts are float32
-    compile: bool
+    compile: Literal[True, False, "auto"]  # auto: not yet decided
     memory_format: torch.memory_format  # of the network's convolutions
 
 

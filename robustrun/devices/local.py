@@ -26,13 +26,14 @@ class LocalDevice:
     and cuts the batches of attacks into shares for all cores (`robustrun.shares`); the numbers
     depend on nothing but the network, the batch and the machine, so that the same command gives
     the same bits again. `precision: auto` takes bfloat16 where the machine has units
-    for it and the network is large enough to gain.
+    for it and the network is large enough to gain. `compile: auto` measures whether compiling pays
+    in a training of this length, so that it may decide otherwise on a busy machine.
     """
 
     name: Name
     threads: int | None
     precision: Literal["float32", "bfloat16", "auto"]
-    compile: bool
+    compile: Literal[True, False, "auto"]
 
     def __post_init__(self) -> None:
         cores = os.cpu_count() or 1
