@@ -83,6 +83,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         arguments.data,
         arguments.out / "cache",
         deep=not arguments.small,
+        parts=arguments.parts,
         paths={name: path for name, path in named.items() if path},
     )
 
@@ -95,6 +96,7 @@ def _arguments() -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=cores, help="all cores that are free to it")
     parser.add_argument("--small", action="store_true", help="leave out PreAct ResNet-18")
+    parser.add_argument("--parts", action="store_true", help="each part of AutoAttack, too")
     parser.add_argument("--rounds", type=int, help="timed runs of each contestant")
     parser.add_argument("--autoattack-images", type=int, help="how many AutoAttack is run on")
     parser.add_argument("--seed", type=int, default=0)

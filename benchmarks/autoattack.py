@@ -14,8 +14,8 @@ PARTS = {"apgd_ce": "apgd-ce", "apgd_t": "apgd-t", "fab_t": "fab-t", "square": "
 
 
 def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
-    """The whole; with more than one round each part, too, on all images classified right."""
-    parts = ("", *PARTS) if settings.sizes.slow_rounds > 1 else ("",)
+    """The whole; if asked for, each part, too, on all images classified right."""
+    parts = ("", *PARTS) if settings.parts else ("",)
     return [row for part in parts for row in _of(part, data, settings, found)]
 
 

@@ -26,7 +26,7 @@ class Sizes:
     epoch_images: int  # of the epoch whose overhead is measured
 
 
-FULL = Sizes(5, 5, 128, 1000, 512, 1000, 10_000, 10, 10_000, 2, 1, 128, 20_000, 2560)
+FULL = Sizes(5, 5, 128, 1000, 256, 1000, 10_000, 10, 10_000, 2, 1, 128, 20_000, 2560)
 QUICK = Sizes(2, 1, 64, 128, 8, 8, 2560, 2, 128, 1, 1, 8, 4000, 128)
 GPU = Sizes(5, 5, 512, 10_000, 10_000, 10_000, 50_000, 10, 50_000, 10, 20, 128, 50_000, 50_000)
 TINY = Sizes(2, 1, 16, 32, 8, 4, 64, 1, 16, 1, 1, 8, 64, 32)  # for the tests
@@ -43,5 +43,6 @@ class Settings:
     data: Path  # CIFAR-10 (JPEG), if it is there
     cache: Path  # for the networks that are trained here
     deep: bool  # PreAct ResNet-18, beside the small network
+    parts: bool = False  # of AutoAttack, each on its own
     queries: int = 5000  # of Square; fewer in the tests alone
     paths: dict[str, Path] = field(default_factory=dict)  # checkouts of peers

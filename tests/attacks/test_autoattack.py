@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from torch import Tensor, nn
 from toys import (
     EPSILON,
     NORMS,
@@ -23,7 +23,9 @@ from toys import (
 )
 
 from robustrun import config
+from robustrun.attacks import apgd, fab
 from robustrun.attacks.ball import distance
+from robustrun.attacks.cascade import filled_cascade, room_for
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.errors import ConfigError
 from robustrun.losses import margin
@@ -303,6 +305,56 @@ def test_a_later_attack_sees_only_what_is_left() -> None:
     spied = Ensemble("linf", EPSILON["linf"], {"first": first, "spy": Spy()})  # type: ignore[dict-item]
     spied(model, x, y, generator=generator())
     assert seen == [16 - fallen]
+
+
+@pytest.mark.parametrize(("name", "norm"), [("apgd_t", "linf"), ("fab_t", "l2"), ("fab", "l1")])
+def test_runs_that_are_done_at_once_find_what_they_find_in_turn(
+    name: str, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The same start for each image, whatever is drawn with it.
+    for module in (apgd, fab):
+        monkeypatch.setattr(
+            module, "sphere_start", lambda x, *_: (x + 0.01 * (x - 0.5)).clamp(0, 1)
+        )
+    model = network()
+    x, y = batch(model, 12)
+    more = {"restarts": 3} if name == "fab" else {"restarts": 1, "targets": 2}
+    its = attack(name, norm, EPSILON[norm] / 2, steps=12, **more)
+    found, passes = [], []
+    for room in (1, 12, 1000):
+        sizes: list[int] = []
+        handle = model.register_forward_hook(lambda _, i, __: sizes.append(len(i[0])))  # noqa: B023
+        with room_for(room):
+            found.append(its(model, x, y))
+        handle.remove()
+        passes.append(len(sizes))
+        assert max(sizes) <= max(room, 12)
+    assert passes[0] > passes[2], "what was done at once needed no pass of its own"
+    stands = [right(model, images, y) for images in found]
+    assert 0 < int(stands[0].sum()) < 12
+    assert all(torch.equal(stands[0], those) for those in stands[1:])
+    # Sums over other batches round differently, and steps carry that on; an image that several
+    # runs turn is returned as the first of them left it.
+    left = stands[0]
+    assert all((found[0] - images)[left].abs().max() < 1e-4 for images in found[1:])
+
+
+def test_of_several_runs_at_once_the_worst_counts() -> None:
+    margins = torch.tensor([[-3.0, -1.0, -2.0], [-1.0, 0.5, -3.0]])  # by run and image
+
+    class Shows(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.stack([torch.zeros(len(x)), x.flatten(1)[:, 0]], dim=1)
+
+    def work(left: Tensor, run: Tensor) -> Tensor:
+        assert left.tolist() == [0, 1, 2, 0, 1, 2]
+        assert run.tolist() == [0, 0, 0, 1, 1, 1]
+        return margins[run, left].view(-1, 1, 1, 1)
+
+    x, y = torch.full((3, 1, 1, 1), -2.5), torch.zeros(3, dtype=torch.long)
+    with room_for(6):
+        found = filled_cascade(Shows(), x, y, lambda: (2, work))
+    assert found.flatten().tolist() == [-1.0, 0.5, -2.0]
 
 
 def test_parts_of_another_threat_model_are_refused() -> None:
