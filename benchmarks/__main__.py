@@ -17,6 +17,7 @@ import torch
 
 from benchmarks import (
     autoattack,
+    growth,
     input_pipeline,
     overhead,
     peers,
@@ -32,7 +33,15 @@ from benchmarks.timing import Row
 from robustrun.devices.local import processor_name
 
 ROOT = Path(__file__).resolve().parents[1]
-WORKS = ("start_up", "input_pipeline", "pgd_evaluation", "training_step", "overhead", "autoattack")
+WORKS = (
+    "start_up",
+    "input_pipeline",
+    "pgd_evaluation",
+    "training_step",
+    "overhead",
+    "growth",
+    "autoattack",
+)
 
 
 def main() -> None:
@@ -61,6 +70,7 @@ def _works(
         "pgd_evaluation": lambda: pgd_evaluation.rows(data, settings, found),
         "training_step": lambda: training_step.rows(data, settings, found),
         "overhead": lambda: overhead.rows(data, settings),
+        "growth": lambda: growth.rows(data, settings),
         "autoattack": lambda: autoattack.rows(data, settings, found),
     }
 

@@ -52,7 +52,7 @@ def compared(folder: Path, seed: int) -> str:
 def official(folder: Path, source: Path, seed: int) -> tuple[np.ndarray, float, np.ndarray]:
     """(the test images that the evaluation in `folder` measures, its radius, which of them the
     official code leaves standing)."""
-    from autoattack import AutoAttack  # type: ignore[import-not-found]
+    from autoattack import AutoAttack
 
     plan = config.load(finished.configuration(folder))
     network = finished.load(source)[1]

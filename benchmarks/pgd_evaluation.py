@@ -63,24 +63,38 @@ def _theirs(
 def _ours(
     name: str, data: Data, settings: Settings, precision: str, x: Tensor, y: Tensor
 ) -> Contestant:
+    run = evaluation(name, data, settings, precision, (x, y), STEPS, settings.sizes.batch)
+    return Contestant(f"robustrun {precision}", run, ours=True)
+
+
+def evaluation(
+    name: str,
+    data: Data,
+    settings: Settings,
+    precision: str,
+    measured: tuple[Tensor, Tensor],
+    steps: int,
+    batch: int,
+) -> Callable[[], float]:
+    """PGD of so many steps over the images and labels `measured`, as `robustrun` does it."""
     runtime = runtime_for(settings, precision, work=1e12)
     model = trained(name, data, settings)
     place(model, runtime)
-    words = [f"attack.epsilon={data.epsilon}", f"attack.steps={STEPS}", "attack.restarts=1"]
+    words = [f"attack.epsilon={data.epsilon}", f"attack.steps={steps}", "attack.restarts=1"]
     attack = plain_config(["attack=pgd", *words, f"attack.step_size={data.epsilon / 4}"]).attack
-    images = TensorImages(x, y.cpu())
+    images = TensorImages(measured[0], measured[1].cpu())
 
     def run() -> float:
-        measured = measure(
+        found = measure(
             model,
             images,
             data.classes,
             {"pgd": attack},
             seed=settings.seed,
-            batch_size=settings.sizes.batch,
+            batch_size=batch,
             device=settings.device,
             precision=precision,
         )
-        return accuracy(measured.worst_case)
+        return accuracy(found.worst_case)
 
-    return Contestant(f"robustrun {precision}", run, ours=True)
+    return run

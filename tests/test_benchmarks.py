@@ -7,7 +7,15 @@ import pytest
 import torch
 from torch import nn
 
-from benchmarks import input_pipeline, networks, overhead, pgd_evaluation, table, training_step
+from benchmarks import (
+    growth,
+    input_pipeline,
+    networks,
+    overhead,
+    pgd_evaluation,
+    table,
+    training_step,
+)
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
 
@@ -72,6 +80,9 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     steps = training_step.rows(data, settings, {})
     pipeline = input_pipeline.rows(data, settings, {}, workers=(0,))
     epoch = overhead.rows(data, settings)
+    grown = growth.rows(data, settings)
+    assert len({row.work for row in grown}) == 1 + sum(map(len, growth.CHANGES.values()))
+    assert all(row.found is not None and 0 <= row.found <= 1 for row in grown)
     for rows in (pgd, steps[:2], steps[2:], epoch):
         assert [row.contestant for row in rows] == ["robustrun float32", "robustrun bfloat16"]
     assert steps[0].work == "TRADES training step"
@@ -85,7 +96,7 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     means = [row.found for row in pipeline]
     assert means[0] == pytest.approx(means[1], rel=0.2), "the same images, cropped at random"
     assert all(row.found is not None and 0 < row.found < 1 for row in epoch)
-    _check_table([*pgd, *steps, *pipeline, *epoch], settings.cache)
+    _check_table([*pgd, *steps, *pipeline, *epoch, *grown], settings.cache)
 
 
 def _check_table(rows: list[Row], folder: Path) -> None:
