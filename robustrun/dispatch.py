@@ -82,6 +82,7 @@ def _recorded(
     with origin.locked(folder):
         plain = config.dump(run_config)
         origin.require_same(folder, plain)
+        results.clear_parts(folder)
         text = yaml.safe_dump(plain, sort_keys=False)
         results.write_atomically(folder / "config.yaml", text.encode())
         progress = Progress(run_config, folder, origin.begin(folder, source))

@@ -37,9 +37,12 @@ class RunResult:
     results: dict[str, Any]
 
 
+PART = ".part"  # of a file that is being written
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content` in one step: a reader or a crash sees the old or the new."""
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    handle, temporary = tempfile.mkstemp(PART, f".{path.name}.", path.parent)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
@@ -50,6 +53,12 @@ def write_atomically(path: Path, content: bytes) -> None:
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what writes that were killed have left in the folder of a run."""
+    for path in folder.rglob(f".*{PART}"):
+        path.unlink(missing_ok=True)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -47,6 +47,10 @@ class InShares(nn.Module):
         super().__init__()
         tensors = [*network.parameters(), *network.buffers()]
         copies = [copy.deepcopy(network, {id(t): t for t in tensors}) for _ in range(count - 1)]
+        shared = {id(t) for t in tensors}
+        for t in (t for part in copies for t in [*part.parameters(), *part.buffers()]):
+            if id(t) not in shared:  # TorchScript copies all there is
+                raise TypeError("copies of this network have weights of their own")
         self.networks = nn.ModuleList([network, *copies])
         self.smallest = smallest
 

@@ -104,7 +104,21 @@ class NotToBeCopied(nn.Module):
         return x.flatten(1)
 
 
-@pytest.mark.parametrize("kind", [Noisy, AcrossTheBatch, NotToBeCopied])
+class CopiesAll(nn.Module):
+    """As TorchScript does: a copy has weights of its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.bias = nn.Parameter(torch.zeros(48))
+
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        return CopiesAll()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.flatten(1) + self.bias
+
+
+@pytest.mark.parametrize("kind", [Noisy, AcrossTheBatch, NotToBeCopied, CopiesAll])
 def test_a_network_that_is_another_in_shares_stays_whole(
     shares: int, kind: type[nn.Module]
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from conftest import SHORT, fingerprint
 from process import Command, robustrun
 
-from robustrun import interrupts
+from robustrun import compose, config, dispatch, interrupts
 
 MOMENTS = 20
 AGAIN = [*SHORT, "hydra.run.dir=run", "resume=auto", "training.checkpoint_steps=1"]
@@ -43,6 +43,15 @@ def test_sigkill_at_a_random_moment_then_resume_gives_the_same_bits(
         robustrun(tmp_path, *AGAIN)
     assert fingerprint(tmp_path / "run") == fingerprint(whole)
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "a write that was cut short"
+
+
+def test_what_a_killed_write_has_left_is_removed(tmp_path: Path) -> None:
+    (tmp_path / "run" / "checkpoint").mkdir(parents=True)
+    left = [tmp_path / "run" / name for name in (".config.yaml.k2.part", "checkpoint/.o.x.part")]
+    for path in left:
+        path.write_text("half a fi")
+    dispatch.run(config.load(compose.compose_raw(SHORT)), tmp_path / "run")
+    assert not any(path.exists() for path in left)
 
 
 def test_sigkill_while_a_checkpoint_is_being_written(
