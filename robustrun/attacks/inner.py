@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.ascent import BnMode, Objective, ascend, attacked
 from robustrun.attacks.ball import gaussian_start, project, steepest, uniform_start
-from robustrun.attacks.search_copy import folded
+from robustrun.attacks.folding import folded
 from robustrun.errors import require
 
 Logits = Callable[[Tensor], Tensor]

@@ -6,19 +6,15 @@ honesty; and what it leaves close to a mistake is searched again with the networ
 
 import copy
 import logging
-from dataclasses import dataclass
-from weakref import WeakKeyDictionary
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, fx, nn
+from torch import Tensor, nn
 
+from robustrun.attacks.folding import folded
 from robustrun.shares import in_shares
 
 log = logging.getLogger(__name__)
 SAME = 1e-3  # largest share of the largest logit by which a float32 copy may differ: rounding
-KEEP_NO_OUTPUT = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)  # their backward passes need inputs only
-RELUS = (F.relu, torch.relu, "relu")
 
 
 class SearchCopy(nn.Module):
@@ -51,123 +47,6 @@ def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
         return None
     made.network = in_shares(network, sample)
     return made
-
-
-@dataclass(frozen=True)
-class Folding:
-    """A network without batch norms, and the layers that each of its convolutions comes from."""
-
-    network: fx.GraphModule
-    pairs: list[tuple[nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]]  # folded, and its two sources
-    weights: list[int]  # the ids of the source's parameters
-
-    @torch.no_grad()
-    def refresh(self) -> nn.Module:
-        """The network as its source is now; all other layers are the source's own."""
-        for into, convolution, norm in self.pairs:
-            assert norm.running_mean is not None
-            assert norm.running_var is not None
-            assert into.bias is not None
-            scale = torch.rsqrt(norm.running_var + norm.eps)
-            scale = scale if norm.weight is None else scale * norm.weight
-            shift = (
-                -norm.running_mean
-                if convolution.bias is None
-                else (convolution.bias - norm.running_mean)
-            )
-            torch.mul(convolution.weight, scale[:, None, None, None], out=into.weight)
-            into.bias.copy_(shift * scale if norm.bias is None else shift * scale + norm.bias)
-        return self.network
-
-
-_foldings: WeakKeyDictionary[nn.Module, Folding | None] = WeakKeyDictionary()
-
-
-def folded(model: nn.Module) -> nn.Module:
-    """`model`, which is in eval mode, with each batch norm folded into the convolution before it;
-    `model` itself where torch.fx cannot follow its Python. All other layers are shared with it, and
-    the next call for the same model changes what this one has returned."""
-    known = _foldings.get(model)
-    weights = [id(parameter) for parameter in model.parameters()]
-    if model not in _foldings or (known is not None and known.weights != weights):
-        known = _foldings[model] = _fold(model, weights)
-    return model if known is None else known.refresh()
-
-
-def _fold(model: nn.Module, weights: list[int]) -> Folding | None:
-    try:
-        network = fx.symbolic_trace(model)
-    except Exception as error:  # torch.fx follows no Python that depends on values
-        log.debug("batch norms are not folded: %s: %s", type(error).__name__, error)
-        return None
-    layers, pairs = dict(network.named_modules()), []
-    for node in list(network.graph.nodes):
-        source = _foldable(node, layers)
-        if source is None:
-            continue
-        convolution, norm = layers[str(source.target)], layers[str(node.target)]
-        assert isinstance(convolution, nn.Conv2d)
-        assert isinstance(norm, nn.BatchNorm2d)
-        into = _like(convolution)
-        network.add_submodule(str(source.target), into)
-        node.replace_all_uses_with(source)
-        network.graph.erase_node(node)
-        pairs.append((into, convolution, norm))
-    network.delete_all_unused_submodules()
-    return Folding(_in_place(network), pairs, weights)
-
-
-def _foldable(node: fx.Node, layers: dict[str, nn.Module]) -> fx.Node | None:
-    """The convolution before the batch norm `node`, if nothing else reads or repeats it."""
-    if node.op != "call_module" or type(layers[str(node.target)]) is not nn.BatchNorm2d:
-        return None
-    source, norm = node.args[0], layers[str(node.target)]
-    calls = [n.target for n in node.graph.nodes if n.op == "call_module"]
-    fits = (
-        isinstance(source, fx.Node)
-        and source.op == "call_module"
-        and type(layers[str(source.target)]) is nn.Conv2d
-        and len(source.users) == 1
-        and calls.count(source.target) == calls.count(node.target) == 1
-        and norm.running_mean is not None
-    )
-    return source if fits and isinstance(source, fx.Node) else None
-
-
-def _like(convolution: nn.Conv2d) -> nn.Conv2d:
-    """A convolution of the same shape and layout, with a bias, that nothing trains."""
-    into = copy.deepcopy(convolution).requires_grad_(False).eval()
-    into.bias = nn.Parameter(convolution.weight.new_zeros(len(convolution.weight)), False)
-    return into
-
-
-def _in_place(network: fx.GraphModule) -> fx.GraphModule:
-    """ReLUs write over what a layer has just put out, where nothing else reads it: a small network
-    waits for memory more than for arithmetic (docs/performance.md). The bits stay."""
-    layers = dict(network.named_modules())
-    for node in list(network.graph.nodes):
-        if _is_relu(node, layers) and _is_read_once(node.args[0], layers):
-            with network.graph.inserting_before(node):
-                relu = network.graph.call_function(F.relu, (node.args[0],), {"inplace": True})
-            node.replace_all_uses_with(relu)
-            network.graph.erase_node(node)
-    network.recompile()
-    return network
-
-
-def _is_relu(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
-    if node.op == "call_module":
-        return isinstance(layers[str(node.target)], nn.ReLU)
-    return node.op in ("call_function", "call_method") and node.target in RELUS
-
-
-def _is_read_once(source: object, layers: dict[str, nn.Module]) -> bool:
-    return (
-        isinstance(source, fx.Node)
-        and source.op == "call_module"
-        and isinstance(layers[str(source.target)], KEEP_NO_OUTPUT)
-        and len(source.users) == 1
-    )
 
 
 def in_bfloat16(made: SearchCopy) -> SearchCopy:
