@@ -90,7 +90,6 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 def load(folder: Path) -> dict[str, Any] | None:
     """The latest state in `folder` that is whole, or None if none was saved yet; DataError if all
     are damaged. What is damaged is named in the log."""
-    clean_up(folder)
     problems = []
     for path in (folder / f"{LAST}.new", folder / LAST, folder / PREVIOUS):
         if not path.is_file():
@@ -104,12 +103,6 @@ def load(folder: Path) -> dict[str, Any] | None:
     if problems:
         raise DataError(f"No checkpoint in {folder} can be read. {'; '.join(problems)}.")
     return None
-
-
-def clean_up(folder: Path) -> None:
-    """Remove what a crash left of files that were being written."""
-    for file in folder.glob(".*"):
-        file.unlink(missing_ok=True)
 
 
 def _content(path: Path) -> bytes:

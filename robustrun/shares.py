@@ -21,10 +21,8 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 log = logging.getLogger(__name__)
-PAYS_FROM = (
-    2.5e7  # multiply-adds of a share: with fewer, handing it over takes longer than it saves
-)
-ROWS_PAY_FROM = 5e4  # numbers of a tensor, for work of a dozen operations on it
+PAYS_FROM = 2.5e7  # multiply-adds of a share: with fewer, handing it over costs what it saves
+ROWS_PAY_FROM = 50_000  # numbers of a tensor, for work of a dozen operations on it
 ROUNDING = 1e-5  # largest share of the largest logit by which shares may differ from the whole
 _count = 1
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.shares import InShares, in_shares, set_shares
+from robustrun.shares import ROWS_PAY_FROM, InShares, in_rows, in_shares, set_shares
 
 
 @pytest.fixture
@@ -70,6 +70,19 @@ def test_weights_are_shared_and_the_mode_reaches_every_share(network: nn.Module)
     made.train()
     assert all(module.training for part in made.networks for module in part.modules())
     made.eval()
+
+
+def test_work_on_rows_is_shared_out_where_it_is_enough(shares: int) -> None:
+    seen: list[int] = []
+
+    def work(x: Tensor, y: Tensor) -> Tensor:
+        seen.append(len(x))
+        return x * y[:, None]
+
+    large, small = torch.rand(9, ROWS_PAY_FROM), torch.rand(9, 4)
+    for x in (large, small):
+        assert torch.equal(in_rows(work, x, torch.arange(9)), x * torch.arange(9)[:, None])
+    assert sorted(seen) == [4, 5, 9]
 
 
 def test_an_error_in_one_share_is_raised_once_all_are_done(shares: int) -> None:
