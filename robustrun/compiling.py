@@ -36,7 +36,7 @@ def pays(model: nn.Module, images: Tensor, passes: int, low: bool) -> bool:
             first = time.perf_counter() - began
             fast = _seconds(compiled, images, low)
     except Exception as error:  # no compiler, or Python that cannot be followed
-        log.warning("%s: compiling failed: %s", about, str(error).splitlines()[0])
+        log.warning("%s: compiling failed: %s", about, str(error).partition("\n")[0])
         return False
     needed = break_even(plain, fast, first - fast)
     worth = passes > needed

@@ -111,7 +111,7 @@ def in_shares(network: nn.Module, sample: Tensor) -> nn.Module:
         with torch.no_grad():
             logits, expected = made(sample), network(sample)
     except Exception as error:
-        log.info("the network is not computed in shares: %s", str(error).splitlines()[0])
+        log.info("the network is not computed in shares: %s", str(error).partition("\n")[0])
         return network
     made.smallest = math.ceil(PAYS_FROM / max(work, 1.0))
     same = (logits - expected).abs().max() <= ROUNDING * expected.abs().max()

@@ -41,7 +41,7 @@ def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
         with torch.no_grad():
             logits, expected = made(sample), model(sample)
     except Exception as error:
-        log.info("the network cannot be copied for searching: %s", str(error).splitlines()[0])
+        log.info("the network cannot be copied for searching: %s", str(error).partition("\n")[0])
         return None
     if (logits - expected).abs().max() > SAME * expected.abs().max():
         return None
