@@ -105,9 +105,8 @@ def _measure_again(progress: Progress, source: Path) -> None:
     network, about = finished.network_at(source, cfg, progress.sections["dataset"])
     progress.sections["evaluated"] = about
     work = multiply_adds(network, data.train.shape) * cfg.evaluation.batch_size
-    runtime = dataclasses.replace(
-        cfg.device.prepare(work), compile=False
-    )  # training alone compiles
+    runtime = cfg.device.prepare(work)
+    runtime = dataclasses.replace(runtime, compile=False)  # training alone compiles
     progress.sections["environment"] = record.environment(runtime)
     progress.sections["model"] = record.model_section(cfg, network)
     place(network, runtime)

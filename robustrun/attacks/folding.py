@@ -5,6 +5,7 @@ same function in fewer passes over memory.
 import copy
 import logging
 from dataclasses import dataclass
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import torch
@@ -23,7 +24,7 @@ class Folding:
 
     network: fx.GraphModule
     pairs: list[tuple[nn.Conv2d, nn.Conv2d, nn.BatchNorm2d]]  # folded, and its two sources
-    weights: list[int]  # the ids of the source's parameters
+    state: list[Any]  # of the source when it was traced, as `_state` tells it
 
     @torch.no_grad()
     def refresh(self) -> nn.Module:
@@ -53,13 +54,19 @@ def folded(model: nn.Module) -> nn.Module:
     `model` itself where torch.fx cannot follow its Python. All other layers are shared with it, and
     the next call for the same model changes what this one has returned."""
     known = _foldings.get(model)
-    weights = [id(parameter) for parameter in model.parameters()]
-    if model not in _foldings or (known is not None and known.weights != weights):
-        known = _foldings[model] = _fold(model, weights)
+    state = _state(model)
+    if model not in _foldings or (known is not None and known.state != state):
+        known = _foldings[model] = _fold(model, state)
     return model if known is None else known.refresh()
 
 
-def _fold(model: nn.Module, weights: list[int]) -> Folding | None:
+def _state(model: nn.Module) -> list[Any]:
+    """Which tensors the model has, and where: what a trace holds on to, but for their values."""
+    tensors = [*model.parameters(), *model.buffers()]
+    return [(id(tensor), tensor.device, tensor.dtype) for tensor in tensors]
+
+
+def _fold(model: nn.Module, state: list[Any]) -> Folding | None:
     try:
         network = fx.symbolic_trace(model)
     except Exception as error:  # torch.fx follows no Python that depends on values
@@ -79,7 +86,7 @@ def _fold(model: nn.Module, weights: list[int]) -> Folding | None:
         network.graph.erase_node(node)
         pairs.append((into, convolution, norm))
     network.delete_all_unused_submodules()
-    return Folding(_in_place(network), pairs, weights)
+    return Folding(_in_place(network), pairs, state)
 
 
 def _foldable(node: fx.Node, layers: dict[str, nn.Module]) -> fx.Node | None:

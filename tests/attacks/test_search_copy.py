@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from robustrun import compose, config, shares
 from robustrun.attacks.ball import around, project
+from robustrun.attacks.folding import folded
 from robustrun.attacks.inner import Inner
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
@@ -74,6 +75,26 @@ def test_rectifying_in_place_changes_no_bit_and_no_gradient() -> None:
         loss = nn.functional.cross_entropy(network(point), y)
         slopes.append(torch.autograd.grad(loss, point)[0])
     assert torch.equal(*slopes)
+
+
+def test_a_folded_network_follows_its_source() -> None:
+    torch.manual_seed(0)
+    layers = [nn.Conv2d(1, 4, 3, bias=False), nn.BatchNorm2d(4), nn.ReLU(), nn.Conv2d(4, 4, 3)]
+    model = nn.Sequential(*layers, nn.BatchNorm2d(4, affine=False), nn.Flatten(), nn.Linear(64, 10))
+    x, optimizer = torch.rand(16, 1, 8, 8), torch.optim.SGD(model.parameters(), 0.1)
+    first = folded(model.eval())
+    assert not any(isinstance(layer, nn.BatchNorm2d) for layer in first.modules())
+    for _ in range(3):  # weights and statistics move
+        torch.testing.assert_close(folded(model.eval())(x), model(x))
+        before = model(x).detach()
+        model.train()(x).square().mean().backward()
+        optimizer.step()
+        assert (model.eval()(x) - before).abs().max() > 0.01, "a stale copy would not show"
+    assert folded(model) is first, "traced once"
+    model[0].weight = nn.Parameter(torch.rand(4, 1, 3, 3))
+    torch.testing.assert_close(folded(model)(x), model(x))
+    model.double()
+    torch.testing.assert_close(folded(model)(x.double()), model(x.double()))
 
 
 def test_what_is_read_twice_is_not_written_over() -> None:
