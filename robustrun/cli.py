@@ -4,6 +4,7 @@ import errno
 import json
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -290,7 +291,7 @@ def _load(composed: DictConfig) -> Any:
     """The checked configuration. Imports torch: everything before this is quick."""
     from robustrun import config
 
-    return config.load(compose.plain(composed))
+    return config.load(compose.with_options(composed, HydraConfig.get()))
 
 
 def _execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
@@ -438,8 +439,8 @@ def _evaluate(arguments: list[str]) -> int:
     run_config = config.load(raw)
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     now = datetime.now()
-    trained = raw["method" if source.is_dir() else "model"]["name"]
-    names = f"evaluate_{trained}_{raw['dataset']['name']}"
+    measured = run_config.name_of("method") if source.is_dir() else source.stem
+    names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")
     folder = claim(Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve())
     _execute(run_config, folder, source)
     return DONE

@@ -12,7 +12,7 @@ from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.errors import HydraException, OverrideParseException
-from omegaconf import DictConfig, OmegaConf
+from omegaconf import DictConfig, OmegaConf, open_dict
 
 from robustrun import plugins
 from robustrun.errors import ConfigError, did_you_mean
@@ -82,9 +82,30 @@ def further_overrides(arguments: list[str]) -> list[str]:
 
 def compose_raw(overrides: list[str]) -> dict[str, Any]:
     """The resolved configuration for these overrides, as the command line would compose it."""
+    return _compose(overrides)
+
+
+def _compose(overrides: list[str]) -> dict[str, Any]:
     with _catalogue():
-        composed = compose("config", [*overrides, *further_overrides([])])
-    return plain(composed)
+        words = [*overrides, *further_overrides([])]
+        composed = compose("config", words, return_hydra_config=True)
+    hydra = composed.hydra
+    with open_dict(composed):
+        del composed["hydra"]
+    return with_options(composed, hydra)
+
+
+def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
+    """`plain`, and the option that was chosen of each group, from Hydra's own section: not where an
+    override has made another thing of it (`attack.name=ensemble`)."""
+    renamed = {word.partition(".name=")[0] for word in hydra.overrides.task if ".name=" in word}
+    chosen = {
+        str(group): str(option)
+        for group, option in hydra.runtime.choices.items()
+        if option is not None and not {"/", "@"} & set(group) and group not in renamed
+    }
+    whole = plain(composed)
+    return whole | {"options": whole.get("options", {}) | chosen}
 
 
 MEASURING = ("attack", "evaluation", "device", "tracker")  # what `evaluate` may choose anew
@@ -103,28 +124,30 @@ def compose_over(run: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             f"{' and '.join(sorted(wrong))}: a finished run has these already; what evaluate can "
             f"choose anew is {allowed}."
         )
-    kept = [f"{name}={run[name]['name']}" for name in ("dataset", "attack") if _listed(run, name)]
+    before = {name: run[name]["name"] for name in ("dataset", "attack")} | run.get("options", {})
+    kept = [f"{name}={before[name]}" for name in ("dataset", "attack") if _listed(before, name)]
     chosen = {word.partition("=")[0] for word in overrides}
     words = [*(word for word in kept if word.partition("=")[0] not in chosen), *overrides]
-    with _catalogue():
-        composed = compose("config", [*words, *further_overrides([])])
+    fresh = _compose(words)
+    composed = OmegaConf.create(fresh)
     anew = touched - ({"dataset"} if "dataset" not in chosen else set())
     if "attack" in touched and "evaluation" not in touched:
         anew.add("evaluation")  # its attacks borrow the radius
         for key in ("examples", "choose", "batch_size"):
             composed.evaluation[key] = run["evaluation"][key]
     for section in run:
-        if section not in anew:
+        if section not in {*anew, "options"}:
             OmegaConf.update(composed, section, run[section], merge=False, force_add=True)
     for word in overrides:
         key, _, value = word.partition("=")
         if key.startswith("dataset.") and "dataset" not in anew:
             OmegaConf.update(composed, key, value)
-    return plain(composed)
+    renewed = {name: option for name, option in fresh["options"].items() if name in anew}
+    return plain(composed) | {"options": run.get("options", {}) | renewed}
 
 
-def _listed(run: dict[str, Any], group: str) -> bool:
-    return run[group]["name"] in groups()[group]
+def _listed(options: dict[str, str], group: str) -> bool:
+    return options[group] in groups()[group]
 
 
 @contextmanager

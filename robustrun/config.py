@@ -8,7 +8,7 @@ import math
 import types
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 from robustrun import plugins
 from robustrun.errors import ConfigError, did_you_mean, require
@@ -25,6 +25,7 @@ from robustrun.types import (
     Attack,
     Dataset,
     Device,
+    HasArchitecture,
     Method,
     Model,
     Optimizer,
@@ -44,6 +45,8 @@ REGISTRIES: dict[Any, Registry[Any]] = {
 }
 
 Select = Literal["best_robust", "best_clean", "last"]
+# What results, tables and summaries have beside attacks: none may be called so.
+NOT_ATTACKS = ("clean", "worst_case", "worst case", "run", "status", "seconds", "error", "audit")
 
 
 @dataclass(frozen=True)
@@ -182,6 +185,9 @@ class EvaluationPlan:
         require(self.examples is None or self.examples >= 1, "examples", self.examples, ">= 1")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         require(all(r > 0 for r in self.radii), "radii", list(self.radii), "all above 0")
+        for name in self.attacks:
+            usable = bool(name.strip()) and name not in NOT_ATTACKS
+            require(usable, "attacks", name, f"named otherwise than {', '.join(NOT_ATTACKS)}")
 
 
 @dataclass(frozen=True)
@@ -201,7 +207,10 @@ class Published:
 class RunConfig:
     """Everything that decides a run. A value: comparable, and `load(dump(c)) == c`."""
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"options": {}}
+
     seed: int
+    options: dict[str, str]  # the option that was chosen of each group, for `name_of`
     plugins: tuple[str, ...]
     published: tuple[Published, ...]
     # In the order of checking: what others follow comes first, so that a mistake is named at the
@@ -224,6 +233,29 @@ class RunConfig:
             # Nothing to choose by: the last weights are the only honest choice.
             last = dataclasses.replace(self.training, select="last")
             object.__setattr__(self, "training", last)
+        self.attacks()
+
+    def name_of(self, group: str) -> str:
+        """What the chosen model, method, attack … is called in everything that a run leaves: as the
+        user chose it (`trades_awp`), a library's network by its architecture."""
+        chosen = getattr(self, group)
+        if isinstance(chosen, HasArchitecture):
+            return chosen.architecture
+        return self.options.get(group) or str(dump(chosen)["name"])
+
+    def attacks(self) -> dict[str, Attack]:
+        """Every attack that the run is measured with, by the name that its results stand under: its
+        own first, then the evaluation's. Where both have a name and differ, the latter's is
+        `evaluation.NAME`."""
+        own = self.name_of("attack")
+        require(own not in NOT_ATTACKS, "attack", own, f"none of {', '.join(NOT_ATTACKS)}")
+        named = {own: self.attack}
+        for name, attack in self.evaluation.attacks.items():
+            key = f"evaluation.{name}" if name == own and attack != self.attack else name
+            unique = key not in named or (key == own and attack == self.attack)
+            require(unique, "evaluation.attacks", key, "named otherwise: there is one so called")
+            named[key] = attack
+        return named
 
 
 def load(raw: dict[str, Any]) -> RunConfig:
@@ -247,11 +279,8 @@ def dump(value: Any) -> Any:
 
 
 def _registered_name(value: Any) -> dict[str, str]:
-    for registry in REGISTRIES.values():
-        for name in registry:
-            if registry[name] is type(value):
-                return {"name": name}
-    return {}
+    names = (registry.name_of(value) for registry in REGISTRIES.values())
+    return {"name": name} if (name := next(filter(None, names), "")) else {}
 
 
 def decode(kind: Any, value: Any, key: str) -> Any:
@@ -301,6 +330,8 @@ def _dataclass(cls: Any, value: Any, key: str) -> Any:
     for name in items:
         if name not in names:
             raise ConfigError(f"{prefix}{name} is not a key.{did_you_mean(name, names)}")
+    # What older runs did not have yet, with the value of what they did.
+    items = getattr(cls, "ADDED_LATER", {}) | items
     for name in names:
         if name not in items:
             raise ConfigError(f"{prefix}{name} is missing.")

@@ -39,7 +39,7 @@ from robustrun.results import RunResult
 from robustrun.shares import multiply_adds
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
-from robustrun.types import Adapts, Attack, Images, Runtime, Splits
+from robustrun.types import Adapts, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
 logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it tells of its caches
@@ -207,7 +207,7 @@ def _train(
         start=_state_before(folder / "checkpoint", about),
     )
     progress.sections["training"] = record.training_section(cfg, fitted, runtime)
-    header = {"version": version("robustrun"), "model": about["config"]["model"]["name"]}
+    header = {"version": version("robustrun"), "model": cfg.name_of("model")}
     results.write_weights(folder / "model.safetensors", fitted.best, header)
     if fitted.selected_epoch != len(fitted.history):
         results.write_weights(folder / "last.safetensors", fitted.last, header)
@@ -246,13 +246,13 @@ def _measure(
         model,
         images,
         data.splits.classes,
-        judged_by(cfg),
+        cfg.attacks(),
         seed=cfg.seed,
         batch_size=cfg.evaluation.batch_size,
         device=runtime.device,
         precision=runtime.precision,
         radii=cfg.evaluation.radii,
-        judge=attack_name(cfg.attack),
+        judge=cfg.name_of("attack"),
         journal=journal,
     )
     subset = record.subset_section(images, cfg.evaluation, len(test))
@@ -294,7 +294,7 @@ def _audit(
         device=runtime.device,
         batch_size=cfg.evaluation.batch_size,
         settings=cfg.evaluation.audit,
-        standing=torch.from_numpy(measured.attacks[attack_name(cfg.attack)].robust),
+        standing=torch.from_numpy(measured.attacks[cfg.name_of("attack")].robust),
         journal=journal,
     )
     return [dataclasses.asdict(check) for check in checks]
@@ -330,19 +330,6 @@ def _draw(
 def place(model: nn.Module, runtime: Runtime) -> None:
     """Move the network to where the run computes, laid out in memory as that goes fastest."""
     model.to(runtime.device).to(memory_format=runtime.memory_format)
-
-
-def attack_name(attack: Attack) -> str:
-    return str(config.dump(attack)["name"])
-
-
-def judged_by(cfg: RunConfig) -> dict[str, Attack]:
-    """Every attack that the run is measured with: its own first, then the evaluation's."""
-    return {attack_name(cfg.attack): cfg.attack} | {
-        name: attack
-        for name, attack in cfg.evaluation.attacks.items()
-        if attack != cfg.attack or name != attack_name(cfg.attack)
-    }
 
 
 def choose_examples(test: Images, plan: EvaluationPlan, seed: int) -> tuple[Images, np.ndarray]:

@@ -21,6 +21,7 @@ from robustrun.datasets.tensors import TensorImages
 from robustrun.journal import Journal
 from robustrun.shares import beside, in_shares
 from robustrun.types import (
+    ATTACKS,
     Attack,
     Describes,
     FindsDistances,
@@ -39,7 +40,8 @@ Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
 class AttackResult:
     """What one attack left standing: bool arrays over all examples measured."""
 
-    name: str
+    name: str  # of the option or entry that the user chose
+    kind: str  # the attack's registered name
     norm: str
     epsilon: float
     settings: dict[str, Any]
@@ -331,6 +333,7 @@ def _one(
     unit, size = attack.reach if isinstance(attack, Reaches) else (attack.norm, attack.epsilon)
     return AttackResult(
         name,
+        ATTACKS.name_of(attack),
         unit,
         size,
         _settings(attack, measured.classes),

@@ -15,7 +15,6 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from robustrun import config
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.train import Fitted
 from robustrun.types import Images, Runtime, Splits
@@ -27,7 +26,7 @@ def dataset_section(
     parts = [train, splits.test] if validation is None else [train, validation, splits.test]
     digest = hashlib.sha256("".join(part.fingerprint() for part in parts).encode())
     return {
-        "name": config.dump(cfg.dataset)["name"],
+        "name": cfg.name_of("dataset"),
         "classes": splits.classes,
         "class_names": list(splits.class_names),
         "train_size": len(train),
@@ -42,7 +41,7 @@ def dataset_section(
 def model_section(cfg: RunConfig, model: nn.Module) -> dict[str, Any]:
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
     return {
-        "name": config.dump(cfg.model)["name"],
+        "name": cfg.name_of("model"),
         "parameters": sum(size for size, _ in sizes),
         "trainable_parameters": sum(size for size, trained in sizes if trained),
     }
@@ -51,7 +50,7 @@ def model_section(cfg: RunConfig, model: nn.Module) -> dict[str, Any]:
 def training_section(cfg: RunConfig, fitted: Fitted, runtime: Runtime) -> dict[str, Any]:
     by_epoch = {row["epoch"]: row for row in fitted.history}
     return {
-        "method": config.dump(cfg.method)["name"],
+        "method": cfg.name_of("method"),
         "epochs": len(fitted.history),  # fewer than asked for if a collapse ended it
         "steps": fitted.steps,
         "seconds": fitted.seconds,

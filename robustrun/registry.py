@@ -42,6 +42,10 @@ class Registry(Generic[T]):
                 f"{did_you_mean(str(name), self._classes)}"
             ) from None
 
+    def name_of(self, instance: T) -> str:
+        """The name that the class of `instance` is registered by; empty if it is not."""
+        return next((name for name in self if self._classes[name] is type(instance)), "")
+
     def __iter__(self) -> Iterator[str]:
         return iter(sorted(self._classes))
 

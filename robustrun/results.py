@@ -132,8 +132,9 @@ def detailed(right: np.ndarray, measured: Measured) -> dict[str, Any]:
 
 
 def _attack(result: AttackResult, measured: Measured) -> dict[str, Any]:
-    about = {"name": result.name, "norm": result.norm, "epsilon": result.epsilon}
-    entry = about | detailed(result.robust, measured)
+    entry: dict[str, Any] = {"name": result.name, "attack": result.kind}
+    entry |= {"norm": result.norm, "epsilon": result.epsilon}
+    entry |= detailed(result.robust, measured)
     entry |= {"seconds": result.seconds, "settings": result.settings}
     if result.stages:
         entry["stages"] = result.stages

@@ -159,6 +159,14 @@ class Model(Protocol):
     def build(self, shape: Shape, classes: int) -> nn.Module: ...
 
 
+@runtime_checkable
+class HasArchitecture(Protocol):
+    """A model that is one of many, by a library's name (timm's, torchvision's): so it is called."""
+
+    @property
+    def architecture(self) -> str: ...
+
+
 class Images(Protocol):
     """A labelled set of images that can be read in batches any number of times."""
 

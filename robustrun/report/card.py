@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.report import summary
-from robustrun.report.collect import read
+from robustrun.report.collect import option, read
 from robustrun.results import audit_verdict, write_atomically
 
 NAME = "MODEL_CARD.md"
@@ -24,8 +24,8 @@ def write(folder: Path) -> None:
 
 
 def text(results: dict[str, Any]) -> str:
-    config, data, model = results["config"], results["dataset"], results["model"]
-    method, size = config["method"]["name"], model["parameters"]
+    data, model = results["dataset"], results["model"]
+    method, size = option(results, "method"), model["parameters"]
     channels, height, width = data["input_shape"]
     return f"""\
 # {model["name"]} trained with {method} on {data["name"]}

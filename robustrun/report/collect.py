@@ -33,8 +33,22 @@ class Found:
 
     @cached_property
     def settings(self) -> dict[str, Any]:
-        """The configuration as one level of dotted keys."""
-        return flat(self.results["config"]) if self.results else {}
+        """The configuration as one level of dotted keys, in which `GROUP.name` is what the user
+        chose: `trades_awp`, not the class behind it."""
+        if not self.results:
+            return {}
+        whole = dict(self.results["config"])
+        chosen = whole.pop("options", None) or {}
+        names = {f"{group}.name": option(self.results, group) for group in chosen if group in whole}
+        return flat(whole) | names
+
+
+def option(results: dict[str, Any], group: str) -> str:
+    """What the user chose of a group; of runs that did not note it, the registered name."""
+    config = results["config"]
+    if group == "model" and results.get("model"):
+        return str(results["model"]["name"])  # an architecture of a library
+    return str(config.get("options", {}).get(group) or config[group]["name"])
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

@@ -49,7 +49,7 @@ def model_info(run: Found) -> dict[str, Any]:
         "authors": None,
         "additional_data": False,
         "number_forward_passes": 1,
-        "dataset": str(results["dataset"]["name"]),
+        "dataset": str(results["config"]["dataset"]["name"]),
         "venue": "Unpublished",
         "architecture": str(results["model"]["name"]),
         "eps": _radius(attack["epsilon"]),
@@ -64,7 +64,8 @@ def model_info(run: Found) -> dict[str, Any]:
 def _attack(run: Found) -> dict[str, Any] | None:
     """The entry of the standard AutoAttack; a weaker or longer one is no leaderboard number."""
     for attack in (run.evaluation or {}).get("attacks", []):
-        standard = attack["name"] == AUTOATTACK and attack["norm"] in THREAT_MODELS
+        kind = attack.get("attack", attack["name"])  # an entry's name is the user's
+        standard = kind == AUTOATTACK and attack["norm"] in THREAT_MODELS
         if standard and attack.get("settings", {}).get("version", "standard") == "standard":
             return dict(attack)
     return None
@@ -78,7 +79,7 @@ def _threat_model(run: Found) -> str:
 
 def _footnote(results: dict[str, Any], attack: dict[str, Any]) -> str:
     """What a reader of the leaderboard must know, in plain words."""
-    total, dataset = attack["total"], results["dataset"]["name"]
+    total, dataset = attack["total"], results["config"]["dataset"]["name"]
     said = [
         f"Measured by robustrun {results['environment'].get('robustrun', '')} on {total} images."
     ]

@@ -8,7 +8,7 @@ from rich.table import Table
 
 from robustrun import console
 from robustrun.report import collect, compare, groups, summary, tables
-from robustrun.report.collect import Found
+from robustrun.report.collect import Found, option
 from robustrun.report.compare import Comparison
 from robustrun.report.groups import Group
 from robustrun.results import audit_verdict
@@ -52,7 +52,7 @@ def _subject(results: dict[str, Any]) -> str:
     """What was trained how: the method, or the run or file that was measured again."""
     if "evaluated" in results:
         return Path(results["evaluated"]["source"]).name
-    return str(results["config"]["method"]["name"])
+    return option(results, "method")
 
 
 def _entries(evaluation: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
