@@ -1,6 +1,7 @@
 """RunConfig, and the way from a raw mapping to typed objects and back.
 
-The only reader of raw configuration: everything behind it is typed and checked.
+The only reader of raw configuration: everything behind it is typed and checked. A class may have
+a mapping EARLIER: what keys that were added later meant in run folders from before them.
 """
 
 import dataclasses
@@ -323,7 +324,7 @@ def _registered(registry: Registry[Any], value: Any, key: str) -> Any:
 
 
 def _dataclass(cls: Any, value: Any, key: str) -> Any:
-    items = _mapping(value, key)
+    items = getattr(cls, "EARLIER", {}) | _mapping(value, key)
     kinds = get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     prefix = f"{key}." if key else ""

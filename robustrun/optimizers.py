@@ -1,11 +1,12 @@
 """Optimizers: how gradients become steps."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import nn
 
-from robustrun.errors import require
+from robustrun.errors import ConfigError, require
 from robustrun.types import OPTIMIZERS
 
 
@@ -59,4 +60,17 @@ class AdamW:
             betas=self.betas,
             weight_decay=self.weight_decay,
             foreach=True,
+        )
+
+
+def set_momentum(group: dict[str, Any], momentum: float) -> None:
+    """Give a parameter group of an optimizer this momentum; Adam's is the first of its betas."""
+    if "betas" in group:
+        group["betas"] = (momentum, *group["betas"][1:])
+    elif "momentum" in group:
+        group["momentum"] = momentum
+    else:
+        raise ConfigError(
+            "schedule.momentum moves the optimizer's momentum, but this one has none. Choose "
+            "schedule.momentum=null, or optimizer=sgd or adamw."
         )

@@ -6,6 +6,7 @@ compound over epochs and a resumed run needs no schedule state.
 
 import math
 from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
 
 from robustrun.errors import require
 from robustrun.types import SCHEDULES
@@ -62,17 +63,66 @@ class MultiStep:
 @SCHEDULES.register("onecycle")
 @dataclass(frozen=True)
 class OneCycle:
-    """Linear from 0 to 1 at `peak` and back to 0 (Smith, https://arxiv.org/abs/1708.07120)."""
+    """From `start` up to 1 at `peak` and down to `end` (Smith, https://arxiv.org/abs/1708.07120).
 
-    peak: float
+    Momentum, if given, goes the other way. With `moves` the values are those of PyTorch's
+    OneCycleLR stepped as often: the first is `start`, the last one `end`, and the peak comes one
+    move before the share `peak`. Without, they move smoothly with every step.
+    """
+
+    EARLIER: ClassVar[dict[str, Any]] = {
+        "shape": "line",
+        "start": 0.0,
+        "end": 0.0,
+        "momentum": None,
+        "moves": None,
+        "length": 1.0,
+    }
+
+    peak: float  # share of the cycle
+    shape: Literal["line", "cosine"]
+    start: float  # factor on the rate at the beginning of the cycle
+    end: float  # and at its end
+    momentum: tuple[float, float] | None  # at both ends of the cycle, and at its peak
+    moves: int | None  # how often the values change in a run; None: with every step
+    length: float  # of the cycle, in runs
 
     def __post_init__(self) -> None:
-        require(0 < self.peak < 1, "peak", self.peak, "a share of the run between 0 and 1")
+        require(0 < self.peak < 1, "peak", self.peak, "a share of the cycle between 0 and 1")
+        for key in ("start", "end"):
+            require(0 <= getattr(self, key) <= 1, key, getattr(self, key), "a factor in [0, 1]")
+        momentum, moves = self.momentum, self.moves
+        require(
+            momentum is None or all(0 <= value < 1 for value in momentum),
+            "momentum",
+            momentum and list(momentum),
+            "two values, at least 0 and below 1, or null",
+        )
+        require(moves is None or moves >= 1, "moves", moves, "at least 1, or null")
+        require(self.length >= 1, "length", self.length, "in runs, at least 1")
 
     def factor(self, progress: float) -> float:
-        if progress < self.peak:
-            return progress / self.peak
-        return (1 - progress) / (1 - self.peak)
+        height, rising = self._height(progress)
+        low = self.start if rising else self.end
+        return low + (1 - low) * height
+
+    def momentum_at(self, progress: float) -> float | None:
+        if self.momentum is None:
+            return None
+        at_ends, at_peak = self.momentum
+        return at_ends + (at_peak - at_ends) * self._height(progress)[0]
+
+    def _height(self, progress: float) -> tuple[float, bool]:
+        """How near the peak is, from 0 to 1, and whether it is still to come."""
+        place, top, last = progress / self.length, self.peak, 1.0
+        if self.moves is not None:
+            place = math.floor(progress * self.moves + ROUNDING)
+            top, last = self.peak * self.moves * self.length - 1, self.moves * self.length - 1
+        rising = place < top
+        height = place / top if rising else (last - min(place, last)) / (last - top)
+        return (
+            0.5 * (1 - math.cos(math.pi * height)) if self.shape == "cosine" else height
+        ), rising
 
 
 @SCHEDULES.register("cosine")

@@ -17,7 +17,8 @@ from robustrun.collapse import Collapse, collapses
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
 from robustrun.evaluation import accuracy, predict, run_attack, searches
-from robustrun.types import Images, Method, Optimizer, Runtime, Schedule
+from robustrun.optimizers import set_momentum
+from robustrun.types import CyclesMomentum, Images, Method, Optimizer, Runtime, Schedule
 
 log = logging.getLogger(__name__)
 CHECK_EVERY = 50  # steps between looks at the loss of a GPU; each look waits for the device
@@ -328,8 +329,7 @@ def _epoch(
 
 def _step(fitting: Fitting, method: Method, x: Tensor, y: Tensor, how: How) -> None:
     trainer, runtime, skipped = fitting.trainer, how.runtime, fitting.trainer.skipped
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = how.optimizer.lr * how.schedule.factor(trainer.progress)
+    _follow_schedule(trainer, how)
     low = runtime.precision == "bfloat16"
     with torch.autocast(runtime.device.type, torch.bfloat16, enabled=low):
         loss = method.step(trainer, x, y)
@@ -342,6 +342,15 @@ def _step(fitting: Fitting, method: Method, x: Tensor, y: Tensor, how: How) -> N
     every = CHECK_EVERY if runtime.device.type == "cuda" else 1
     if fitting.batch % every == 0:
         _require_finite(fitting)
+
+
+def _follow_schedule(trainer: Trainer, how: How) -> None:
+    schedule, progress = how.schedule, trainer.progress
+    momentum = schedule.momentum_at(progress) if isinstance(schedule, CyclesMomentum) else None
+    for group in trainer.optimizer.param_groups:
+        group["lr"] = how.optimizer.lr * schedule.factor(progress)
+        if momentum is not None:
+            set_momentum(group, momentum)
 
 
 def _show(fitting: Fitting, bar: console.Bar, how: How) -> None:

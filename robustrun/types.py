@@ -263,6 +263,13 @@ class Schedule(Protocol):
         ...
 
 
+@runtime_checkable
+class CyclesMomentum(Protocol):
+    """A schedule that moves the optimizer's momentum, too."""
+
+    def momentum_at(self, progress: float) -> float | None: ...  # None: the optimizer's own
+
+
 class Tracker(Protocol):
     """Sends a run's configuration, epochs and results somewhere else; told apart by its folder."""
 

@@ -124,3 +124,11 @@ def test_a_missing_key_is_named() -> None:
 
 def test_without_a_validation_split_the_last_weights_are_selected() -> None:
     assert loaded("method=pgd_at", "training.validation_fraction=0").training.select == "last"
+
+
+def test_a_run_from_before_a_key_existed_is_read_with_what_it_did_then() -> None:
+    now = loaded("method=fast_at")
+    before = config.dump(now)
+    for key in ("shape", "start", "end", "momentum", "moves", "length"):
+        del before["schedule"][key]
+    assert config.load(before) == now

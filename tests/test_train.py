@@ -20,7 +20,7 @@ from robustrun.config import Training
 from robustrun.datasets.tensors import Augment, TensorImages
 from robustrun.errors import RunFailure
 from robustrun.optimizers import AdamW, Sgd
-from robustrun.schedules import Constant, MultiStep
+from robustrun.schedules import Constant, MultiStep, OneCycle
 from robustrun.train import Average, Fitted, How, fit, shuffled
 from robustrun.types import Runtime
 
@@ -105,6 +105,23 @@ def test_the_rate_follows_the_schedule_and_progress_the_batches() -> None:
     train(method)
     assert method.rates == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.05])
     assert method.progress == pytest.approx([step / 6 for step in range(6)])
+
+
+@pytest.mark.parametrize("optimizer", [Sgd(0.5, 0.9, False, 0.0), AdamW(0.5, (0.9, 0.99), 0.0)])
+def test_the_momentum_follows_a_schedule_that_cycles_it(optimizer: Any) -> None:
+    class Momenta(Recorder):
+        def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            (group,) = learner.optimizer.param_groups
+            self.momenta.append(group.get("momentum", group.get("betas", [None])[0]))
+            return super().step(learner, x, y)
+
+    method = Momenta()
+    method.momenta = []
+    cycle = OneCycle(0.5, "line", 0.5, 0.0, (0.95, 0.85), 4, 1.0)  # peak at the second of 4 moves
+    how = How(plan(epochs=4), optimizer, cycle, RUNTIME, 3)
+    fit(network(), method, images(), None, torch.tensor([5, 5]), how, lambda history: None)
+    assert method.momenta == pytest.approx([0.95] * 3 + [0.85] * 3 + [0.9] * 3 + [0.95] * 3)
+    assert method.rates == pytest.approx([0.25] * 3 + [0.5] * 3 + [0.25] * 3 + [0.0] * 3)
 
 
 def test_training_is_repeatable_to_the_bit() -> None:
