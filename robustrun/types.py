@@ -201,7 +201,9 @@ class Images(Protocol):
         ...
 
     def fingerprint(self) -> str:
-        """SHA-256 over shape, labels and pixels (over names and sizes for files on disk)."""
+        """SHA-256 over shape, labels and pixels; for files on disk over their content, their names
+        below the data set's folder and how they are read. Augmentation is configuration, and does
+        not count."""
         ...
 
 

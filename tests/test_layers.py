@@ -26,6 +26,7 @@ SHARED = {  # modules that the others of their package stand on
     "methods.batchnorm",
     "models.normalize",
     "models.weights",
+    "datasets.contents",
     "datasets.files",
     "datasets.longtail",
     "datasets.settings",

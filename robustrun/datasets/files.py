@@ -15,6 +15,7 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from robustrun.datasets.contents import content_digests
 from robustrun.datasets.tensors import Augment, TensorImages, as_floats
 from robustrun.errors import DataError, RunFailure
 from robustrun.types import Shape
@@ -195,10 +196,11 @@ class FileImages:
         return self.root / os.fsdecode(self.names[index])
 
     def fingerprint(self) -> str:
-        digest = hashlib.sha256(repr((self.reading, len(self))).encode())
+        digest = hashlib.sha256(repr((self.plain().reading, len(self))).encode())
         digest.update(self.labels.contiguous().numpy().data)
-        for index, name in enumerate(self.names):
-            digest.update(b"%s %d\n" % (name, self.path(index).stat().st_size))
+        names: list[bytes] = self.names.tolist()
+        for name, content in zip(names, content_digests(self.root, names), strict=True):
+            digest.update(b"%d %b %b" % (len(name), name, content))
         return digest.hexdigest()
 
 
