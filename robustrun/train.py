@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import console, interrupts
-from robustrun.collapse import Collapse, collapses
+from robustrun.collapse import Collapse, collapses, packed
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
 from robustrun.evaluation import accuracy, predict, run_attack, searches
@@ -28,6 +28,7 @@ EVALUATION_BATCH = 500
 MOST_SKIPPED = 0.1  # share of the steps that may be left out
 
 State = dict[str, Tensor]
+Validated = tuple[dict[str, float | None], Tensor | None]  # accuracies, and verdicts on validation
 
 
 @dataclass
@@ -132,19 +133,27 @@ class Fitting:
 
     trainer: Trainer
     kept: "Kept"
+    epochs: int  # planned
     history: list[dict[str, Any]] = field(default_factory=list)
+    verdicts: dict[int, Tensor] = field(default_factory=dict)  # by epoch, on validation images
     epoch: int = 1  # under way
     batch: int = 0  # how many of its batches are done
     loss: Tensor = field(default_factory=lambda: torch.zeros(()))  # summed over its images so far
     images: int = 0  # of its images so far
     seconds: float = 0.0  # in steps, over all epochs
 
-    def end_epoch(self, row: dict[str, Any]) -> None:
+    @property
+    def collapses(self) -> list[Collapse]:
+        return collapses(self.history, self.verdicts, self.epochs)
+
+    def end_epoch(self, row: dict[str, Any], verdicts: Tensor | None) -> None:
         self.history.append(row)
+        if verdicts is not None:
+            self.verdicts[row["epoch"]] = verdicts
         self.kept.consider(row, self.trainer)
         self.epoch, self.batch, self.images = self.epoch + 1, 0, 0
         self.loss = torch.zeros_like(self.loss)
-        for collapse in collapses(self.history):
+        for collapse in self.collapses:
             if collapse.epoch == row["epoch"]:
                 log.warning("%s", collapse)
 
@@ -160,6 +169,7 @@ class Fitting:
             "counters": [trainer.steps, trainer.batches, trainer.skipped],
             "kept": [list(kept.score), kept.epoch, kept.state],
             "history": self.history,
+            "verdicts": self.verdicts,
             "position": [self.epoch, self.batch, self.loss, self.images, self.seconds],
         }
 
@@ -178,6 +188,9 @@ class Fitting:
         (*score,), kept.epoch, kept.state = state["kept"]
         kept.score = (score[0], score[1])
         self.history = state["history"]
+        self.verdicts = state.get("verdicts", {})
+        if self.history and "verdicts" not in state:  # an older checkpoint
+            log.info("overfitting is looked for from epoch %d on", state["position"][0])
         self.epoch, self.batch, loss, self.images, self.seconds = state["position"]
         self.loss = loss.to(device)
 
@@ -230,10 +243,11 @@ def fit(
             began = time.monotonic()
             loss = _epoch(fitting, method, train, how, bar, saves)
             row: dict[str, Any] = {"epoch": fitting.epoch, "step": trainer.steps, "lr": trainer.lr}
-            row |= {"train_loss": loss} | _validated(fitting, train, validation, how, saves)
+            shares, verdicts = _validated(fitting, train, validation, how, saves)
+            row |= {"train_loss": loss} | shares
             row["seconds"] = time.monotonic() - began
             with interrupts.held() as arrived:
-                fitting.end_epoch(row)
+                fitting.end_epoch(row, verdicts)
                 epoch_end(fitting.history)
                 if arrived or saves.due(trainer.steps, True):
                     saves.save(fitting.state())
@@ -241,19 +255,21 @@ def fit(
 
 
 def _given_up(fitting: Fitting, training: Training) -> bool:
-    return training.on_collapse != "warn" and bool(collapses(fitting.history))
+    return training.on_collapse != "warn" and bool(fitting.collapses)
 
 
 def _begin(model: nn.Module, examples: int, class_counts: Tensor, how: How) -> Fitting:
     training = how.training
     select = "best_robust" if training.on_collapse == "restore" else training.select
     none = torch.zeros((), device=how.runtime.device)
-    return Fitting(_trainer(model, examples, class_counts, how), Kept(select), loss=none)
+    return Fitting(
+        _trainer(model, examples, class_counts, how), Kept(select), training.epochs, loss=none
+    )
 
 
 def _fitted(fitting: Fitting, training: Training, examples: int) -> Fitted:
     history, kept, trainer = fitting.history, fitting.kept, fitting.trainer
-    found = collapses(history)
+    found = fitting.collapses
     last, epochs = weights(trainer), len(history)
     wanted = training.select != "last" or (training.on_collapse == "restore" and found)
     best, chosen = (last, epochs)
@@ -392,7 +408,7 @@ def weights(trainer: Trainer) -> State:
 
 def _validated(
     fitting: Fitting, train: Images, validation: Images | None, how: How, saves: Saves
-) -> dict[str, float | None]:
+) -> Validated:
     """`_validate`; a signal within it costs nothing that was trained."""
     try:
         return _validate(fitting.trainer, train, validation, how, fitting.epoch)
@@ -403,18 +419,18 @@ def _validated(
 
 def _validate(
     trainer: Trainer, train: Images, validation: Images | None, how: How, epoch: int
-) -> dict[str, float | None]:
-    """Accuracies at the end of an epoch, in eval mode on images without augmentation."""
+) -> Validated:
+    """At the end of an epoch, in eval mode on images without augmentation."""
     names = ("train_accuracy", "validation_clean_accuracy", "validation_robust_accuracy")
     training, runtime, seed = how.training, how.runtime, how.seed
     if epoch % training.validation_every and epoch != training.epochs:
-        return dict.fromkeys(names)
+        return dict.fromkeys(names), None
     with averaged(trainer):
         drawn = torch.Generator().manual_seed(seed)  # a folder's first images are of one class
         sample = train.plain().subset(torch.randperm(len(train), generator=drawn)[:TRAIN_SAMPLE])
         found: dict[str, float | None] = {"train_accuracy": _clean(trainer.model, sample, runtime)}
         if validation is None:
-            return dict.fromkeys(names) | found
+            return dict.fromkeys(names) | found, None
         tried = np.flatnonzero(_right(trainer.model, validation, runtime))
         device = runtime.device
         networks = searches(trainer.model, validation, "float32", EVALUATION_BATCH, device)
@@ -428,10 +444,9 @@ def _validate(
             batch_size=EVALUATION_BATCH,
             device=device,
         )
-        return found | {
-            "validation_clean_accuracy": len(tried) / len(validation),
-            "validation_robust_accuracy": accuracy(robust),
-        }
+        found["validation_clean_accuracy"] = len(tried) / len(validation)
+        found["validation_robust_accuracy"] = accuracy(robust)
+        return found, packed(robust)
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from torch import nn
 
 from robustrun import checkpoint
 from robustrun.attacks.fgsm import FGSM
-from robustrun.collapse import collapses
+from robustrun.collapse import packed
 from robustrun.config import Training
 from robustrun.datasets.tensors import Augment, TensorImages
 from robustrun.errors import RunFailure
@@ -291,41 +291,17 @@ class AlwaysNan:
         return loss
 
 
-def rows_of(*robust: float, losses: tuple[float, ...] = ()) -> list[dict[str, Any]]:
-    losses = losses or tuple(1 / (epoch + 1) for epoch in range(len(robust)))
-    return [
-        {"epoch": epoch + 1, "validation_robust_accuracy": share, "train_loss": loss}
-        for epoch, (share, loss) in enumerate(zip(robust, losses, strict=True))
-    ]
-
-
-@pytest.mark.parametrize(
-    ("history", "found"),
-    [
-        (rows_of(0.2, 0.4, 0.41, 0.1, 0.0), [("catastrophic_overfitting", 4)]),
-        (rows_of(0.2, 0.4, 0.38, 0.39, 0.4), []),
-        (rows_of(0.3, 0.5, 0.46, 0.45, 0.44), [("robust_overfitting", 5)]),
-        # The loss rises as well: something else is wrong.
-        (rows_of(0.3, 0.5, 0.46, 0.45, 0.44, losses=(1, 1, 2, 3, 4)), []),
-        (rows_of(0.12, 0.05, 0.05), []),  # below half, but not by ten points
-        ([{"epoch": 1, "validation_robust_accuracy": None, "train_loss": 1.0}], []),
-    ],
-)
-def test_collapses_are_read_from_the_history(
-    history: list[dict[str, Any]], found: list[tuple[str, int]]
-) -> None:
-    assert [(c.kind, c.epoch) for c in collapses(history)] == found
-
-
 @pytest.mark.parametrize(("action", "epochs"), [("warn", 6), ("stop", 3), ("restore", 3)])
 def test_a_collapse_ends_training_and_brings_back_the_robust_weights_if_so_asked(
     action: str, epochs: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    robust = iter([0.3, 0.6, 0.1, 0.1, 0.1, 0.1])
+    shares = iter([0.3, 0.6, 0.1, 0.1, 0.1, 0.1])
 
-    def validate(*_: Any) -> dict[str, float]:
+    def validate(*_: Any) -> tuple[dict[str, float], torch.Tensor]:
+        share = next(shares)
         names = ("train_accuracy", "validation_clean_accuracy")
-        return dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": next(robust)}
+        found = dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": share}
+        return found, packed(np.arange(100) < 100 * share)
 
     monkeypatch.setattr("robustrun.train._validate", validate)
     fitted, rows, _ = train(Recorder(), images(4), epochs=6, on_collapse=action)
@@ -333,3 +309,32 @@ def test_a_collapse_ends_training_and_brings_back_the_robust_weights_if_so_asked
     assert "catastrophic overfitting at epoch 3" in caplog.text
     assert fitted.collapses[0].epoch == 3
     assert fitted.selected_epoch == (2 if action == "restore" else epochs)
+
+
+def test_what_a_resumed_training_finds_includes_the_epochs_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A checkpoint from before verdicts were kept is gone on from as well: its epochs count no
+    more."""
+    share = {1: 0.3, 2: 0.6, 3: 0.5, 4: 0.1, 5: 0.1}
+
+    def validate(*of: Any) -> tuple[dict[str, float], torch.Tensor]:
+        *_, epoch = of
+        names = ("train_accuracy", "validation_clean_accuracy")
+        found = dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": share[epoch]}
+        return found, packed(np.arange(100) < 100 * share[epoch])
+
+    monkeypatch.setattr("robustrun.train._validate", validate)
+    kept = Kept()
+    data, how = images(), How(plan(epochs=5), Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+    counts = torch.tensor([5, 5])
+
+    def trained(**more: Any) -> Fitted:
+        return fit(network(), Recorder(), data, data, counts, how, lambda _: None, **more)
+
+    whole = trained(saves=kept)
+    assert [(c.kind, c.best_epoch) for c in whole.collapses] == [("catastrophic_overfitting", 2)]
+    third = next(state for state, _ in kept.states if len(state["history"]) == 3)
+    assert trained(start=copy.deepcopy(third)).collapses == whole.collapses
+    del third["verdicts"]
+    assert trained(start=third).collapses == []

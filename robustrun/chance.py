@@ -1,0 +1,44 @@
+"""What the luck of a draw explains: exact tests and intervals of counts."""
+
+import math
+
+ONE_SIDED = 0.025  # the level of one end of a 95% interval
+
+
+def at_least(successes: int, trials: int, share: float = 0.5) -> float:
+    """The probability of so many successes or more, where each of `trials` has the chance `share`
+    (0 to 1). With the share 1/2 it is the one-sided exact test of McNemar (1947,
+    https://doi.org/10.1007/BF02295996)."""
+    if successes <= 0:
+        return 1.0
+    if share in (0, 1) or successes > trials:
+        return float(share == 1 and successes <= trials)
+    whole = math.lgamma(trials + 1)
+    terms = (
+        whole
+        - math.lgamma(k + 1)
+        - math.lgamma(trials - k + 1)
+        + k * math.log(share)
+        + (trials - k) * math.log1p(-share)
+        for k in range(successes, trials + 1)
+    )
+    return min(1.0, math.fsum(map(math.exp, terms)))
+
+
+def exact_interval(successes: int, trials: int) -> tuple[float, float]:
+    """The 95% interval of a share (Clopper and Pearson 1934,
+    https://doi.org/10.1093/biomet/26.4.404): it holds at any size and near 0, where Wilson's
+    lower end is too high."""
+    return _lower(successes, trials), 1 - _lower(trials - successes, trials)
+
+
+def _lower(successes: int, trials: int) -> float:
+    """The largest share under which so many successes are still bad luck."""
+    low, high = 0.0, 1.0
+    while high - low > 1e-9:
+        middle = (low + high) / 2
+        if at_least(successes, trials, middle) > ONE_SIDED:
+            high = middle
+        else:
+            low = middle
+    return low
