@@ -1,7 +1,7 @@
 """RunConfig, and the way from a raw mapping to typed objects and back.
 
 The only reader of raw configuration: everything behind it is typed and checked. A class may have
-a mapping EARLIER: what keys that were added later meant in run folders from before them.
+a mapping ADDED_LATER: for keys that older run folders lack, the value of what those runs did.
 """
 
 import dataclasses
@@ -72,6 +72,12 @@ class Recipe:
 class Training:
     """How long and in which portions the training goes, and which weights are kept."""
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {
+        "ema_buffers": "average",
+        "ema_warmup": True,
+        "ema_start": 0.0,
+    }
+
     epochs: int
     batch_size: int
     validation_fraction: float
@@ -79,6 +85,9 @@ class Training:
     select: Select
     gradient_clip: float | None
     ema_decay: float | None
+    ema_buffers: Literal["average", "copy", "recompute"]  # see robustrun.averaging
+    ema_warmup: bool
+    ema_start: float
     on_nonfinite: Literal["stop", "skip"]
     on_collapse: Literal["warn", "stop", "restore"]
     checkpoint_minutes: float
@@ -94,6 +103,7 @@ class Training:
         clip, decay = self.gradient_clip, self.ema_decay
         require(clip is None or clip > 0, "gradient_clip", clip, "above 0, or null")
         require(decay is None or 0 < decay < 1, "ema_decay", decay, "between 0 and 1, or null")
+        require(0 <= self.ema_start < 1, "ema_start", self.ema_start, "at least 0 and below 1")
         minutes, steps = self.checkpoint_minutes, self.checkpoint_steps
         require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
         require(steps is None or steps >= 1, "checkpoint_steps", steps, "at least 1, or null")
@@ -324,14 +334,13 @@ def _registered(registry: Registry[Any], value: Any, key: str) -> Any:
 
 
 def _dataclass(cls: Any, value: Any, key: str) -> Any:
-    items = getattr(cls, "EARLIER", {}) | _mapping(value, key)
+    items = _mapping(value, key)
     kinds = get_type_hints(cls)
     names = [f.name for f in dataclasses.fields(cls)]
     prefix = f"{key}." if key else ""
     for name in items:
         if name not in names:
             raise ConfigError(f"{prefix}{name} is not a key.{did_you_mean(name, names)}")
-    # What older runs did not have yet, with the value of what they did.
     items = getattr(cls, "ADDED_LATER", {}) | items
     for name in names:
         if name not in items:

@@ -70,7 +70,7 @@ class OneCycle:
     move before the share `peak`. Without, they move smoothly with every step.
     """
 
-    EARLIER: ClassVar[dict[str, Any]] = {
+    ADDED_LATER: ClassVar[dict[str, Any]] = {
         "shape": "line",
         "start": 0.0,
         "end": 0.0,

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import console, interrupts
+from robustrun.averaging import Average
 from robustrun.collapse import Collapse, collapses, packed
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
@@ -40,7 +41,7 @@ class Trainer:
     class_counts: Tensor
     total_steps: int
     gradient_clip: float | None
-    average: "Average | None"
+    average: Average | None
     skips: bool = False  # a step whose loss is not finite is left out
     steps: int = 0
     batches: int = 0
@@ -76,28 +77,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         self.steps += 1
         if self.average is not None:
-            self.average.update(self.model)
-
-
-class Average:
-    """Exponential moving average of the weights, buffers copied (Izmailov et al. 2018; Rebuffi
-    et al. 2021, https://arxiv.org/abs/2103.01946); `decay` grows from 0.1 in the first steps."""
-
-    def __init__(self, model: nn.Module, decay: float) -> None:
-        self.decay = decay
-        self.updates = 0
-        self.state = {k: v.detach().clone() for k, v in model.state_dict().items()}
-
-    @torch.no_grad()
-    def update(self, model: nn.Module) -> None:
-        self.updates += 1
-        decay = min(self.decay, self.updates / (self.updates + 9))
-        now = model.state_dict()
-        averaged = [name for name, value in now.items() if value.is_floating_point()]
-        theirs = [now.pop(name) for name in averaged]
-        torch._foreach_lerp_([self.state[name] for name in averaged], theirs, 1 - decay)
-        for name, value in now.items():
-            self.state[name].copy_(value)
+            self.average.update(self.model, self.progress)
 
 
 @dataclass(frozen=True)
@@ -289,9 +269,16 @@ def _trainer(model: nn.Module, examples: int, class_counts: Tensor, how: How) ->
         class_counts.to(how.runtime.device),
         math.ceil(examples / training.batch_size) * training.epochs,
         training.gradient_clip,
-        Average(model, training.ema_decay) if training.ema_decay else None,
+        _average(model, training),
         skips=training.on_nonfinite == "skip",
     )
+
+
+def _average(model: nn.Module, training: Training) -> Average | None:
+    if training.ema_decay is None:
+        return None
+    buffers, warmup, start = training.ema_buffers, training.ema_warmup, training.ema_start
+    return Average(model, training.ema_decay, buffers, warmup, start)
 
 
 @dataclass
@@ -425,6 +412,7 @@ def _validate(
     training, runtime, seed = how.training, how.runtime, how.seed
     if epoch % training.validation_every and epoch != training.epochs:
         return dict.fromkeys(names), None
+    _recompute(trainer, train, how, epoch)
     with averaged(trainer):
         drawn = torch.Generator().manual_seed(seed)  # a folder's first images are of one class
         sample = train.plain().subset(torch.randperm(len(train), generator=drawn)[:TRAIN_SAMPLE])
@@ -447,6 +435,17 @@ def _validate(
         found["validation_clean_accuracy"] = len(tried) / len(validation)
         found["validation_robust_accuracy"] = accuracy(robust)
         return found, packed(robust)
+
+
+def _recompute(trainer: Trainer, train: Images, how: How, epoch: int) -> None:
+    """Find the running statistics of the averaged weights, if that is how they are to be had."""
+    average, device = trainer.average, how.runtime.device
+    if average is None or average.buffers != "recompute":
+        return
+    generators = [device] if device.type == "cuda" else []
+    with averaged(trainer), torch.random.fork_rng(generators):  # training draws on as without
+        batches = shuffled(train, how.training.batch_size, how.seed, epoch, device)
+        average.recompute(trainer.model, batches)
 
 
 @contextmanager

@@ -13,15 +13,16 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robustrun import checkpoint
+from robustrun import checkpoint, config
 from robustrun.attacks.fgsm import FGSM
+from robustrun.averaging import Average
 from robustrun.collapse import packed
 from robustrun.config import Training
 from robustrun.datasets.tensors import Augment, TensorImages
 from robustrun.errors import RunFailure
 from robustrun.optimizers import AdamW, Sgd
 from robustrun.schedules import Constant, MultiStep, OneCycle
-from robustrun.train import Average, Fitted, How, fit, shuffled
+from robustrun.train import Fitted, How, fit, shuffled
 from robustrun.types import Runtime
 
 CPU = torch.device("cpu")
@@ -66,6 +67,9 @@ def plan(**changes: Any) -> Training:
         "select": "last",
         "gradient_clip": None,
         "ema_decay": None,
+        "ema_buffers": "average",
+        "ema_warmup": True,
+        "ema_start": 0.0,
         "on_nonfinite": "stop",
         "on_collapse": "warn",
         "checkpoint_minutes": 10.0,
@@ -149,20 +153,109 @@ def test_without_validation_the_last_weights_are_kept() -> None:
     assert all(torch.equal(fitted.best[k], v) for k, v in model.state_dict().items())
 
 
-def test_the_average_is_the_formula_and_is_what_is_kept() -> None:
-    model = network()
-    average = Average(model, 0.9)
-    expected = model[1].weight.detach().double()
-    for update in range(1, 5):
-        with torch.no_grad():
-            model[1].weight += update
-        average.update(model)
-        decay = min(0.9, update / (update + 9))
-        expected = decay * expected + (1 - decay) * model[1].weight.detach().double()
-    # float32 arithmetic of four updates on values below 20: a few units in the last place
-    assert torch.allclose(average.state["1.weight"].double(), expected, atol=1e-5)
-    fitted, _, trained = train(Recorder(), ema_decay=0.5)
+def with_batch_norm() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Flatten(), nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Linear(3, 2))
+
+
+def moved(model: nn.Module, step: int) -> None:
+    """Change every weight, and batch norm's statistics with one more batch."""
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter += step * torch.randn_like(parameter)
+    model.train()(torch.rand(4, 1, 2, 2))
+
+
+STATISTICS = ("2.running_mean", "2.running_var")
+
+
+@pytest.mark.parametrize("warmup", [True, False])
+@pytest.mark.parametrize("start", [0.0, 0.25])
+@pytest.mark.parametrize("buffers", ["average", "copy", "recompute"])
+def test_the_average_is_the_formula(buffers: Any, start: float, warmup: bool) -> None:
+    model = with_batch_norm()
+    average = Average(model, 0.6, buffers, warmup, start)
+    expected = {k: v.double() for k, v in model.state_dict().items()}
+    updates, steps = 0, 12
+    for step in range(steps):
+        moved(model, step + 1)
+        average.update(model, step / steps)
+        updates += step >= start * steps
+        decay = min(0.6, updates / (updates + 9)) if warmup else 0.6
+        for name, value in model.state_dict().items():
+            follows = updates == 0 or name.endswith("tracked")
+            if follows or (buffers != "average" and name in STATISTICS):
+                expected[name] = value.double()
+            else:
+                expected[name] = decay * expected[name] + (1 - decay) * value.double()
+    assert updates == (12 if start == 0 else 9)
+    for name, value in expected.items():
+        # float32 arithmetic of a dozen updates on values below 100: some units in the last place
+        torch.testing.assert_close(
+            average.state[name].double(), value.double(), rtol=1e-5, atol=1e-4, msg=name
+        )
+    assert int(average.state["2.num_batches_tracked"]) == steps
+
+
+def test_an_average_that_chooses_nothing_has_the_bits_it_always_had() -> None:
+    model = with_batch_norm()
+    average = Average(model, 0.9, "average", True, 0.0)
+    state = {k: v.detach().clone() for k, v in model.state_dict().items()}
+    for updates in range(1, 20):
+        moved(model, updates)
+        average.update(model, updates / 20)
+        decay = min(0.9, updates / (updates + 9))
+        for name, value in model.state_dict().items():
+            if value.is_floating_point():
+                state[name].lerp_(value.detach(), 1 - decay)
+            else:
+                state[name].copy_(value)
+    assert all(torch.equal(average.state[name], value) for name, value in state.items())
+    unchosen = {k: v for k, v in config.dump(plan()).items() if k not in Training.ADDED_LATER}
+    config.plugins.load()
+    assert config.decode(Training, unchosen, "training") == plan()
+
+
+def test_the_average_is_what_is_kept_and_validated() -> None:
+    validation = images(4)
+    fitted, rows, trained = train(Recorder(), validation, ema_decay=0.5)
     assert not torch.equal(fitted.last["1.weight"], trained[1].weight)
+    model = network()
+    model.load_state_dict(fitted.last)
+    found = (model(validation.pixels).argmax(1) == validation.labels).float().mean()
+    assert float(found) == rows[-1]["validation_clean_accuracy"]
+
+
+def test_recomputed_statistics_are_those_of_the_averaged_weights_on_the_training_images() -> None:
+    data = TensorImages(torch.rand(10, 1, 2, 2), torch.arange(10) % 2)
+
+    def fitted(buffers: str) -> tuple[Fitted, nn.Module]:
+        model = with_batch_norm()
+        settings = plan(epochs=3, ema_decay=0.8, ema_buffers=buffers, batch_size=5)
+        how = How(settings, Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+        counts = torch.tensor([5, 5])
+        return fit(model, Recorder(), data, None, counts, how, lambda history: None), model
+
+    recomputed, trained = fitted("recompute")
+    weight, bias = recomputed.last["1.weight"].double(), recomputed.last["1.bias"].double()
+    means, variances = [], []
+    for x, _ in shuffled(data, 5, 3, 3, CPU):  # the last epoch's batches
+        hidden = x.flatten(1).double() @ weight.T + bias
+        means.append(hidden.mean(0))
+        variances.append(hidden.var(0, unbiased=True))
+    for name, values in zip(STATISTICS, (means, variances), strict=True):
+        expected = torch.stack(values).mean(0)
+        torch.testing.assert_close(recomputed.last[name].double(), expected, rtol=1e-5, atol=1e-6)
+    copied, same = fitted("copy")
+    for name in STATISTICS:
+        assert torch.equal(copied.last[name], same.state_dict()[name])
+        assert not torch.allclose(copied.last[name], recomputed.last[name], atol=1e-3)
+    averaged, again = fitted("average")
+    for name, value in trained.state_dict().items():  # the training itself is the same
+        assert torch.equal(value, same.state_dict()[name])
+        assert torch.equal(value, again.state_dict()[name])
+    assert torch.equal(averaged.last["1.weight"], recomputed.last["1.weight"])
+    assert not torch.allclose(averaged.last[STATISTICS[0]], copied.last[STATISTICS[0]], atol=1e-3)
 
 
 def test_gradients_are_clipped_by_value() -> None:
@@ -234,15 +327,17 @@ class Noisy:
         return loss
 
 
-@pytest.mark.parametrize("decay", [None, 0.9])
-def test_training_goes_on_from_any_step_to_the_same_bits(decay: float | None) -> None:
+@pytest.mark.parametrize(
+    ("decay", "buffers"), [(None, "average"), (0.9, "average"), (0.9, "copy"), (0.9, "recompute")]
+)
+def test_training_goes_on_from_any_step_to_the_same_bits(decay: float | None, buffers: str) -> None:
     pixels = torch.rand(10, 1, 4, 4)
     data = TensorImages(pixels, torch.arange(10) % 2, Augment(1, True))
 
     def trained(**more: Any) -> tuple[Fitted, list[dict[str, Any]]]:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
-        settings = plan(epochs=3, ema_decay=decay, select="best_clean")
+        settings = plan(epochs=3, ema_decay=decay, ema_buffers=buffers, select="best_clean")
         sgd, rate = Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0)
         how = How(settings, sgd, rate, RUNTIME, 3)
         if "start" in more:
