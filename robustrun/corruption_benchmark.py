@@ -18,6 +18,7 @@ from robustrun.datasets.corruptions import Corrupted, Sequences
 from robustrun.errors import DataError
 from robustrun.evaluation import accuracy, predict
 from robustrun.journal import Journal
+from robustrun.predictions import NO_ANSWER
 from robustrun.types import Images, Shape, Splits
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,7 @@ def _corruptions(predicted: Predicted, parts: Iterable[Corrupted], classes: int)
     """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
     began = time.monotonic()
     shares: dict[str, dict[str, float]] = {}
+    missing = 0  # images whose logits are not finite
     for part in parts:
         if int(part.images.labels.max()) >= classes:
             raise DataError(
@@ -95,6 +97,7 @@ def _corruptions(predicted: Predicted, parts: Iterable[Corrupted], classes: int)
             )
         predictions = predicted(part.images, f"{part.corruption} {part.severity}")
         share = accuracy(predictions == part.images.labels.numpy())
+        missing += int((predictions == NO_ANSWER).sum())
         shares.setdefault(part.corruption, {})[str(part.severity)] = share
         log.info("%s at severity %d: %.2f%%", part.corruption, part.severity, 100 * share)
     each = {name: float(np.mean(list(share.values()))) for name, share in shares.items()}
@@ -102,6 +105,7 @@ def _corruptions(predicted: Predicted, parts: Iterable[Corrupted], classes: int)
         "accuracy": float(np.mean(list(each.values()))),
         "by_corruption": each,
         "by_severity": shares,
+        "non_finite": missing,
         "seconds": time.monotonic() - began,
     }
 
@@ -110,13 +114,16 @@ def _perturbations(predicted: Predicted, films: Iterable[Sequences]) -> dict[str
     """Flip rate of each perturbation, and their mean."""
     began = time.monotonic()
     rates: dict[str, float] = {}
+    missing = 0  # images whose logits are not finite
     for film in films:
         predictions = predicted(film.images, film.perturbation)
         rate = corruptions.flip_rate(predictions, film.frames, film.perturbation)
+        missing += int((predictions == NO_ANSWER).sum())
         rates[film.perturbation] = rate
         log.info("%s flips %.2f%%", film.perturbation, 100 * rate)
     return {
         "flip_rate": float(np.mean(list(rates.values()))),
         "by_perturbation": rates,
+        "non_finite": missing,
         "seconds": time.monotonic() - began,
     }

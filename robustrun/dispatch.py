@@ -285,6 +285,7 @@ def _audit(
     """What the audit says of the run's own attack; nothing if none is asked for."""
     if cfg.evaluation.audit is None:
         return []
+    judged = measured.attacks[cfg.name_of("attack")]
     checks = audit(
         model,
         images,
@@ -294,7 +295,8 @@ def _audit(
         device=runtime.device,
         batch_size=cfg.evaluation.batch_size,
         settings=cfg.evaluation.audit,
-        standing=torch.from_numpy(measured.attacks[cfg.name_of("attack")].robust),
+        standing=torch.from_numpy(judged.robust),
+        unanswered=torch.from_numpy(judged.no_answer),
         journal=journal,
     )
     return [dataclasses.asdict(check) for check in checks]

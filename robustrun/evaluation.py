@@ -11,14 +11,18 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun import console
+from robustrun.attacks.ascent import attacked
 from robustrun.attacks.ball import distance
-from robustrun.attacks.cascade import room_for, verdict
+from robustrun.attacks.cascade import input_gradient, judged, room_for, verdict
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
+from robustrun.errors import DataError
 from robustrun.journal import Journal
+from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.shares import beside, in_shares
 from robustrun.types import (
     ATTACKS,
@@ -33,6 +37,11 @@ from robustrun.types import (
 )
 
 log = logging.getLogger(__name__)
+NOT_FINITE = (
+    "the network has no answer for %d of %d images: their logits are NaN or infinite. Each counts "
+    "as wrong, of its own kind (non_finite). Look for a division by zero, the logarithm of 0 or an "
+    "overflow of half precision before any of its numbers is believed."
+)
 Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
 
 
@@ -49,6 +58,7 @@ class AttackResult:
     perturbed_right: np.ndarray | None  # under the perturbation alone; None for adversaries
     stages: list[dict[str, Any]]  # of an attack made of attacks: name, standing after it, seconds
     seconds: float
+    no_answer: np.ndarray  # whose logits are not finite, on the clean image or under the attack
 
 
 @dataclass(frozen=True)
@@ -56,7 +66,7 @@ class Measured:
     """The outcome of an evaluation, per example."""
 
     labels: np.ndarray  # int64 of shape N
-    predictions: np.ndarray  # clean predictions, int64 of shape N
+    predictions: np.ndarray  # clean predictions, int64 of shape N; NO_ANSWER: logits not finite
     classes: int
     seconds: float  # for the clean predictions
     attacks: dict[str, AttackResult] = field(default_factory=dict)
@@ -66,6 +76,12 @@ class Measured:
     def clean_right(self) -> np.ndarray:
         right: np.ndarray = self.predictions == self.labels
         return right
+
+    @property
+    def no_answer(self) -> np.ndarray:
+        """Where the logits of the clean image are not finite: these count as wrong."""
+        none: np.ndarray = self.predictions == NO_ANSWER
+        return none
 
     @property
     def worst_case(self) -> np.ndarray:
@@ -132,13 +148,19 @@ def searches(
 
 @torch.no_grad()
 def predict(model: nn.Module, images: Images, batch_size: int, device: torch.device) -> np.ndarray:
-    """Predicted classes in eval mode, int64 of shape N; the model's mode is restored."""
+    """Predicted classes in eval mode, int64 of shape N; the model's mode is restored.
+
+    Images whose logits are not finite are predicted as NO_ANSWER, and warned of.
+    """
     modes = [(m, m.training) for m in model.modules()]
     model.eval()
-    found = [model(x).argmax(dim=1) for x, _ in images.batches(batch_size, device=device)]
+    found = [predicted(model(x)) for x, _ in images.batches(batch_size, device=device)]
     for module, training in modes:
         module.training = training
-    return torch.cat(found).cpu().numpy() if found else np.zeros(0, dtype=np.int64)
+    predictions = torch.cat(found).cpu().numpy() if found else np.zeros(0, dtype=np.int64)
+    if count := int((predictions == NO_ANSWER).sum()):
+        log.warning(NOT_FINITE, count, len(predictions))
+    return predictions
 
 
 def run_attack(
@@ -152,36 +174,44 @@ def run_attack(
     batch_size: int,
     device: torch.device,
     journal: Journal | None = None,
-) -> np.ndarray:
-    """Whether each image of `tried` (indices) is classified right under the attack. Batches that
-    `journal` has are not repeated."""
+) -> tuple[np.ndarray, np.ndarray]:
+    """(whether each image of `tried` (indices) is classified right under the attack, whether its
+    logits are not finite then), bool of shape N. Batches that `journal` has are not repeated."""
     right, journal = np.zeros(len(images), dtype=bool), journal or Journal()
-    before = _state(networks.model)
-    done = _recall(journal, name, tried, batch_size, right)
+    no_answer, before = np.zeros_like(right), _state(networks.model)
+    done = _recall(journal, name, tried, batch_size, right, no_answer)
     with console.bar(f"attack {name}", len(tried), min(done * batch_size, len(tried))) as bar:
         stream = images.batches(batch_size, torch.from_numpy(tried), device, skip=done)
         for number, (x, y) in enumerate(stream, start=done):
             began = time.monotonic()
             generator = batch_generator(seed, name, number, device)
             with room_for(batch_size):
-                stands = _stands(attack, name, networks, x, y, generator).cpu().numpy()
+                answers = _answers(attack, name, networks, x, y, generator)
             first = number * batch_size
-            right[tried[first : first + len(x)]] = stands
+            places = tried[first : first + len(x)]
+            right[places] = stands = (answers == y).cpu().numpy()
+            no_answer[places] = none = (answers == NO_ANSWER).cpu().numpy()
             note = {"right": stands.astype(int).tolist(), "seconds": time.monotonic() - began}
-            journal.note(f"{name} batch {number}", note)
+            journal.note(f"{name} batch {number}", note | {"no_answer": none.nonzero()[0].tolist()})
             bar.advance(len(x), f"{right[tried].sum() / (first + len(x)):.1%} stand")
     _check_untouched(networks.model, before, name)
-    return right
+    return right, no_answer
 
 
 def _recall(
-    journal: Journal, name: str, tried: np.ndarray, batch_size: int, right: np.ndarray
+    journal: Journal,
+    name: str,
+    tried: np.ndarray,
+    batch_size: int,
+    right: np.ndarray,
+    no_answer: np.ndarray,
 ) -> int:
-    """Put what the journal knows into `right`; returns how many batches that are."""
+    """Put what the journal knows into `right` and `no_answer`; returns how many batches."""
     done = 0
     while (note := journal.recall(f"{name} batch {done}")) is not None:
         places = tried[done * batch_size : (done + 1) * batch_size]
         right[places] = np.array(note["right"], dtype=bool)
+        no_answer[places[note.get("no_answer", [])]] = True
         done += 1
     return done
 
@@ -194,7 +224,7 @@ def _spent_before(journal: Journal, name: str) -> float:
     return total
 
 
-def _stands(
+def _answers(
     attack: Attack,
     name: str,
     networks: Searches,
@@ -202,8 +232,8 @@ def _stands(
     y: Tensor,
     generator: torch.Generator,
 ) -> Tensor:
-    """Which images of one batch the network still gets right: a float32 forward pass of exactly
-    what the attack returned. In halves where they do not fit into memory together.
+    """What the network takes the attacked images of one batch for, int64: a float32 forward pass
+    of exactly what the attack returned. In halves where they do not fit into memory together.
 
     A search with another network may have stopped short of a mistake. So images that are right,
     and less than twice as far from a mistake as the two networks' margins are apart on any image of
@@ -212,14 +242,14 @@ def _stands(
     model, search = networks.model, networks.of(attack)
     try:
         x_adv = _attacked(attack, name, search, x, y, generator)
-        right, height = verdict(model, x_adv, y)
+        answers, height = judged(model, x_adv, y)
         if search is not model:
-            doubt = 2 * (height - verdict(search, x_adv, y)[1]).abs().max()
-            close = (right & (height > -doubt)).nonzero()[:, 0]
+            doubtful = _doubtful(height, verdict(search, x_adv, y)[1])
+            close = ((answers == y) & doubtful).nonzero()[:, 0]
             if len(close):
                 again = _attacked(attack, name, networks.exact, x[close], y[close], generator)
-                right[close] = verdict(model, again, y[close])[0]
-        return right
+                answers[close] = judged(model, again, y[close])[0]
+        return answers
     except torch.OutOfMemoryError:
         if len(x) == 1:
             raise
@@ -227,7 +257,16 @@ def _stands(
     middle = len(x) // 2
     halves = [(x[:middle], y[:middle]), (x[middle:], y[middle:])]
     with room_for(middle):
-        return torch.cat([_stands(attack, name, networks, *half, generator) for half in halves])
+        return torch.cat([_answers(attack, name, networks, *half, generator) for half in halves])
+
+
+def _doubtful(height: Tensor, searched: Tensor) -> Tensor:
+    """Where margins of the network are less than twice as far from a mistake as the largest
+    difference from those of the network that was searched, or that one has no answer."""
+    apart = (height - searched).abs()
+    known = apart.isfinite()
+    doubt = 2 * apart[known].max() if bool(known.any()) else apart.new_zeros(())
+    return (height > -doubt) | ~known
 
 
 def _attacked(
@@ -235,8 +274,24 @@ def _attacked(
 ) -> Tensor:
     with beside(model):
         x_adv = attack(model, x, y, generator=generator)
+    if x_adv.shape == x.shape and not torch.isfinite(x_adv).all():
+        _require_finite_gradient(model, name, x, y)
     check_images(attack, name, x, x_adv)
     return x_adv
+
+
+def _require_finite_gradient(model: nn.Module, name: str, x: Tensor, y: Tensor) -> None:
+    """DataError if it is the network that gives the attack nothing finite to follow."""
+    with attacked(model):
+        x = x.detach().clone().requires_grad_()
+        slope = input_gradient(F.cross_entropy(model(x), y, reduction="sum"), x)
+    lost = int((~slope.flatten(1).isfinite().all(dim=1)).sum())
+    if lost:
+        raise DataError(
+            f"The network's gradient with respect to the image is NaN or infinite for {lost} of "
+            f"{len(x)} images, so {name} cannot follow it (a square root or a norm at 0?). Mend "
+            f"the network, or measure with attack=square, which needs no gradient."
+        )
 
 
 def check_images(attack: Attack, name: str, x: Tensor, x_adv: Tensor) -> None:
@@ -266,11 +321,17 @@ def _check_untouched(model: nn.Module, before: Any, name: str) -> None:
     buffers, modes, gradients = _state(model)
     if modes != before[1]:
         raise RuntimeError(f"attack {name} changed the mode of the model")
-    if not all(map(torch.equal, buffers, before[0])):
+    if not all(map(same_values, buffers, before[0])):
         raise RuntimeError(f"attack {name} changed buffers of the model (batch statistics?)")
     for now, then in zip(gradients, before[2], strict=True):
-        if (now is None) != (then is None) or (now is not None and not torch.equal(now, then)):
+        changed = (now is None) != (then is None)
+        if changed or (now is not None and then is not None and not same_values(now, then)):
             raise RuntimeError(f"attack {name} left gradients in the model's parameters")
+
+
+def same_values(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors are equal; NaN equals NaN."""
+    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
 def measure(
@@ -304,6 +365,8 @@ def measure(
     for name, attack in attacks.items():
         measured.attacks[name] = result = _one(attack, name, networks, images, measured, how)
         log.info("%s accuracy %.2f%%", name, 100 * accuracy(result.robust))
+        if count := int((result.no_answer & ~measured.no_answer).sum()):
+            log.warning("%s: %d images have logits that are NaN or infinite under it", name, count)
     if judge is not None:
         measured.curve.extend(_curve(judge, attacks[judge], networks, images, measured, radii, how))
     return measured
@@ -320,13 +383,14 @@ def _one(
     began, spent = time.monotonic(), 0.0  # the latter before an interruption
     # An adversary need not try what is wrong already; noise is measured on every image.
     standing = measured.clean_right if attack.adversarial else np.ones(len(images), dtype=bool)
-    stages = []
+    stages, no_answer = [], measured.no_answer
     for stage, part in attack.stages() if isinstance(attack, Staged) else [("", attack)]:
         start = time.monotonic()
         label = f"{name}/{stage}" if stage else name
         before = _spent_before(how["journal"], label)
         tried = np.flatnonzero(standing)
-        standing = run_attack(part, label, networks, images, tried, **how)
+        standing, none = run_attack(part, label, networks, images, tried, **how)
+        no_answer = no_answer | none
         spent += before
         seconds = time.monotonic() - start + before
         stages.append({"name": stage, "standing": int(standing.sum()), "seconds": seconds})
@@ -341,6 +405,7 @@ def _one(
         None if attack.adversarial else standing,
         stages if isinstance(attack, Staged) else [],
         time.monotonic() - began + spent,
+        no_answer,
     )
 
 

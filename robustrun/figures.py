@@ -11,6 +11,7 @@ from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from torch import nn
 
 from robustrun.evaluation import Measured, accuracy, batch_generator, wilson
+from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.results import write_atomically
 from robustrun.types import Attack, Images
 
@@ -91,22 +92,23 @@ def adversarial_grid(
     x, y = next(images.batches(GRID_COLUMNS, shown, device))
     x_adv = attack(model, x, y, generator=batch_generator(0, "figure", 0, device))
     with torch.no_grad():
-        before, after = model(x).argmax(1).tolist(), model(x_adv).argmax(1).tolist()
+        before, after = predicted(model(x)).tolist(), predicted(model(x_adv)).tolist()
     delta = x_adv - x
     scaled = 0.5 + 0.5 * delta / delta.abs().max().clamp_min(1e-12)
     figure = Figure(figsize=(1.3 * len(x) + 0.6, 4.6), layout="constrained")
     axes = figure.subplots(3, len(x), squeeze=False)
     rows = (("clean", x, before), ("change", scaled, None), ("attacked", x_adv, after))
-    for line, (name, pictures, predicted) in zip(axes, rows, strict=True):
+    for line, (name, pictures, answers) in zip(axes, rows, strict=True):
         line[0].set_ylabel(name)
         for column, (place, picture) in enumerate(zip(line, pictures.cpu(), strict=True)):
             pixels = picture.permute(1, 2, 0).squeeze(-1).numpy()
             place.imshow(pixels, cmap="gray", vmin=0, vmax=1)
             place.set(xticks=[], yticks=[])
-            if predicted is not None:
-                wrong = predicted[column] != int(y[column])
+            if answers is not None:
+                said = answers[column]
+                wrong = said != int(y[column])
                 place.set_xlabel(
-                    class_names[predicted[column]],
+                    "no answer" if said == NO_ANSWER else class_names[said],
                     fontsize=8,
                     color=ORANGE if wrong else "black",
                     fontweight="bold" if wrong else "normal",

@@ -99,8 +99,9 @@ def write_weights(path: Path, state: dict[str, Tensor], about: dict[str, str]) -
 
 
 def write_predictions(path: Path, measured: Measured, indices: np.ndarray) -> None:
-    """predictions.npz: per measured example its place in the test set, label, clean prediction,
-    and for every attack (`attack/NAME`) whether it stayed correct."""
+    """predictions.npz: per measured example its place in the test set, label, clean prediction
+    (-1: its logits are not finite), and for every attack (`attack/NAME`) whether it stayed
+    correct."""
     arrays: dict[str, Any] = {
         "index": indices,
         "label": measured.labels,
@@ -131,10 +132,15 @@ def detailed(right: np.ndarray, measured: Measured) -> dict[str, Any]:
     return score(right) | {"per_class": classes, "balanced_accuracy": balanced}
 
 
+def _without_answer(none: np.ndarray) -> dict[str, int]:
+    """How many of the wrong are so because the logits were not finite."""
+    return {"non_finite": int(none.sum())}
+
+
 def _attack(result: AttackResult, measured: Measured) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": result.name, "attack": result.kind}
     entry |= {"norm": result.norm, "epsilon": result.epsilon}
-    entry |= detailed(result.robust, measured)
+    entry |= detailed(result.robust, measured) | _without_answer(result.no_answer)
     entry |= {"seconds": result.seconds, "settings": result.settings}
     if result.stages:
         entry["stages"] = result.stages
@@ -150,7 +156,9 @@ def evaluation_block(
     """The `evaluation` part of results.json."""
     return {
         "subset": subset,
-        "clean": detailed(measured.clean_right, measured) | {"seconds": measured.seconds},
+        "clean": detailed(measured.clean_right, measured)
+        | _without_answer(measured.no_answer)
+        | {"seconds": measured.seconds},
         "attacks": [_attack(result, measured) for result in measured.attacks.values()],
         "worst_case": score(measured.worst_case),
         "curve": [{"epsilon": radius} | score(right) for radius, right in measured.curve],

@@ -422,7 +422,7 @@ def _validate(
         tried = np.flatnonzero(_right(trainer.model, validation, runtime))
         device = runtime.device
         networks = searches(trainer.model, validation, "float32", EVALUATION_BATCH, device)
-        robust = run_attack(
+        robust, _ = run_attack(
             training.validation_attack,
             "validation",
             networks,

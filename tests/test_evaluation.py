@@ -69,7 +69,16 @@ def test_the_curve_falls_and_a_success_at_a_smaller_radius_counts() -> None:
 def test_the_worst_case_counts_each_example_once() -> None:
     found = measured({"pgd": pgd()}, [0.45, 0.3], [0, 0])
     found.attacks["other"] = found.attacks["pgd"].__class__(
-        "other", "pgd", "linf", 0.1, {}, np.array([True, False]), None, [], 0.0
+        "other",
+        "pgd",
+        "linf",
+        0.1,
+        {},
+        np.array([True, False]),
+        None,
+        [],
+        0.0,
+        np.zeros(2, dtype=bool),
     )
     assert found.worst_case.tolist() == [False, False]
 

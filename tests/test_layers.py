@@ -9,7 +9,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "robustrun"
 LAYERS = [  # from the ground up; a module imports only from its own line's packages or below
     {"errors", "registry", "console", "interrupts", "journal", "shares", "chance"},
     {"types"},
-    {"losses"},
+    {"losses", "predictions"},
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "finished", "collapse"},

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.ball import per_example
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 
 Run = Callable[[Tensor], Tensor]  # indices of images -> these images attacked, or as they were
 Rows = Callable[[Tensor, Tensor], Tensor]  # the same, with the number of the run of each
@@ -28,7 +29,7 @@ def room_for(rows: int) -> Iterator[None]:
 def still_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The verdict on exactly these images, bool of shape N."""
     with torch.no_grad():
-        right: Tensor = model(x).argmax(dim=1) == y
+        right: Tensor = predicted(model(x)) == y
     return right
 
 
@@ -96,9 +97,15 @@ def gone_with(fooled: Tensor, image: Tensor) -> Tensor:
 
 def verdict(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(whether each image is classified right, its margin: largest wrong minus right logit)."""
+    answers, height = judged(model, x, y)
+    return answers == y, height
+
+
+def judged(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """(what each image is taken for, NO_ANSWER where logits are not finite; its margin)."""
     with torch.no_grad():
         logits = model(x)
-    return logits.argmax(dim=1) == y, margin(logits, y)
+    return predicted(logits), margin(logits, y)
 
 
 def likeliest_wrong(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Tensor:

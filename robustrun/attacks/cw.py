@@ -15,6 +15,7 @@ from robustrun.attacks.cascade import cascade, input_gradient
 from robustrun.attacks.nearest import Nearest, nearest_of_all
 from robustrun.errors import require
 from robustrun.losses import margin
+from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.types import ATTACKS
 
 INSIDE = 1 - 1e-6  # the tanh of no finite number is 1: black and white are moved in by this much
@@ -100,11 +101,12 @@ class CWL2:
         for step in range(1, self.steps + 1):
             w = w.detach().requires_grad_()
             point = (torch.tanh(w) + 1) / 2
-            ahead = margin(model(point), y[rows]) - self.confidence
+            logits = model(point)
+            ahead = margin(logits, y[rows]) - self.confidence
             apart = (point - nearest.x[rows]).square().flatten(1).sum(dim=1)
             value = apart + weight[rows] * (-ahead).clamp_min(0.0)
             w = w.detach() + adam.step(input_gradient(value.sum(), w))
-            fooled = ahead.detach() > 0
+            fooled = (ahead.detach() > 0) | (predicted(logits.detach()) == NO_ANSWER)
             fell[rows] |= fooled
             nearest.offer(rows, point, fooled)
             stay = nearest.distance[rows] > enough

@@ -86,8 +86,13 @@ def lpips_step(
     probe: float,
     offset: float,
 ) -> Tensor:
-    """A step along `slope` that changes the features by about `length`; `features` are x_adv's."""
+    """A step along `slope` that changes the features by about `length`; `features` are x_adv's.
+
+    An image whose slope is not finite, since its logits are not, stays where it is.
+    """
     slope_norm = slope.flatten(1).norm(dim=1)
+    slope = slope.where(per_example(slope_norm.isfinite(), slope), 0.0)
+    slope_norm = slope_norm.where(slope_norm.isfinite(), 0.0)
     direction = slope / per_example(slope_norm + GRADIENT_OFFSET, slope)
     with torch.no_grad():
         ahead = perception.features(x_adv + probe * direction)

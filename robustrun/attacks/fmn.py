@@ -15,6 +15,7 @@ from robustrun.attacks.cascade import cascade, input_gradient
 from robustrun.attacks.nearest import Nearest, nearest_of_all
 from robustrun.errors import require
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 DUAL = {"linf": "l1", "l2": "l2"}
@@ -80,13 +81,14 @@ class FMN:
         for step in range(self.steps + 1):
             point = point.detach().requires_grad_(step < self.steps)
             logits = model(point)
-            fooled = logits.detach().argmax(dim=1) != y
+            fooled = predicted(logits.detach()) != y
             nearest.offer(rows, point, fooled)
             stay = nearest.distance[rows] > enough
             if step == self.steps or not stay.any():
                 break
             height = margin(logits, y)
             slope = input_gradient(height.sum(), point)
+            slope = slope.where(per_example(height.isfinite(), slope), 0.0)  # no answer: back to x
             alpha, gamma = self._pace(step)
             delta, best = point.detach() - x, nearest.distance[rows]
             there = length(delta, self.norm).flatten() + self._to_boundary(height, slope)

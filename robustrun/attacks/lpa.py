@@ -15,6 +15,7 @@ from robustrun.attacks.lpips import LPIPS, Perception, separation
 from robustrun.attacks.lpips_ball import check_inside, project_lpips
 from robustrun.errors import require
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 DECAY = 0.1  # the step falls to this share of the bound over one round
@@ -86,7 +87,7 @@ class LPA:
             found[left] = project_lpips(perception, x_adv[left], x[left], clean[left], self.bound)
             penalty[left[distance >= self.bound]] *= PENALTY_GROWTH
             with torch.no_grad():
-                left = left[perception.model(found[left]).argmax(dim=1) == y[left]]
+                left = left[predicted(perception.model(found[left])) == y[left]]
         return found
 
     def _round(
@@ -127,7 +128,7 @@ class LPA:
         gain = margin(logits, y).clamp_max(self.confidence)
         objective = gain - penalty * (distance - self.bound).clamp_min(0.0)
         slope = torch.autograd.grad(objective.sum(), point)[0]
-        fooled = (logits.argmax(dim=1) != y) & (distance <= self.bound)
+        fooled = (predicted(logits) != y) & (distance <= self.bound)
         moved = lpips_step(perception, x_adv, features, slope, size, self.probe, RATE_OFFSET)
         return moved, distance.detach(), fooled
 

@@ -12,6 +12,7 @@ from robustrun.attacks.ascent import attacked
 from robustrun.attacks.ball import TINY, check_threat_model, length, project, steepest
 from robustrun.attacks.cascade import cascade, input_gradient
 from robustrun.errors import require
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 
@@ -54,7 +55,7 @@ class MomentumPGD:
             point = point.detach().requires_grad_(step < self.steps)
             logits = model(point)
             x_adv[index] = point.detach()
-            right = logits.detach().argmax(dim=1) == y
+            right = predicted(logits.detach()) == y
             if step == self.steps or not right.any():
                 break
             slope = input_gradient(F.cross_entropy(logits, y, reduction="sum"), point)

@@ -20,6 +20,7 @@ from robustrun.attacks.cascade import (
 )
 from robustrun.errors import require
 from robustrun.losses import gap
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 
@@ -87,7 +88,7 @@ class MultiTargeted:
             point = point.detach().requires_grad_(step < self.steps)
             logits = model(point)
             x_adv[index] = point.detach()
-            stay = ~gone_with(logits.detach().argmax(dim=1) != y, image)
+            stay = ~gone_with(predicted(logits.detach()) != y, image)
             if step == self.steps or not stay.any():
                 break
             slope = input_gradient(gap(logits, y, aim).sum(), point)[stay]

@@ -11,6 +11,7 @@ from robustrun.attacks.ascent import attacked
 from robustrun.attacks.ball import check_threat_model, project, steepest, uniform_start
 from robustrun.errors import require
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 
@@ -76,7 +77,7 @@ class PGD:
         for step in range(self.steps + 1):
             point = x_adv[left].requires_grad_(step < self.steps)
             logits = model(point)
-            right = logits.detach().argmax(dim=1) == y[left]
+            right = predicted(logits.detach()) == y[left]
             fooled[left] = ~right
             if step == self.steps or not right.any():
                 break

@@ -22,6 +22,7 @@ from robustrun.attacks.lpips import LPIPS, Perception, separation
 from robustrun.attacks.lpips_ball import check_inside, project_lpips
 from robustrun.errors import require
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 FLAT = 1e-4  # a gradient shorter than this (in logits per pixel unit) shows no way
@@ -93,8 +94,9 @@ class PPGD:
         direction = conjugate_gradients(here.gram, slope, self.cg_steps)
         length = per_example(here.push(direction).norm(dim=1), x_adv).clamp_min(TINY)
         step = (self.step_size / length) * direction
-        moved = torch.where(l2_norm(slope) < FLAT, x_adv, x_adv + step)
-        return moved, (logits.argmax(dim=1) != y) & inside
+        steep = (l2_norm(slope) >= FLAT) & per_example(step.flatten(1).isfinite().all(dim=1), step)
+        moved = torch.where(steep, x_adv + step, x_adv)
+        return moved, (predicted(logits) != y) & inside
 
     @property
     def reach(self) -> tuple[str, float]:

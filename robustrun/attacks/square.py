@@ -17,6 +17,7 @@ from robustrun.attacks.ball import TINY, Norm, check_threat_model, length, per_e
 from robustrun.attacks.cascade import Run, cascade
 from robustrun.errors import require
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 # The share of changed pixels is halved after so many queries, if there are 10,000 of them.
@@ -85,7 +86,7 @@ class Square:
         highest = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         for query in range(self.queries + 1):
             logits = model(point)
-            fooled, height = logits.argmax(dim=1) != y, margin(logits, y)
+            fooled, height = predicted(logits) != y, margin(logits, y)
             higher = height > highest
             best = torch.where(per_example(higher, x), point, best)
             highest = torch.where(higher, height, highest)

@@ -13,6 +13,7 @@ from robustrun.attacks.ball import per_example, project, steepest
 from robustrun.attacks.cascade import input_gradient
 from robustrun.attacks.l1 import sparse_sign, support
 from robustrun.errors import require
+from robustrun.predictions import predicted
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at classes -> N values
 
@@ -112,7 +113,7 @@ def look(s: Standing, model: nn.Module, loss: Loss, passes: int) -> Tensor:
     s.best_slope = torch.where(per_example(better, slope), s.slope, s.best_slope)
     s.best_loss = torch.where(better, values, s.best_loss)
     s.loss = values
-    fooled: Tensor = logits.detach().argmax(dim=1) != s.y
+    fooled: Tensor = predicted(logits.detach()) != s.y
     return fooled
 
 

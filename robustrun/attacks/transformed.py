@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from robustrun.attacks.adam import Adam
 from robustrun.attacks.cascade import input_gradient
 from robustrun.losses import margin
+from robustrun.predictions import predicted
 
 ROUND = 1e-10  # under the root: the slope of a length stays finite where there is none
 
@@ -53,7 +54,7 @@ def search(
         point = render(x, field)
         logits = model(point)
         x_adv[index] = point.detach()
-        right = logits.detach().argmax(dim=1) == y
+        right = predicted(logits.detach()) == y
         if step == steps or not right.any():
             break
         cost = smoothness * roughness(field) - margin(logits, y)

@@ -28,6 +28,7 @@ from robustrun.audit.subject import Attackable, Check, Subject, by
 from robustrun.audit.transfer import transfer
 from robustrun.config import AuditSettings
 from robustrun.journal import Journal
+from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.types import Attack, Images
 
 log = logging.getLogger(__name__)
@@ -57,6 +58,7 @@ def audit(
     batch_size: int,
     settings: AuditSettings,
     standing: Tensor | None = None,
+    unanswered: Tensor | None = None,
     surrogate: nn.Module | None = None,
     journal: Journal | None = None,
 ) -> list[Check]:
@@ -64,6 +66,7 @@ def audit(
 
     Other attacks are run on what `attack` left `standing` (bool, one per image; without it, the
     attack is run first): an image that one of those turns was counted as robust and is not.
+    `unanswered` (bool, one per image) are those whose logits `attack` made NaN or infinite.
     `surrogate` is a network of the same classes whose adversarial images are tried; without one,
     it is trained. The model's buffers and modes are as they were afterwards. A check that `journal`
     has from before is not made again.
@@ -79,7 +82,10 @@ def audit(
         x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         model.eval()
         logits = _logits(model, x, batch_size)
-        right = logits.argmax(dim=1) == y
+        answers = predicted(logits)
+        right, no_answer = answers == y, answers == NO_ANSWER
+        if unanswered is not None:
+            no_answer |= unanswered[drawn].to(device)
         subject = Subject(
             bare=model,
             model=Attackable(model),
@@ -93,6 +99,7 @@ def audit(
             y=y,
             logits=logits,
             standing=right if standing is None else right & standing[drawn].to(device),
+            no_answer=no_answer,
         )
         return _checked(subject, journal or Journal(), attacked=standing is not None)
 
@@ -129,14 +136,15 @@ def _once(s: Subject, check: Callable[[Subject], Check], journal: Journal) -> Ch
 
 def _checked(s: Subject, journal: Journal, attacked: bool) -> list[Check]:
     attack = s.attack
+    searches = attack.bounded and attack.adversarial and attack.norm in NORMS and attack.epsilon > 0
+    if searches and not attacked:
+        answers = s.answers("attack", by(attack, s.model), s.standing)
+        no_answer = s.no_answer | (answers == NO_ANSWER)
+        s = replace(s, standing=s.standing & (answers == s.y), no_answer=no_answer)
     found = [_once(s, check, journal) for check in OF_THE_NETWORK]
-    if not (attack.bounded and attack.adversarial and attack.norm in NORMS and attack.epsilon > 0):
+    if not searches:
         return [*found, no_adversary(s)]
-    with console.bar("audit", len(OF_THE_ATTACK) + 1) as bar:
-        if not attacked:
-            fallen = s.fallen("attack", by(attack, s.model), s.standing)
-            s = replace(s, standing=s.standing & ~fallen)
-        bar.advance(1, images=0)
+    with console.bar("audit", len(OF_THE_ATTACK)) as bar:
         for check in OF_THE_ATTACK:
             found += [_once(s, check, journal)]
             bar.advance(1, found[-1].check, images=0)

@@ -46,6 +46,7 @@ class Smoothed(nn.Module):
         for _ in range(self.how.samples):
             step = self._step(x)
             change = self.model((x + step).clamp(0, 1)) - self.model((x - step).clamp(0, 1))
+            change = change.where(change.isfinite(), 0.0)  # no answer on either side
             total += per_example((change * slope).sum(dim=1), x) * step
         return total
 

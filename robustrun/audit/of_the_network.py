@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.ball import TINY
 from robustrun.audit.subject import Check, Status, Subject
+from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.types import Attack, Staged
 
 # How far the logits of the same images may part, as a share of the largest: float32 sums in
@@ -14,6 +15,21 @@ from robustrun.types import Attack, Staged
 REPEATABLE = 2e-3
 SUMS_TO_ONE = 1e-4  # above the rounding of a float32 softmax over 1,000 classes
 LONE = 64  # images that are looked at one batch at a time: enough for what holds for any image
+
+
+def finite_logits(s: Subject) -> Check:
+    """An answer that is NaN or infinite is none: every number of the network suffers from it."""
+    clean, all_of_them = int((predicted(s.logits) == NO_ANSWER).sum()), int(s.no_answer.sum())
+    why = "The logits are finite."
+    if all_of_them:
+        why = (
+            f"{all_of_them} of {len(s.y)} images have logits that are NaN or infinite, {clean} of "
+            "them clean, the others under the attack. They count as wrong, but nobody learns what "
+            "the network would answer: look for a division by zero, the logarithm of 0 or an "
+            "overflow of half precision, mend it, and measure again."
+        )
+    status: Status = "fail" if all_of_them else "pass"
+    return Check("finite_logits", status, all_of_them / len(s.y), 0.0, why)
 
 
 def softmax_output(s: Subject) -> Check:
@@ -96,11 +112,13 @@ def batch_dependence(s: Subject) -> Check:
 
 
 def _apart(one: Tensor, other: Tensor) -> float:
-    """The largest difference of logits, as a share of the largest logit."""
-    largest = float(other.abs().max())
-    if not math.isfinite(largest):
+    """The largest difference of logits, as a share of the largest logit; infinite where a logit is
+    finite in one of the two only. Where it is in neither, they are the same."""
+    finite = other.isfinite()
+    if not torch.equal(one.isfinite(), finite):
         return math.inf
-    return float((one - other).abs().max()) / max(largest, TINY)
+    one, other = one.where(finite, 0.0), other.where(finite, 0.0)
+    return float((one - other).abs().max()) / max(float(other.abs().max()), TINY)
 
 
 def no_adversary(s: Subject) -> Check:
@@ -121,4 +139,4 @@ def no_adversary(s: Subject) -> Check:
     return Check("adversary", status, type(attack).__name__, "an attack in a ball of pixels", why)
 
 
-OF_THE_NETWORK = (softmax_output, randomised, train_mode, batch_dependence)
+OF_THE_NETWORK = (finite_logits, softmax_output, randomised, train_mode, batch_dependence)

@@ -150,7 +150,7 @@ def _strong(s: Subject, restarts: int) -> PGD:
 
 def logit_scale(s: Subject) -> Check:
     """The same network with logits of unit margin, at which cross-entropy works best."""
-    top = s.logits.topk(2, dim=1).values
+    top = s.logits[s.logits.isfinite().all(dim=1)].topk(2, dim=1).values
     scale = float((top[:, 0] - top[:, 1]).mean())
     scaled = Divided(s.model, scale if 0 < scale < math.inf else 1.0)
     return beyond(

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from robustrun.config import AuditSettings
 from robustrun.evaluation import batch_generator, check_images, wilson
+from robustrun.predictions import predicted
 from robustrun.types import Attack
 
 Status = Literal["pass", "warn", "fail"]
@@ -64,6 +65,7 @@ class Subject:
     y: Tensor
     logits: Tensor  # of the clean images
     standing: Tensor  # bool of shape N: right on the clean image and under the attack
+    no_answer: Tensor  # bool of shape N: logits not finite, on the clean image or under the attack
 
     @property
     def norm(self) -> Any:
@@ -71,7 +73,7 @@ class Subject:
 
     @property
     def right(self) -> Tensor:
-        found: Tensor = self.logits.argmax(dim=1) == self.y
+        found: Tensor = predicted(self.logits) == self.y
         return found
 
     @property
@@ -80,7 +82,11 @@ class Subject:
 
     def fallen(self, name: str, craft: Craft, among: Tensor) -> Tensor:
         """Which of the images `among` are wrong once crafted, bool of shape N."""
-        found = torch.zeros_like(among)
+        return among & (self.answers(name, craft, among) != self.y)
+
+    def answers(self, name: str, craft: Craft, among: Tensor) -> Tensor:
+        """What the images `among` are taken for once crafted, int64 of shape N; others as `y`."""
+        found = self.y.clone()
         places = among.nonzero()[:, 0]
         for number, part in enumerate(torch.split(places, self.batch_size) if len(places) else ()):
             label, device = f"audit/{name}", self.x.device
@@ -88,7 +94,7 @@ class Subject:
             x_adv = craft(self.x[part], self.y[part], generator)
             check_images(self.attack, label, self.x[part], x_adv)
             with torch.no_grad():
-                found[part] = self.model(x_adv).argmax(dim=1) != self.y[part]
+                found[part] = predicted(self.model(x_adv))
         return found
 
 

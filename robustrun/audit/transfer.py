@@ -7,6 +7,7 @@ from torch import Tensor, nn
 from robustrun.attacks.ascent import ascend, attacked
 from robustrun.attacks.ball import sphere_start
 from robustrun.audit.subject import Check, Subject, beyond
+from robustrun.predictions import NO_ANSWER, predicted
 
 BATCH = 64  # images at each step of training the surrogate
 
@@ -48,8 +49,11 @@ def imitate(s: Subject) -> nn.Module:
         x = s.x[torch.randint(len(s.x), (BATCH,), device=s.x.device)]
         x = sphere_start(x, s.attack.norm, s.attack.epsilon)
         with torch.no_grad():
-            answer = s.model(x).argmax(dim=1)
-        loss = F.cross_entropy(model(x), answer)
+            answer = predicted(s.model(x))
+        known = answer != NO_ANSWER
+        if not known.any():
+            continue
+        loss = F.cross_entropy(model(x[known]), answer[known])
         optimizer.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()

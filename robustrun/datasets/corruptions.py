@@ -11,6 +11,7 @@ import torch
 
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, did_you_mean
+from robustrun.predictions import NO_ANSWER
 
 # The benchmark's fifteen, over which its mean is taken, and the four meant for tuning.
 CORRUPTIONS = (
@@ -116,11 +117,12 @@ def _films(
 def flip_rate(predictions: np.ndarray, frames: int, perturbation: str) -> float:
     """How often the prediction changes from one frame to the next: the flip probability.
 
-    Noise is drawn anew for each frame, so there each frame is compared with the first.
+    Noise is drawn anew for each frame, so there each frame is compared with the first. A frame
+    without an answer (logits that are not finite) is the same as no other.
     """
     films = predictions.reshape(-1, frames)
     before = films[:, :1] if perturbation.endswith("noise") else films[:, :-1]
-    return float((films[:, 1:] != before).mean())
+    return float(((films[:, 1:] != before) | (before == NO_ANSWER)).mean())
 
 
 def _images(pixels: np.ndarray, labels: np.ndarray) -> TensorImages:

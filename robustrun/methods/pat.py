@@ -10,6 +10,7 @@ from robustrun.attacks.ascent import attacked
 from robustrun.attacks.fast_lpa import LagrangianSearch
 from robustrun.attacks.lpips import LPIPS
 from robustrun.errors import require
+from robustrun.predictions import predicted
 from robustrun.types import METHODS, Learner
 
 
@@ -43,7 +44,7 @@ class Pat:
                 return self.inner(perception, x, y, self.bound)
             x_adv = x.clone()
             with torch.no_grad():
-                right = (model(x).argmax(dim=1) == y).nonzero().squeeze(1)
+                right = (predicted(model(x)) == y).nonzero().squeeze(1)
             if len(right):
                 x_adv[right] = self.inner(perception, x[right], y[right], self.bound)
             return x_adv

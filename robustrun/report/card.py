@@ -40,7 +40,7 @@ normalises inside), into {data["classes"]} classes. {size:,} parameters, in `mod
 Robust accuracy is the share of all measured images that are right on the clean image and under the
 attack; the worst case counts an image once, over every attack. Radii are in pixel units. Measured
 on {_subset(results["evaluation"])}. Audit: {AUDITED[audit_verdict(results["evaluation"])]}.
-
+{_no_answers(results["evaluation"])}
 ## Training
 
 {_training(results)}
@@ -68,6 +68,16 @@ def _accuracies(evaluation: dict[str, Any]) -> str:
         shown = f"{100 * entry['accuracy']:.2f}% | {100 * low:.1f} to {100 * high:.1f}%"
         lines.append(f"| {name} | {radius} | {shown} |")
     return "\n".join(lines)
+
+
+def _no_answers(evaluation: dict[str, Any]) -> str:
+    """A paragraph on images whose logits are not finite; nothing where there are none."""
+    entries = [{"name": "clean"} | evaluation["clean"], *evaluation["attacks"]]
+    counts = [(entry["name"], entry.get("non_finite", 0)) for entry in entries]
+    said = ", ".join(f"{count} ({name})" for name, count in counts if count)
+    return (
+        f"\nLogits that are NaN or infinite, which count as wrong: {said} images.\n" if said else ""
+    )
 
 
 def _subset(evaluation: dict[str, Any]) -> str:

@@ -27,7 +27,7 @@ def show_run(results: dict[str, Any], folder: Path) -> None:
     """The closing table of one run, published numbers beside what was measured, what the audit
     found."""
     evaluation = results["evaluation"]
-    notes = [*_corruptions(evaluation), *_doubts(evaluation["audit"])]
+    notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_doubts(evaluation["audit"])]
     published = _sources(results["config"]["published"])
     console.show(run_table(results), *published, *notes, str(folder))
 
@@ -70,12 +70,22 @@ def _row(name: str, radius: str, entry: dict[str, Any]) -> list[str]:
     if "perturbed_accuracy" in entry:
         # Noise may turn a wrong answer right; both counts are honest, and they differ.
         share += f" ({percent(entry['perturbed_accuracy'])} under it alone)"
+    if entry.get("non_finite"):
+        share += f" ({entry['non_finite']} without an answer)"
     return [name, radius, share, interval(entry), f"{entry['correct']}/{entry['total']}"]
 
 
 def _published(entry: dict[str, Any]) -> str:
     alone = " under it alone" if entry["measure"] == "perturbed_accuracy" else ""
     return percent(entry["accuracy"]) + alone
+
+
+def _no_answers(evaluation: dict[str, Any]) -> list[str]:
+    """What it means that images are without an answer."""
+    entries = [evaluation["clean"], *evaluation["attacks"]]
+    if not any(entry.get("non_finite") for entry in entries):
+        return []
+    return ["without an answer: logits that are NaN or infinite, which count as wrong"]
 
 
 def _corruptions(evaluation: dict[str, Any]) -> list[str]:
