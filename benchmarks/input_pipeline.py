@@ -11,7 +11,7 @@ from torchvision import transforms
 from benchmarks.networks import Data
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
-from robustrun.datasets.tensors import Augment
+from robustrun.datasets.augmentation import Augment
 
 WORKERS = (0, 2)
 

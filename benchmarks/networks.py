@@ -13,7 +13,8 @@ from torchvision.io import ImageReadMode, decode_image
 from benchmarks.settings import Settings
 from robustrun import compose, config
 from robustrun.config import RunConfig
-from robustrun.datasets.tensors import Augment, TensorImages, as_floats
+from robustrun.datasets.augmentation import Augment, as_floats
+from robustrun.datasets.tensors import TensorImages
 from robustrun.models.normalize import Normalize
 from robustrun.train import How, fit
 from robustrun.types import Runtime

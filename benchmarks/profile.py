@@ -52,7 +52,7 @@ def main() -> None:
 def epoch(settings: Settings, precision: str) -> str:
     """Seconds of some epochs, and the shares of one more."""
     from benchmarks.networks import load_data, plain_config, runtime_for, untrained
-    from robustrun.datasets.tensors import as_floats
+    from robustrun.datasets.augmentation import as_floats
     from robustrun.train import Trainer
 
     data = load_data(settings)

@@ -12,7 +12,7 @@ from benchmarks.networks import Data, plain_config, runtime_for, untrained
 from benchmarks.peers import without_cuda
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
-from robustrun.datasets.tensors import as_floats
+from robustrun.datasets.augmentation import as_floats
 from robustrun.dispatch import place
 from robustrun.train import Trainer
 

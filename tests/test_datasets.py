@@ -14,20 +14,25 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from robustrun.datasets.augmentation import Augment, random_crop, random_flip
 from robustrun.datasets.cifar import Cifar
 from robustrun.datasets.digits import Digits
 from robustrun.datasets.files import FileImages
 from robustrun.datasets.folder import ImageFolder, ImageNet
 from robustrun.datasets.longtail import long_tailed_counts, long_tailed_indices, make_splits
 from robustrun.datasets.settings import Radii
-from robustrun.datasets.tensors import Augment, TensorImages, random_crop, random_flip
+from robustrun.datasets.tensors import TensorImages
 from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError, DataError
 from robustrun.types import Images, Splits
 
 COMMON: dict[str, Any] = {
+    "policy": None,
     "crop_padding": 0,
+    "crop_border": "zeros",
     "flip": False,
+    "color_jitter": 0.0,
+    "rotation": 0.0,
     "imbalance_ratio": None,
     "imbalance_seed": 0,
     "mean": (0.5,),
@@ -134,6 +139,8 @@ def test_ratio_that_empties_a_class_is_refused() -> None:
     ("key", "value"),
     [
         ("crop_padding", -1),
+        ("color_jitter", 1.5),
+        ("rotation", -1.0),
         ("imbalance_ratio", 0.0),
         ("imbalance_ratio", 1.5),
         ("imbalance_seed", -1),
@@ -377,6 +384,7 @@ def test_folder_read_lazily_gives_the_same_batches_as_from_memory(
 ) -> None:
     make_tree(tmp_path, size=(12, 10) if image_size else (10, 10))
     how: dict[str, Any] = {"image_size": image_size, "crop_padding": 2, "flip": True}
+    how |= {"crop_border": "reflect", "policy": "randaugment", "color_jitter": 0.2, "rotation": 5.0}
     kept = folder(tmp_path, **how, workers=workers).load()
     lazy = folder(tmp_path, **how, workers=workers, memory_limit_gb=0.0).load()
     assert isinstance(kept.train, TensorImages)

@@ -27,6 +27,7 @@ SHARED = {  # modules that the others of their package stand on
     "models.normalize",
     "models.weights",
     "datasets.contents",
+    "datasets.augmentation",
     "datasets.files",
     "datasets.longtail",
     "datasets.settings",

@@ -18,7 +18,8 @@ from robustrun.attacks.fgsm import FGSM
 from robustrun.averaging import Average
 from robustrun.collapse import packed
 from robustrun.config import Training
-from robustrun.datasets.tensors import Augment, TensorImages
+from robustrun.datasets.augmentation import Augment
+from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import RunFailure
 from robustrun.optimizers import AdamW, Sgd
 from robustrun.schedules import Constant, MultiStep, OneCycle

@@ -9,14 +9,15 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 from urllib.request import Request, urlopen
 
 import torch
 
+from robustrun.datasets.augmentation import Augment, Border, Policy, augmentation
 from robustrun.datasets.longtail import make_splits
-from robustrun.datasets.settings import Radii, check
-from robustrun.datasets.tensors import Augment, TensorImages
+from robustrun.datasets.settings import ADDED_LATER, Radii, check
+from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
 from robustrun.types import DATASETS, Splits
 
@@ -29,11 +30,17 @@ STALL = 30.0  # seconds that a download may stand still
 class Cifar:
     """50,000 training and 10,000 test images, 32 x 32 RGB, kept in memory as uint8."""
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER
+
     name: Literal["cifar10", "cifar100"]
     root: str
     download: bool
+    policy: Policy | None
     crop_padding: int
+    crop_border: Border
     flip: bool
+    color_jitter: float
+    rotation: float
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -51,7 +58,7 @@ class Cifar:
         root = Path(self.root).expanduser().absolute()
         train, test = official(source, root, self.download)
         return make_splits(
-            in_memory(train, Augment(self.crop_padding, self.flip)),
+            in_memory(train, augmentation(self)),
             in_memory(test, None),
             tuple(train.classes),
             self.imbalance_ratio,

@@ -7,13 +7,15 @@ The test part of the UCI "Optical Recognition of Handwritten Digits" data (Alpay
 import importlib.resources
 import io
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 
+from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.longtail import make_splits
-from robustrun.datasets.settings import Radii, check
-from robustrun.datasets.tensors import Augment, TensorImages
+from robustrun.datasets.settings import ADDED_LATER, Radii, check
+from robustrun.datasets.tensors import TensorImages
 from robustrun.types import DATASETS, Splits
 
 TEST_SIZE = 360  # the last fifth of the file
@@ -29,8 +31,14 @@ class Digits:
     the training part.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER
+
+    policy: Policy | None
     crop_padding: int
+    crop_border: Border
     flip: bool
+    color_jitter: float
+    rotation: float
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -47,9 +55,7 @@ class Digits:
             labels = torch.from_numpy(stored["labels"]).long()
         pixels = levels.float() / 16
         return make_splits(
-            TensorImages(
-                pixels[:-TEST_SIZE], labels[:-TEST_SIZE], Augment(self.crop_padding, self.flip)
-            ),
+            TensorImages(pixels[:-TEST_SIZE], labels[:-TEST_SIZE], augmentation(self)),
             TensorImages(pixels[-TEST_SIZE:], labels[-TEST_SIZE:]),
             tuple(str(digit) for digit in range(10)),
             self.imbalance_ratio,

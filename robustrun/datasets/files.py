@@ -15,8 +15,9 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.contents import content_digests
-from robustrun.datasets.tensors import Augment, TensorImages, as_floats
+from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, RunFailure
 from robustrun.types import Shape
 

@@ -4,16 +4,16 @@ import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.files import FileImages, Reading, channels_of, decode_all, open_image
 from robustrun.datasets.longtail import make_splits
-from robustrun.datasets.settings import Radii, check
-from robustrun.datasets.tensors import Augment
+from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.errors import DataError, require
 from robustrun.types import DATASETS, Shape, Splits
 
@@ -38,13 +38,19 @@ class ImageFolder:
     same batches.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER
+
     root: str
     image_size: int | None
     channels: int | None
     memory_limit_gb: float
     workers: int | None
+    policy: Policy | None
     crop_padding: int
+    crop_border: Border
     flip: bool
+    color_jitter: float
+    rotation: float
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -64,7 +70,7 @@ class ImageFolder:
         class_names, train_files, test_files = find_tree(self.root, "train", "test")
         shape = self._shape(train_files.root / os.fsdecode(train_files.names[0]))
         reading = Reading(shape, self.image_size, to_grey=self.channels == 1)
-        augment, workers = Augment(self.crop_padding, self.flip), worker_count(self.workers)
+        augment, workers = augmentation(self), worker_count(self.workers)
         train = FileImages(*train_files, reading, workers, augment)
         test = FileImages(*test_files, reading, workers)
         fits = (len(train) + len(test)) * math.prod(shape) <= self.memory_limit_gb * 1e9
@@ -91,12 +97,18 @@ class ImageNet:
     image with its shorter side scaled to `resize` pixels.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER
+
     root: str
     image_size: int
     resize: int
     workers: int | None
+    policy: Policy | None
     crop_padding: int
+    crop_border: Border
     flip: bool
+    color_jitter: float
+    rotation: float
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -113,7 +125,7 @@ class ImageNet:
     def load(self) -> Splits:
         class_names, train_files, test_files = find_tree(self.root, "train", "val")
         whole = Reading((3, self.image_size, self.image_size), self.resize, to_grey=False)
-        augment, workers = Augment(self.crop_padding, self.flip), worker_count(self.workers)
+        augment, workers = augmentation(self), worker_count(self.workers)
         train = FileImages(*train_files, replace(whole, random_crop=True), workers, augment)
         test = FileImages(*test_files, whole, workers)
         return make_splits(train, test, class_names, self.imbalance_ratio, self.imbalance_seed)

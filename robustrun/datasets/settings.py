@@ -1,9 +1,18 @@
 """What the settings of every data set share: its customary radii, and the checks of common keys."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
+from robustrun.datasets.augmentation import AugmentSettings
 from robustrun.errors import require
+
+# Keys that runs from before them lack, with the value of what those runs did.
+ADDED_LATER: dict[str, Any] = {
+    "crop_border": "zeros",
+    "policy": None,
+    "color_jitter": 0.0,
+    "rotation": 0.0,
+}
 
 
 @dataclass(frozen=True)
@@ -19,11 +28,8 @@ class Radii:
             require(radius > 0, norm, radius, "a radius above 0, in pixel units")
 
 
-class Settings(Protocol):
+class Settings(AugmentSettings, Protocol):
     """The keys that every data set has."""
-
-    @property
-    def crop_padding(self) -> int: ...
 
     @property
     def imbalance_ratio(self) -> float | None: ...
@@ -41,6 +47,9 @@ class Settings(Protocol):
 def check(settings: Settings) -> None:
     """Raise ConfigError, which begins with the key, unless the common keys are in range."""
     require(settings.crop_padding >= 0, "crop_padding", settings.crop_padding, "pixels, at least 0")
+    jitter, rotation = settings.color_jitter, settings.rotation
+    require(0 <= jitter <= 1, "color_jitter", jitter, "the largest change of a factor, in [0, 1]")
+    require(0 <= rotation <= 180, "rotation", rotation, "degrees, at least 0 and at most 180")
     ratio, seed = settings.imbalance_ratio, settings.imbalance_seed
     require(
         ratio is None or 0 < ratio <= 1,
