@@ -14,7 +14,8 @@ from robustrun.attacks.ball import TINY, l2_norm, sphere_start
 from robustrun.attacks.cascade import input_gradient
 from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.pgd import PGD
-from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged
+from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged, share_of
+from robustrun.chance import ONE_SIDED, at_least
 from robustrun.losses import margin
 from robustrun.types import Rescales
 
@@ -29,7 +30,10 @@ def gradients(s: Subject) -> Check:
         flat[part] = _lost(_slope(s, x, partial(_margin, y)), s.attack.norm)
     extra = int(lost.sum())
     status = judged(extra, len(s.y), s.settings.tolerance)
-    why = f"{extra} of the {len(places)} images left standing have no usable gradient"
+    why = (
+        f"{extra} of the {len(places)} images left standing have no usable gradient "
+        f"({share_of(extra, len(s.y))})"
+    )
     if status == "pass":
         why += "."
     elif int(flat.sum()) * 2 > extra:
@@ -89,12 +93,12 @@ def random_noise(s: Subject) -> Check:
     only_attack = attack - (noise - only_noise)
     status = judged(only_noise, total, s.settings.tolerance)
     if judged(noise, total, s.settings.tolerance) == "fail":
-        # Noise does turn images. McNemar (1947): among the images that only one of the two turns,
-        # the attack's must outnumber the noise's by two standard deviations of an even split.
-        if only_attack - only_noise <= 2 * math.sqrt(only_attack + only_noise):
+        # Noise does turn images. McNemar (1947): of the images that only one of the two turns,
+        # the attack must turn more than a fair coin would give it.
+        if at_least(only_attack, only_attack + only_noise) > ONE_SIDED:
             status = "fail"
-        elif attack < 2 * noise and status == "pass":
-            status = "warn"
+        elif at_least(noise, attack + only_noise) <= ONE_SIDED and status == "pass":
+            status = "warn"  # of all that fall, noise alone turns more than half
     why = f"Noise turns {noise} images, the attack {attack}"
     if status != "pass":
         why += (
@@ -121,7 +125,7 @@ def large_radius(s: Subject) -> Check:
     status: Status = "pass"
     if left > chance:
         status = "fail"
-    elif left > s.settings.tolerance * total:
+    elif judged(left, total, s.settings.tolerance) == "fail":
         status = "warn"
     why = f"At radius {radius:.4g}, where every image can become grey, {left} of {total} stand"
     if status != "pass":

@@ -7,8 +7,9 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
+from robustrun.chance import exact_interval
 from robustrun.config import AuditSettings
-from robustrun.evaluation import batch_generator, check_images, wilson
+from robustrun.evaluation import batch_generator, check_images
 from robustrun.predictions import predicted
 from robustrun.types import Attack
 
@@ -106,14 +107,21 @@ def by(attack: Attack, model: nn.Module) -> Craft:
 def judged(extra: int, total: int, tolerance: float) -> Status:
     """How bad it is that `extra` of `total` images were counted as robust and are not.
 
-    The images are a sample. `fail`: the lower end of the 95% interval of their share is above the
-    tolerance, so that the accuracy is wrong by more than that, and not by bad luck in the draw
-    (with a tolerance of 2 points: 8 of 200 images, 29 of 1,000). `warn`: the share itself is above
-    half of it. Any two good attacks differ by an image or two, since both begin at random.
+    Each of them is a fact about its image; what is uncertain is their share among all images, of
+    which these are a sample. `fail`: the lower end of its exact 95% interval is above the
+    tolerance, so the accuracy is too high by more than that, and not by bad luck in the draw.
+    `warn`: it is above half the tolerance. With a tolerance of 2 points, 6 of 200 images warn and
+    9 fail, of 1,000 images 18 and 30. Any two good attacks differ by an image or two, since
+    both begin at random.
     """
-    if wilson(extra, total)[0] > tolerance:
-        return "fail"
-    return "warn" if extra > 0 and extra / total > tolerance / 2 else "pass"
+    lowest, _ = exact_interval(extra, total)
+    return "fail" if lowest > tolerance else "warn" if lowest > tolerance / 2 else "pass"
+
+
+def share_of(extra: int, total: int) -> str:
+    """A share with its interval, in words."""
+    low, high = exact_interval(extra, total)
+    return f"{low:.1%} to {high:.1%} of all {total} images, with 95% confidence"
 
 
 def beyond(
@@ -130,7 +138,10 @@ def beyond(
     among = s.standing.clone()
     among[total:] = False
     extra, stood = int(s.fallen(name, craft, among).sum()), int(among.sum())
-    status = judged(extra, total, tolerance or s.settings.tolerance)
-    what = f"{meaning} turns {extra} of the {stood} images that the attack left standing"
+    status = judged(extra, total, s.settings.tolerance if tolerance is None else tolerance)
+    what = (
+        f"{meaning} turns {extra} of the {stood} images that the attack left standing "
+        f"({share_of(extra, total)})"
+    )
     why = f"{what}." if status == "pass" else f"{what}: {remedy}"
     return Check(name, status, (stood - extra) / total, stood / total, why)
