@@ -5,7 +5,7 @@ import io
 import json
 import math
 import os
-import tempfile
+import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -41,17 +41,18 @@ PART = ".part"  # of a file that is being written
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step: a reader or a crash sees the old or the new."""
-    handle, temporary = tempfile.mkstemp(PART, f".{path.name}.", path.parent)
+    """Replace `path` by `content` in one step: a reader or a crash sees the old or the new. Who
+    may read it the umask decides, as for any new file."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 

@@ -1,7 +1,10 @@
 """What a run writes: whole or not at all, strict JSON, readable without unpickling."""
 
 import json
+import os
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +12,7 @@ import pytest
 import torch
 
 from robustrun import checkpoint, results
+from robustrun.cli import run_command_line
 from robustrun.errors import DataError
 
 
@@ -106,3 +110,39 @@ def test_every_generator_comes_back(tmp_path: Path) -> None:
     assert loaded is not None
     checkpoint.restore_rng(loaded["rng"])
     assert drawn() == expected
+
+
+@contextmanager
+def masked(umask: int) -> Iterator[None]:
+    before = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o027, 0o077])
+def test_a_new_file_may_be_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with masked(umask):
+        results.write_atomically(path, b"old")
+        results.write_atomically(path, b"new")
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_whatever_a_sweep_leaves_has_the_permissions_of_the_umask(
+    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["training.epochs=1", "evaluation=none", "evaluation.examples=20", "device.threads=1"]
+    with masked(umask):
+        assert run_command_line(["-m", "seed=0,1", *words]) == 0
+        assert run_command_line(["report", "outputs", "--csv", "table/t.csv"]) == 0
+    made = list(tmp_path.rglob("*"))
+    assert {"checkpoint", "t.csv", "summary.csv", "report.html", "run.log"} <= {
+        p.name for p in made
+    }
+    for path in made:
+        allowed = 0o777 if path.is_dir() else 0o666
+        assert path.stat().st_mode & 0o777 == allowed & ~umask, path
