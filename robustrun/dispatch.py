@@ -30,6 +30,7 @@ from robustrun import (
 )
 from robustrun.audit import audit
 from robustrun.config import EvaluationPlan, RunConfig
+from robustrun.datasets.border import checked_splits
 from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.evaluation import Measured, measure
@@ -135,7 +136,7 @@ def _straight_line(progress: Progress) -> None:
 def _load(progress: Progress) -> Data:
     cfg = progress.config
     seed_everything(cfg.seed)
-    splits = cfg.dataset.load()
+    splits = checked_splits(cfg.dataset.load())
     train, validation = cut_validation(splits, cfg.training.validation_fraction, cfg.seed)
     _check_sizes(cfg, train)
     corruption_benchmark.check(cfg.evaluation, splits)

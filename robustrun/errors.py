@@ -12,7 +12,7 @@ class ConfigError(RobustrunError):
     """A value of the configuration is wrong; the message begins with its key."""
 
 
-class DataError(RobustrunError):
+class DataError(RobustrunError, ValueError):
     """A data set or a weight file is missing, damaged or not what it should be."""
 
 

@@ -19,7 +19,8 @@ from robustrun.attacks.ascent import attacked
 from robustrun.attacks.ball import distance
 from robustrun.attacks.cascade import input_gradient, judged, room_for, verdict
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
-from robustrun.datasets.tensors import TensorImages
+from robustrun.datasets.augmentation import as_floats
+from robustrun.datasets.border import collected, require_labels
 from robustrun.errors import DataError
 from robustrun.journal import Journal
 from robustrun.predictions import NO_ANSWER, predicted
@@ -42,6 +43,7 @@ NOT_FINITE = (
     "as wrong, of its own kind (non_finite). Look for a division by zero, the logarithm of 0 or an "
     "overflow of half precision before any of its numbers is believed."
 )
+PLACE = "images given to evaluate"
 Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
 
 
@@ -481,11 +483,9 @@ def evaluate(
     `loader` yields batches (x, y) and is read once; the model stays on its device, and in eval
     mode. Returns per-example results; `accuracy(measured.worst_case)` is the number to quote.
     """
-    batches = list(loader)
-    images = TensorImages(
-        torch.cat([x for x, _ in batches]), torch.cat([y for _, y in batches]).cpu()
-    )
+    images = collected(loader, PLACE)
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
     with torch.no_grad():
-        classes = model.eval()(images.pixels[:1].to(device)).shape[1]
+        classes = model.eval()(as_floats(images.pixels[:1]).to(device)).shape[1]
+    require_labels(images.labels, classes, PLACE, "logits of the network")
     return measure(model, images, classes, attacks, seed=seed, batch_size=batch_size, device=device)
