@@ -98,7 +98,7 @@ def accuracy(right: np.ndarray) -> float:
     return float(right.mean()) if len(right) else 0.0
 
 
-def wilson(correct: int, total: int) -> tuple[float, float]:
+def wilson(correct: float, total: float) -> tuple[float, float]:
     """The Wilson score interval at 95% for `correct` of `total` (Wilson 1927, equation 7)."""
     if total == 0:
         return 0.0, 1.0

@@ -24,7 +24,8 @@ def dataset_section(
     cfg: RunConfig, splits: Splits, train: Images, validation: Images | None, counts: Tensor
 ) -> dict[str, Any]:
     parts = [train, splits.test] if validation is None else [train, validation, splits.test]
-    digest = hashlib.sha256("".join(part.fingerprint() for part in parts).encode())
+    prints = [part.fingerprint() for part in parts]
+    digest = hashlib.sha256("".join(prints).encode())
     return {
         "name": cfg.name_of("dataset"),
         "classes": splits.classes,
@@ -35,6 +36,7 @@ def dataset_section(
         "input_shape": list(train.shape),
         "class_counts": counts.tolist(),
         "fingerprint": digest.hexdigest(),
+        "test_fingerprint": prints[-1],
     }
 
 

@@ -333,7 +333,7 @@ def test_report_writes_its_four_files(
         (["--by", "metod"], "Did you mean 'method'"),
         (["--where", "method=nobody"], "No run fulfils"),
         (["--export", "robustbench"], "evaluation=standard"),
-        (["--compare", "a", "b"], "takes two runs, and no other path"),
+        (["--compare", "a", "b"], "--compare a: write COLUMN=VALUE"),
     ],
 )
 def test_report_says_what_is_wrong(

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from robustrun.report import summary
+from robustrun.report import judged, summary
 from robustrun.report.collect import option, read
 from robustrun.results import audit_verdict, write_atomically
 
@@ -39,7 +39,7 @@ normalises inside), into {data["classes"]} classes. {size:,} parameters, in `mod
 
 Robust accuracy is the share of all measured images that are right on the clean image and under the
 attack; the worst case counts an image once, over every attack. Radii are in pixel units. Measured
-on {_subset(results["evaluation"])}. Audit: {AUDITED[audit_verdict(results["evaluation"])]}.
+on {judged.images(results["evaluation"])}. Audit: {AUDITED[audit_verdict(results["evaluation"])]}.
 {_no_answers(results["evaluation"])}
 ## Training
 
@@ -78,13 +78,6 @@ def _no_answers(evaluation: dict[str, Any]) -> str:
     return (
         f"\nLogits that are NaN or infinite, which count as wrong: {said} images.\n" if said else ""
     )
-
-
-def _subset(evaluation: dict[str, Any]) -> str:
-    subset = evaluation["subset"]
-    if not subset or subset["size"] == subset["of"]:
-        return f"all {evaluation['clean']['total']} test images"
-    return f"{subset['size']} of {subset['of']} test images ({subset['chosen']})"
 
 
 def _training(results: dict[str, Any]) -> str:

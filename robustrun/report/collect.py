@@ -11,6 +11,7 @@ from typing import Any
 from robustrun.errors import DataError
 from robustrun.results import SCHEMA_VERSION
 
+TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration
 NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders that hold none
 
 
@@ -31,16 +32,27 @@ class Found:
     def evaluation(self) -> dict[str, Any] | None:
         return self.results["evaluation"] if self.results else None
 
+    @property
+    def file(self) -> str | None:
+        """The name of the file that was measured; None for what a run has trained."""
+        source = Path((self.results or {}).get("evaluated", {}).get("source", ""))
+        return source.name if source.suffix and not source.is_dir() else None
+
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration as one level of dotted keys, in which `GROUP.name` is what the user
-        chose: `trades_awp`, not the class behind it."""
+        chose: `trades_awp`, not the class behind it. Of a file nothing that tells of training: its
+        name stands in the method's place."""
         if not self.results:
             return {}
         whole = dict(self.results["config"])
         chosen = whole.pop("options", None) or {}
         names = {f"{group}.name": option(self.results, group) for group in chosen if group in whole}
-        return flat(whole) | names
+        found = flat(whole) | names
+        if self.file is None:
+            return found
+        kept = {key: value for key, value in found.items() if key.split(".")[0] not in TRAINING}
+        return kept | {"method.name": self.file}
 
 
 def option(results: dict[str, Any], group: str) -> str:

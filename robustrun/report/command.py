@@ -5,11 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustrun import console
-from robustrun.errors import RobustrunError
+from robustrun.errors import DataError, RobustrunError
 from robustrun.report import (
     collect,
     compare,
     groups,
+    judged,
+    methods,
     page,
     published,
     query,
@@ -26,16 +28,20 @@ DEFAULT_OUTPUT = Path("outputs", "report")
 DESCRIPTION = """\
 Tables and pictures over every finished run at or below the paths, from one run to a year of
 outputs. A table goes to the terminal; summary.csv (a row per run), summary.md and summary.tex (a
-row per group of runs that differ in their seed alone: mean and standard deviation, best in bold)
+row per group of runs that differ in their seed alone: mean, standard deviation and 95% interval)
 and report.html (one file, readable offline) go to --output. Folders that cannot be read are listed
 and skipped."""
 EPILOG = """\
+Runs of other data, test images, norms, radii or attacks are never averaged together. summary.csv
+holds fractions, as results.json does; all else is in percent.
+
 A COLUMN is run, status, seconds, audit, clean, worst_case, the name of an attack, or a key of the
 configuration (method.beta, or its end alone: beta; method is method.name).
 
   robustrun report outputs --by method --sort worst_case --where dataset=cifar10
   robustrun report outputs/2026-01-31 --where 'worst_case>=0.5' --where seed=0,1 --html best.html
   robustrun report --compare outputs/A outputs/B
+  robustrun report outputs/SWEEP --compare method=standard method=trades --where epsilon=0.1
   robustrun report outputs --export robustbench"""
 
 
@@ -72,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         action="append",
         default=[],
         metavar="COLUMN",
-        help="one row per value: mean and standard deviation over its runs; repeatable",
+        help="one row per value (and test images, norm, radius): mean over its runs; repeatable",
     )
     add(
         "--output",
@@ -87,9 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     add(
         "--compare",
         nargs=2,
-        type=Path,
         metavar=("A", "B"),
-        help="two runs: what differs, and whether B is better (McNemar's exact test)",
+        help="is B better? two runs: these networks (McNemar's exact test); two folders of several "
+        "seeds, or with PATH two conditions (method=trades): these methods, with an interval",
     )
     add(
         "--export",
@@ -104,29 +110,64 @@ def command(arguments: list[str]) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     if options.compare:
-        if options.paths:
-            raise RobustrunError("robustrun report --compare takes two runs, and no other path.")
-        terminal.show_comparison(compare.compare(*options.compare))
+        _compare(options)
         return 0
     if not options.paths:
         raise RobustrunError("robustrun report takes the folder of a run, a sweep or any above it.")
-    found = query.where(collect.runs(options.paths), options.where)
+    there = collect.runs(options.paths)
+    found = query.where(there, options.where)
     if options.where and not any(run.results for run in found):
         raise RobustrunError(f"No run fulfils {' and '.join(options.where)}.")
     if options.export:
         written = robustbench.export(found, options.output or DEFAULT_OUTPUT)
         console.show(*map(str, written))
         return 0
-    _report(query.ordered(found, options.sort, options.reverse), options)
+    _report(query.ordered(found, options.sort, options.reverse), there, options)
     return 0
 
 
-def _report(found: list[Found], options: argparse.Namespace) -> None:
-    made = groups.grouped(found, query.keys_of_groups(found, options.by))
+def _compare(options: argparse.Namespace) -> None:
+    """Two networks where either side is one run, else two methods."""
+    a, b = _side(options, 0), _side(options, 1)
+    if len(a) == len(b) == 1:
+        terminal.show_comparison(compare.of_networks(a[0], b[0]))
+    else:
+        terminal.show_methods(methods.compare_methods(a, b))
+
+
+def _side(options: argparse.Namespace, place: int) -> list[Found]:
+    """The measured runs of A or of B: what is at a path, or fulfils a condition."""
+    word = options.compare[place]
+    if options.paths:
+        there = query.where(collect.runs(options.paths), [word], "--compare")
+    elif not Path(word).is_dir():
+        raise DataError(
+            f"--compare {word}: there is no such folder. Name the folders of two runs or sweeps, "
+            "or the runs of one: robustrun report SWEEP --compare method=standard method=trades."
+        )
+    else:
+        single = (Path(word) / "results.json").is_file()
+        there = [collect.read(Path(word))] if single else collect.runs([Path(word)])
+    there = query.where(there, options.where)
+    measured = [run for run in there if run.evaluation is not None]
+    console.show(*terminal.problems(there))
+    if not measured:
+        why = " ".join(run.problem for run in there)
+        raise DataError(f"--compare {word}: no finished evaluation to compare. {why}".rstrip())
+    return measured
+
+
+def _report(found: list[Found], there: list[Found], options: argparse.Namespace) -> None:
+    keys = query.keys_of_groups(found, options.by)
+    made = groups.grouped(found, keys)
     if options.sort in groups.accuracy_columns(found):  # by their means; else in the runs' order
         made = groups.sort(made, options.sort, options.reverse)
     _show(found, made, grouped=bool(options.by))
     writing = _writing(options)
+    if writing.csv is not None:
+        named = [key for key in keys if options.by and any(key in run.settings for run in there)]
+        writing.csv.parent.mkdir(parents=True, exist_ok=True)
+        summary.write(writing.csv, found, named, there)
     for path in _write(found, made, writing):
         console.show(str(path))
 
@@ -134,12 +175,12 @@ def _report(found: list[Found], options: argparse.Namespace) -> None:
 def _show(found: list[Found], made: list[Group], grouped: bool) -> None:
     alone = found[0] if len(found) == 1 else None
     if grouped and made:
-        console.show(terminal.group_table(found, made))
+        console.show(judged.common(found), terminal.group_table(found, made), *groups.notes(made))
     elif alone is not None and alone.results and alone.evaluation:
         terminal.show_run(alone.results, alone.folder)
     else:
-        console.show(terminal.comparison(found))
-    beside = [f"published, not run here: {published.line(e)}" for e in published.beside(found)]
+        console.show(judged.common(found), terminal.comparison(found))
+    beside = [f"published, not run here: {line}" for line in published.lines(found)]
     console.show(*terminal.problems(found), *beside)
 
 
@@ -160,8 +201,6 @@ def _write(found: list[Found], made: list[Group], writing: Writing) -> list[Path
     paths = [path for path in vars(writing).values() if path is not None]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    if writing.csv is not None:
-        summary.write(writing.csv, found, summary.varied(found))
     if writing.markdown is not None:
         write_atomically(writing.markdown, tables.markdown(found, made).encode())
     if writing.latex is not None:

@@ -1,4 +1,4 @@
-"""Is B really better than A? Differences over the same examples, and McNemar's exact test.
+"""Is network B really better than A? Differences over the same examples, and McNemar's exact test.
 
 McNemar 1947, https://doi.org/10.1007/BF02295996; the interval is Agresti and Min's adjusted one for
 paired proportions (2005, https://doi.org/10.1002/sim.1781).
@@ -7,6 +7,7 @@ paired proportions (2005, https://doi.org/10.1002/sim.1781).
 import math
 import zipfile
 from dataclasses import dataclass
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -53,8 +54,12 @@ class Comparison:
 
 def compare(path_a: Path, path_b: Path) -> Comparison:
     """DataError if the two were not measured on common examples."""
-    a, b = _run(path_a), _run(path_b)
-    right_a, right_b = _matched(a, b)
+    return of_networks(_run(path_a), _run(path_b))
+
+
+def of_networks(a: Found, b: Found) -> Comparison:
+    """Of two runs that were measured; DataError if it was not on common examples."""
+    right_a, right_b = matched([a, b])
     names = [name for name in right_a if name in right_b]
     made = [_difference(name, right_a[name], right_b[name], a, b) for name in names]
     return Comparison(a, b, len(right_a["clean"]), differing(a, b), made)
@@ -77,29 +82,38 @@ def differing(a: Found, b: Found) -> list[tuple[str, Any, Any]]:
     return [(key, one, two) for key, one, two in pairs if one != two]
 
 
-def _matched(a: Found, b: Found) -> tuple[Examples, Examples]:
-    """For every measure of each run, whether the examples that both measured are right."""
-    ours, theirs = predictions(a.folder), predictions(b.folder)
-    if not _same_images(a, b):
-        raise DataError(
-            f"{a.folder} and {b.folder} were not measured on the same data: the fingerprints of "
-            "their images differ. A paired test needs the same test set."
-        )
-    _, at_a, at_b = np.intersect1d(ours["index"], theirs["index"], return_indices=True)
-    if not len(at_a):
-        raise DataError(f"{a.folder} and {b.folder} have no measured example in common.")
-    if not np.array_equal(ours["label"][at_a], theirs["label"][at_b]):
-        raise DataError(f"{a.folder} and {b.folder} have other labels for the same examples.")
-    return _right(ours, at_a), _right(theirs, at_b)
+def matched(runs: list[Found]) -> list[Examples]:
+    """For every measure of each run, whether the examples that all of them measured are right."""
+    stored = [predictions(run.folder) for run in runs]
+    first = runs[0]
+    for run in runs[1:]:
+        if not _same_images(first, run):
+            raise DataError(
+                f"{first.folder} and {run.folder} were not measured on the same data: the "
+                "fingerprints of their images differ. A paired test needs the same test set."
+            )
+    shared = reduce(np.intersect1d, [arrays["index"] for arrays in stored])
+    if not len(shared):
+        names = " and ".join(str(run.folder) for run in runs)
+        raise DataError(f"{names} have no measured example in common.")
+    places = [np.intersect1d(shared, arrays["index"], return_indices=True)[2] for arrays in stored]
+    labels = [arrays["label"][at] for arrays, at in zip(stored, places, strict=True)]
+    for run, there in zip(runs, labels, strict=True):
+        if not np.array_equal(there, labels[0]):
+            raise DataError(
+                f"{first.folder} and {run.folder} have other labels for the same examples."
+            )
+    return [_right(arrays, at) for arrays, at in zip(stored, places, strict=True)]
 
 
 def _same_images(a: Found, b: Found) -> bool:
-    """The measured images are the same, or are drawn from the same data set."""
+    """The measured images are the same, or are drawn from the same test set."""
 
     def prints(run: Found) -> list[str | None]:
         assert run.results is not None  # _run saw to it
+        data = run.results["dataset"]
         subset = run.results["evaluation"]["subset"].get("fingerprint")
-        return [subset, run.results["dataset"].get("fingerprint")]
+        return [subset, data.get("test_fingerprint"), data.get("fingerprint")]
 
     return any(
         one is not None and one == two for one, two in zip(prints(a), prints(b), strict=True)
@@ -136,15 +150,14 @@ def _right(arrays: Examples, at: np.ndarray) -> Examples:
 def _difference(name: str, a: np.ndarray, b: np.ndarray, of_a: Found, of_b: Found) -> Difference:
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     low, high = interval(only_a, only_b, len(a))
-    caution = _caution(name, of_a, of_b)
-    p = mcnemar(only_a, only_b)
-    return Difference(name, float(a.mean()), float(b.mean()), low, high, only_a, only_b, p, caution)
+    p, why = mcnemar(only_a, only_b), caution(name, [of_a, of_b])
+    return Difference(name, float(a.mean()), float(b.mean()), low, high, only_a, only_b, p, why)
 
 
-def _caution(name: str, a: Found, b: Found) -> str:
+def caution(name: str, runs: list[Found]) -> str:
     """An attack with other settings, or a worst case over others, is another measure."""
-    one, two = _measure(name, a), _measure(name, b)
-    if one == two:
+    measures = [_measure(name, run) for run in runs]
+    if all(measure == measures[0] for measure in measures):
         return ""
     return "over other attacks" if name == "worst_case" else "measured with other settings"
 
@@ -152,7 +165,8 @@ def _caution(name: str, a: Found, b: Found) -> str:
 def _measure(name: str, run: Found) -> Any:
     attacks = (run.evaluation or {})["attacks"]
     settings = {
-        attack["name"]: (attack["norm"], attack["epsilon"], attack.get("settings"))
+        attack["name"]: {"attack": attack["name"]}  # of runs that did not note which attack
+        | {key: attack[key] for key in ("attack", "norm", "epsilon", "settings") if key in attack}
         for attack in attacks
     }
     return settings if name == "worst_case" else settings.get(name)
@@ -174,7 +188,17 @@ def interval(only_a: int, only_b: int, n: int) -> tuple[float, float]:
 
 
 def verdict(comparison: Comparison) -> str:
-    """The answer in one sentence, from the worst case over all attacks."""
+    """The answer, from the worst case over all attacks, and what it speaks of."""
+    return f"{_answer(comparison)} {OF_TWO}"
+
+
+OF_TWO = (
+    "This speaks of these two networks on this test set, not of the methods that trained them: for "
+    "that, train several seeds of each and compare the two groups."
+)
+
+
+def _answer(comparison: Comparison) -> str:
     worst = comparison.differences[-1]
     if worst.caution:
         return "The two worst cases are over other attacks, so they do not say which is better."

@@ -20,10 +20,21 @@ def data(found: list[Found], made: list[Group]) -> dict[str, Any]:
     varied, keys = summary.varied(found), [*made[0].values] if made else []
     return {
         "columns": groups.accuracy_columns(found),
-        "groups": [group.title for group in made],
+        "groups": [_group(group) for group in made],
         "runs": [_run(run, group_of.get(run.folder), varied) for run in found],
         "sweeps": [_sweep(key, made) for key in numeric_keys(keys, made)[:SWEPT_KEYS]],
         "published": [vars(entry) for entry in published.beside(found)],
+    }
+
+
+def _group(group: Group) -> dict[str, Any]:
+    """A group's point among others: [mean, low, high, deviation, runs] of every accuracy."""
+    columns = groups.accuracy_columns(group.runs)
+    return {
+        "title": group.title,
+        "judged": group.judged,
+        "audit": group.audit,
+        "accuracy": {column: _spread(group, column) for column in columns},
     }
 
 
@@ -34,7 +45,6 @@ def _run(run: Found, group: int | None, varied: list[str]) -> dict[str, Any]:
     results, evaluation = run.results, run.evaluation
     made |= {
         "group": group,
-        "threat": str(published.threat_model(run)),
         "status": results["run"]["status"],
         "command": str(results["run"]["command"]),
         "error": results["run"]["error"],
@@ -43,17 +53,18 @@ def _run(run: Found, group: int | None, varied: list[str]) -> dict[str, Any]:
         "settings": {k: run.settings[k] for k in varied if k in run.settings},
         "training": training(run.folder / "metrics.csv"),
     }
-    return made if evaluation is None else made | _measured(results, evaluation)
+    return made if evaluation is None else made | _measured(run, evaluation)
 
 
-def _measured(results: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, Any]:
+def _measured(run: Found, evaluation: dict[str, Any]) -> dict[str, Any]:
+    results = run.results or {}
     attack = evaluation["attacks"][0] if evaluation["attacks"] else {}
     curve = [
         [p["epsilon"], _round(p["accuracy"]), *map(_round, p["ci95"])] for p in evaluation["curve"]
     ]
     return {
         "accuracy": {k: _round(v) for k, v in summary.accuracies(results).items()},
-        "interval": {k: [_round(x) for x in v] for k, v in intervals(evaluation).items()},
+        "interval": {k: [_round(x) for x in v] for k, v in summary.intervals(run).items()},
         "curve": curve,
         "attack": f"{attack['name']}, {attack['norm']}" if attack else "",
         "norm": attack.get("norm", ""),
@@ -67,16 +78,6 @@ def _measured(results: dict[str, Any], evaluation: dict[str, Any]) -> dict[str, 
             for check in evaluation["audit"]
         ],
     }
-
-
-def intervals(evaluation: dict[str, Any]) -> dict[str, list[float]]:
-    """The 95% interval of every accuracy, by the accuracy's name."""
-    found = {attack["name"]: attack["ci95"] for attack in evaluation["attacks"]}
-    return (
-        {"clean": evaluation["clean"]["ci95"]}
-        | found
-        | {"worst_case": evaluation["worst_case"]["ci95"]}
-    )
 
 
 def _round(share: float) -> float:
@@ -148,4 +149,6 @@ def _sweep(key: str, made: list[Group]) -> dict[str, Any]:
 
 def _spread(group: Group, column: str) -> list[float | None] | None:
     spread = group.spread(column)
-    return None if spread is None else [_round(spread.mean), spread.deviation, spread.runs]
+    if spread is None:
+        return None
+    return [*map(_round, (spread.mean, spread.low, spread.high)), spread.deviation, spread.runs]

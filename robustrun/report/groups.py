@@ -1,28 +1,34 @@
-"""Runs that differ in their seed alone, as one: mean and standard deviation."""
+"""Runs that differ in their seed alone, as one: mean, standard deviation, 95% interval."""
 
 import statistics
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
-from robustrun.report import published, summary
+from robustrun.report import judged, summary, uncertainty
 from robustrun.report.collect import Found
 
 
 @dataclass(frozen=True)
 class Spread:
-    """The mean over runs and, of more than one, their standard deviation (n - 1)."""
+    """The mean over runs with its 95% interval and, of more than one run, their standard deviation
+    (n - 1)."""
 
     mean: float
     deviation: float | None
     runs: int
+    low: float
+    high: float
 
 
 @dataclass(frozen=True)
 class Group:
-    """Runs with the same values of the grouping keys."""
+    """Runs with the same values of the grouping keys, judged alike, each of another network."""
 
     values: dict[str, Any]
+    parted: tuple[str, ...] = ()  # those of the keys that nobody asked for: see `judged.apart`
     runs: list[Found] = field(default_factory=list)
+    repeats: list[Found] = field(default_factory=list)  # of a network that is in `runs` already
 
     @property
     def audit(self) -> str:
@@ -30,39 +36,96 @@ class Group:
         found = {summary.verdict(run) for run in self.runs}
         return next((word for word in ("fail", "warn", "pass") if word in found), "")
 
-    @property
-    def threats(self) -> frozenset[tuple[Any, ...]]:
-        """The data and threat models that its runs were judged by."""
-        return frozenset(published.threat_model(run) for run in self.runs)
+    @cached_property
+    def judged(self) -> str:
+        """What its runs were judged by, whatever network they are of."""
+        return repr(judged.judgement(self.runs[0]) | {"network": None})
 
     @property
     def title(self) -> str:
         """The names alone, the other keys with their value."""
+        heads = summary.heads(self.values)
         shown = (
-            str(value) if key.endswith(".name") else f"{summary.short(key)}={summary.text(value)}"
-            for key, value in self.values.items()
+            str(value) if key.endswith(".name") else f"{head}={summary.text(value)}"
+            for head, (key, value) in zip(heads, self.values.items(), strict=True)
         )
         return ", ".join(shown) or "all"
 
     def spread(self, column: str) -> Spread | None:
-        rows = (summary.row(run, [column]) for run in self.runs)
-        found = [float(row[column]) for row in rows if row.get(column) is not None]
-        if not found:
-            return None
-        deviation = statistics.stdev(found) if len(found) > 1 else None
-        return Spread(statistics.fmean(found), deviation, len(found))
+        return self._spreads.get(column)
+
+    @cached_property
+    def _spreads(self) -> dict[str, Spread]:
+        found: dict[str, list[float]] = {}
+        for run in self.runs:
+            for name, share in summary.accuracies(run.results or {}).items():
+                found.setdefault(name, []).append(share)
+        return {name: self._spread(name, shares) for name, shares in found.items()}
+
+    def _spread(self, column: str, shares: list[float]) -> Spread:
+        if len(shares) == 1:
+            return Spread(shares[0], None, 1, *summary.intervals(self.runs[0])[column])
+        images = (self.runs[0].evaluation or {})["clean"]["total"]
+        interval = uncertainty.of_accuracy(shares, images)
+        return Spread(statistics.fmean(shares), statistics.stdev(shares), len(shares), *interval)
 
 
 def grouped(found: list[Found], keys: list[str]) -> list[Group]:
-    """Groups in the order of their first run; runs without an accuracy are in none."""
+    """Groups in the order of their first run; runs without an accuracy are in none. Runs that were
+    not judged alike are never in one group, whatever the keys."""
+    measured = [run for run in found if run.evaluation is not None]
+    parted = judged.apart(measured, keys)
     groups: dict[str, Group] = {}
-    for run in found:
-        if run.evaluation is None:
-            continue
-        row = summary.row(run, keys)
-        values = {key: row.get(key) for key in keys}
-        groups.setdefault(repr(values), Group(values)).runs.append(run)
+    known: set[tuple[str, str]] = set()
+    for run in measured:
+        row = judged.judgement(run) | summary.row(run, keys)
+        values = {key: row.get(key) for key in [*keys, *parted]}
+        group = groups.setdefault(repr(values), Group(values, tuple(parted)))
+        network = repr(values), judged.network(run)
+        (group.repeats if network in known else group.runs).append(run)
+        known.add(network)
     return list(groups.values())
+
+
+def notes(made: list[Group]) -> list[str]:
+    """What a reader of the groups' means must know of them."""
+    return [*_parted(made), *_averaged(made), *_repeated(made)]
+
+
+def _parted(made: list[Group]) -> list[str]:
+    keys = [*made[0].parted] if made else []
+    if not keys:
+        return []
+    said = [f"Not averaged together: runs that differ in {judged.told(keys)}."]
+    if "images" in keys and _drawn_by_seed(made):
+        said.append(
+            "With evaluation.choose=random every seed measures images of its own; with first, all "
+            "seeds measure the same ones, and their mean can be taken."
+        )
+    return said
+
+
+def _drawn_by_seed(made: list[Group]) -> bool:
+    runs = [run for group in made for run in group.runs]
+    drawn = [(run.evaluation or {})["subset"].get("chosen") == "random" for run in runs]
+    return all(drawn) and len({run.settings.get("seed") for run in runs}) > 1
+
+
+def _averaged(made: list[Group]) -> list[str]:
+    keys = dict.fromkeys(key for group in made for key in summary.telling(group.runs))
+    if not keys:
+        return []
+    said = [f"Rows of several runs are means over {', '.join(keys)}."]
+    if set(keys) != {"seed"}:
+        said.append("Their intervals speak of runs that were drawn like these.")
+    return said
+
+
+def _repeated(made: list[Group]) -> list[str]:
+    names = [run.name for group in made for run in group.repeats]
+    if not names:
+        return []
+    return [f"Counted once: {', '.join(names)} (the same network as another run)."]
 
 
 def sort(groups: list[Group], column: str, reverse: bool = False) -> list[Group]:
@@ -81,9 +144,12 @@ def accuracy_columns(found: list[Found]) -> list[str]:
 
 
 def best(group: Group, made: list[Group], column: str) -> bool:
-    """Whether a group has the highest mean of a column among several that were judged alike: an
-    accuracy at a small radius says nothing against one at a large radius."""
-    alike = [other for other in made if other.threats == group.threats]
-    means = [spread.mean for other in alike if (spread := other.spread(column))]
+    """Whether a group has the highest mean of a column among several that were judged alike, or
+    none of them is above it by more than the two are uncertain (a tie)."""
+    alike = [other for other in made if other.judged == group.judged]
+    spreads = [spread for other in alike if (spread := other.spread(column))]
     own = group.spread(column)
-    return own is not None and len(means) > 1 and own.mean == max(means)
+    if own is None or len(spreads) < 2:
+        return False
+    top = max(spreads, key=lambda spread: spread.mean)
+    return not uncertainty.beyond(top.mean, top.low, own.mean, own.high)

@@ -21,7 +21,8 @@ from urllib.parse import quote
 
 from PIL import Image
 
-from robustrun.report import collect, curves, groups, published, summary, tables
+from robustrun.evaluation import wilson
+from robustrun.report import collect, curves, groups, judged, published, summary, tables
 from robustrun.report.collect import Found
 from robustrun.report.groups import Group
 from robustrun.results import write_atomically
@@ -30,6 +31,8 @@ ASSETS = Path(__file__).with_name("assets")
 LARGEST = 2_800_000  # bytes of the file: images are added until it is reached
 MOST_ROWS = 1500  # of the table; what is beyond is in summary.csv
 MOST_IMAGES = 60
+MOST_MAPS = 6  # settings of what is not on an axis of a heat map
+MAPPED = ("clean", "worst_case")
 IMAGE_WIDTH = 900  # pixels
 MARKS = {"pass": "✓", "warn": "!", "fail": "✗", "": "-"}
 SAYS = {
@@ -63,6 +66,7 @@ def _without_images(found: list[Found], made: list[Group], beside: Path) -> str:
 
     done = sum(run.evaluation is not None for run in found)
     about = f"{len(found)} runs, {done} of them measured"
+    several = any(len(group.runs) > 1 for group in made)
     return Template(asset("page.html")).substitute(
         style=asset("page.css"),
         script=asset("page.js"),
@@ -70,11 +74,15 @@ def _without_images(found: list[Found], made: list[Group], beside: Path) -> str:
         licence=escape(asset("plotly-LICENSE.txt").replace("--", "- -")),
         data=_packed(json.dumps(curves.data(found, made), allow_nan=False, default=str)),
         about=f"{about}; robustrun {version('robustrun')}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        common=escape(judged.common(found)),
+        means="Mean ± standard deviation (95% interval)" if several else "Accuracy (95% interval)",
+        note=escape(tables.note(made)),
         groups=_groups(found, made),
         runs=_runs(found, beside),
         heat=_heat_maps(made),
         published=_published(found),
         problems=_problems(found),
+        classes=_classes(found),
         images=IMAGES,
     )
 
@@ -85,9 +93,9 @@ def _packed(text: str) -> str:
 
 
 def _groups(found: list[Found], made: list[Group]) -> str:
-    """Mean and standard deviation over the runs that differ in their seed alone."""
+    """Means over the runs that differ in their seed alone."""
     keys, columns = [*made[0].values] if made else [], groups.accuracy_columns(found)
-    head = [*map(summary.short, keys), *(f"{name} (%)" for name in columns), "runs"]
+    head = [*summary.heads(keys), *(f"{name} (%)" for name in columns), "runs"]
     rows = []
     for group in made:
         cells = [_cell(summary.text(value), value) for value in group.values.values()]
@@ -108,7 +116,7 @@ def _group_cell(group: Group, column: str, made: list[Group]) -> str:
 
 def _runs(found: list[Found], beside: Path) -> str:
     keys, columns = summary.telling(found), groups.accuracy_columns(found)
-    head = ["run", "status", *map(summary.short, keys), *(f"{c} (%)" for c in columns), "seconds"]
+    head = ["run", "status", *summary.heads(keys), *(f"{c} (%)" for c in columns), "seconds"]
     rows = [_run(run, place, keys, columns, beside) for place, run in enumerate(found[:MOST_ROWS])]
     more = len(found) - MOST_ROWS
     note = (
@@ -123,7 +131,7 @@ def _run(run: Found, place: int, keys: list[str], columns: list[str], beside: Pa
     name = f'<a href="{escape(link)}">{escape(run.name)}</a>'
     if run.results is not None:
         name += f' <button class="more" data-run="{place}" title="details">details</button>'
-    bounds = curves.intervals(run.evaluation) if run.evaluation else {}
+    bounds = summary.intervals(run)
     seconds = row.get("seconds")
     return [
         _cell(name, run.name, escaped=True),
@@ -134,12 +142,11 @@ def _run(run: Found, place: int, keys: list[str], columns: list[str], beside: Pa
     ]
 
 
-def _accuracy(row: dict[str, Any], column: str, bounds: list[float] | None) -> str:
-    if column not in row:
+def _accuracy(row: dict[str, Any], column: str, bounds: tuple[float, float] | None) -> str:
+    if column not in row or bounds is None:
         return _cell("-", None)
-    title = "" if bounds is None else f"95% interval {100 * bounds[0]:.1f} to {100 * bounds[1]:.1f}"
-    text = f"{100 * row[column]:.2f}{_mark(column, row.get('audit', ''))}"
-    return _cell(text, row[column], title, escaped=True)
+    text = f"{100 * row[column]:.2f} {tables.interval(*bounds)}"
+    return _cell(text + _mark(column, row.get("audit", "")), row[column], escaped=True)
 
 
 def _mark(column: str, audit: str) -> str:
@@ -176,9 +183,10 @@ def _heat_maps(made: list[Group]) -> str:
         others.setdefault(Group(rest).title if rest else "", []).append(group)
     maps = [
         _heat_map(title, there, column, numbers)
-        for (title, there), column in product(list(others.items())[:6], ("clean", "worst_case"))
+        for (title, there), column in product(list(others.items())[:MOST_MAPS], MAPPED)
     ]
-    return f'<div class="maps">{"".join(maps)}</div>'
+    more = f"<p>Without maps: {len(others) - MOST_MAPS} further settings; the table has them.</p>"
+    return f'<div class="maps">{"".join(maps)}</div>{more if len(others) > MOST_MAPS else ""}'
 
 
 def _heat_map(title: str, made: list[Group], column: str, keys: list[str]) -> str:
@@ -207,8 +215,24 @@ def _heat(group: Group | None, column: str) -> str:
     return f'<td style="{shade}" title="{escape(title)}">{100 * spread.mean:.1f}{mark}</td>'
 
 
+def _classes(found: list[Found]) -> str:
+    """How uncertain the accuracy of one class is, where the classes are of one size."""
+    sizes = [
+        run.evaluation["clean"]["total"] / len(run.results["dataset"]["class_names"])
+        for run in found
+        if run.results and run.evaluation and run.results["dataset"].get("class_names")
+    ]
+    if not sizes:
+        return ""
+    size = min(sizes)
+    half = 100 * (wilson(size / 2, size)[1] - 0.5)
+    return (
+        f"About {size:.0f} images a class: a 95% interval reaches {half:.0f} points to each side."
+    )
+
+
 def _published(found: list[Found]) -> str:
-    rows = [*map(published.line, published.beside(found)), *dict.fromkeys(_named_by_runs(found))]
+    rows = [*published.lines(found), *dict.fromkeys(_named_by_runs(found))]
     if not rows:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in rows)

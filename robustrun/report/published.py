@@ -9,7 +9,7 @@ from typing import Any
 
 import yaml
 
-from robustrun.report.collect import Found
+from robustrun.report.collect import Found, flat
 
 TABLE = Path(__file__).with_name("published.yaml")
 SAME_RADIUS = 0.0005  # 0.031 and 8/255 are what the field takes for the same
@@ -41,23 +41,37 @@ def table() -> tuple[Entry, ...]:
 def beside(found: Iterable[Found]) -> list[Entry]:
     """The entries with the data set, norm and radius of any of the runs."""
     models = {threat_model(run) for run in found if run.results}
-    return [
-        entry
-        for entry in table()
-        if any(
-            (entry.dataset, entry.norm) == (dataset, norm)
-            and epsilon is not None
-            and abs(entry.epsilon - epsilon) < SAME_RADIUS
-            for dataset, norm, epsilon in models
-        )
-    ]
+    return [entry for entry in table() if any(_of(entry, *model) for model in models)]
+
+
+def _of(entry: Entry, dataset: Any, norm: Any, epsilon: float | None) -> bool:
+    near = epsilon is not None and abs(entry.epsilon - epsilon) < SAME_RADIUS
+    return near and (entry.dataset, entry.norm) == (dataset, norm)
 
 
 def threat_model(run: Found) -> tuple[Any, Any, float | None]:
-    """Data set, norm and radius that a run is judged by."""
-    names = ("dataset.name", "attack.norm", "attack.epsilon")
-    dataset, norm, epsilon = (run.settings.get(name) for name in names)
-    return dataset, norm, float(epsilon) if isinstance(epsilon, int | float) else None
+    """Data set, norm and radius that a run is judged by; a long-tailed data set is another one."""
+    names = ("dataset.imbalance_ratio", "attack.norm", "attack.epsilon")
+    imbalance, norm, epsilon = (run.settings.get(name) for name in names)
+    configured = flat((run.results or {}).get("config"))
+    dataset = configured.get("dataset.name")  # as it is registered, however it was chosen
+    known = float(epsilon) if isinstance(epsilon, int | float) else None
+    return dataset if imbalance is None else None, norm, known
+
+
+def lines(found: list[Found]) -> list[str]:
+    """The entries beside the runs, and what keeps the two from being compared."""
+    entries = beside(found)
+    parts = [run for run in found if _measured_in_part(run) and beside([run])]
+    if parts:
+        few = f"{len(parts)} of the {len(found)} runs here measured a part of the test set"
+        return [*map(line, entries), f"{few}; published numbers are of the whole one"]
+    return [*map(line, entries)]
+
+
+def _measured_in_part(run: Found) -> bool:
+    subset = (run.evaluation or {}).get("subset", {})
+    return bool(subset) and subset["size"] < subset["of"]
 
 
 def line(entry: Entry) -> str:

@@ -52,30 +52,32 @@ def resolve(word: str, known: Iterable[str], option: str) -> str:
     )
 
 
-def where(found: list[Found], conditions: Iterable[str]) -> list[Found]:
+def where(found: list[Found], conditions: Iterable[str], option: str = "--where") -> list[Found]:
     """The runs that fulfil every condition: `dataset=cifar10`, `worst_case>=0.5`, `seed=0,1`.
 
     A damaged folder fulfils none, since nothing is known of it; it is kept, to be listed."""
     known = columns(found)
     for condition in conditions:
-        column, test = _condition(condition, known)
+        column, test = _condition(condition, known, option)
         found = [run for run in found if run.results is None or test(complete_row(run).get(column))]
     return found
 
 
-def _condition(condition: str, known: Iterable[str]) -> tuple[str, Callable[[Any], bool]]:
+def _condition(
+    condition: str, known: Iterable[str], option: str
+) -> tuple[str, Callable[[Any], bool]]:
     parts = re.fullmatch(r"([^=<>!]+?)(>=|<=|!=|=|<|>)(.*)", condition.strip())
     if parts is None:
         raise RobustrunError(
-            f"--where {condition}: write COLUMN=VALUE, as in --where dataset=cifar10 (also !=, <, "
-            "<=, > and >=; several values with commas)."
+            f"{option} {condition}: write COLUMN=VALUE, as in {option} dataset=cifar10 (also !=, "
+            "<, <=, > and >=; several values with commas)."
         )
     word, sign, wanted = (part.strip() for part in parts.groups())
-    column = resolve(word, known, "--where")
+    column = resolve(word, known, option)
     if sign in COMPARISONS:
         bound = _number(wanted)
         if bound is None:
-            raise RobustrunError(f"--where {condition}: {wanted!r} is not a number.")
+            raise RobustrunError(f"{option} {condition}: {wanted!r} is not a number.")
         compare = COMPARISONS[sign]
         return column, lambda value: (n := _number(value)) is not None and compare(n, bound)
     allowed = wanted.split(",")
@@ -84,7 +86,10 @@ def _condition(condition: str, known: Iterable[str]) -> tuple[str, Callable[[Any
 
 def _number(value: Any) -> float | None:
     try:
-        return float(Fraction(value)) if isinstance(value, str) else float(value)
+        if not isinstance(value, str):
+            return float(value)
+        share = value.removesuffix("%")  # 50% is what tables show for a half
+        return float(Fraction(share)) / (1 if share == value else 100)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
 

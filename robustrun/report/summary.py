@@ -1,5 +1,6 @@
 """One row per run: what was varied, every accuracy, seconds and status."""
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,15 @@ from robustrun.report import collect
 from robustrun.report.collect import Found
 from robustrun.results import audit_verdict, write_csv
 
+KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it
+    *(f"{group}.name" for group in ("method", "model", "dataset", "attack", "optimizer")),
+    *("seed", "attack.norm", "attack.epsilon", "attack.steps", "attack.step_size"),
+    *("attack.restarts", "method.epsilon", "method.beta", "method.alpha", "schedule.name"),
+    *("dataset.imbalance_ratio", "training.epochs", "training.batch_size"),
+    *("training.validation_fraction", "optimizer.lr", "optimizer.weight_decay"),
+    *("device.name", "device.threads", "device.precision", "device.compile"),
+    *("evaluation.examples", "evaluation.choose"),
+)
 SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
 
 
@@ -26,15 +36,23 @@ def telling(found: list[Found]) -> list[str]:
     """A short list of keys that tells the runs apart: those that follow from kept ones are left
     out (`method.epsilon` follows `attack.epsilon`)."""
     configs = [run.settings for run in found if run.results]
-    kept: list[str] = []
-    for key in sorted(varied(found), key=_rank):
+    return separating(configs, sorted(varied(found), key=_rank), [])
+
+
+def separating(
+    rows: list[dict[str, Any]], candidates: Iterable[str], given: list[str]
+) -> list[str]:
+    """Those candidates in which rows differ that agree in the given keys and the candidates kept
+    before."""
+    kept = [*given]
+    for key in candidates:
         seen: dict[tuple[str, ...], set[str]] = {}
-        for config in configs:
-            group = tuple(repr(config.get(name)) for name in kept)
-            seen.setdefault(group, set()).add(repr(config.get(key)))
+        for row in rows:
+            group = tuple(repr(row.get(name)) for name in kept)
+            seen.setdefault(group, set()).add(repr(row.get(key)))
         if any(len(values) > 1 for values in seen.values()):
             kept.append(key)
-    return kept
+    return kept[len(given) :]
 
 
 def _rank(key: str) -> tuple[int, int]:
@@ -65,6 +83,13 @@ def short(key: str) -> str:
     return key.removesuffix(".name").rpartition(".")[2]
 
 
+def heads(keys: Iterable[str]) -> list[str]:
+    """Keys as heads of columns: short where that names one alone."""
+    keys = list(keys)
+    names = [short(key) for key in keys]
+    return [name if names.count(name) == 1 else key for key, name in zip(keys, names, strict=True)]
+
+
 def text(value: Any) -> str:
     """A value as it is shown."""
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
@@ -80,20 +105,46 @@ def accuracies(results: dict[str, Any]) -> dict[str, float]:
     return found | {"worst_case": evaluation["worst_case"]["accuracy"]}
 
 
-def header(rows: list[dict[str, Any]], keys: list[str]) -> list[str]:
-    """Columns in reading order: what was varied, accuracies, then the rest."""
-    fixed, last = ["run", "status", "seconds", "error"], ["worst_case", "audit"]
-    measured = dict.fromkeys(
-        name for row in rows for name in row if name not in (*fixed, *keys, *last)
-    )
-    there = [name for name in last if any(name in row for row in rows)]
-    return ["run", "status", *keys, *measured, *there, "seconds", "error"]
+def intervals(run: Found) -> dict[str, tuple[float, float]]:
+    """The 95% interval of every accuracy of a run, by the accuracy's name."""
+    if run.evaluation is None:
+        return {}
+    scores = {attack["name"]: attack for attack in run.evaluation["attacks"]}
+    scores = {"clean": run.evaluation["clean"]} | scores
+    scores |= {"worst_case": run.evaluation["worst_case"]}
+    return {name: (score["ci95"][0], score["ci95"][1]) for name, score in scores.items()}
 
 
-def write(path: Path, found: list[Found], keys: list[str]) -> None:
-    """summary.csv."""
-    rows = [row(run, keys) for run in found]
-    write_csv(path, header(rows, keys), rows)
+def header(keys: Iterable[str], attacks: Iterable[str]) -> list[str]:
+    """The columns of a file: the run, `keys`, every accuracy, the rest, the intervals' ends."""
+    names = ["clean", *attacks, "worst_case"]
+    ends = [f"{name}_{end}" for name in names for end in ("low", "high")]
+    return ["run", "status", *keys, *names, "audit", "seconds", "error", "images", *ends]
+
+
+def attacks(found: Iterable[Found]) -> list[str]:
+    """The attacks that any of the runs was measured with."""
+    names = dict.fromkeys(name for run in found for name in accuracies(run.results or {}))
+    return [name for name in names if name not in ("clean", "worst_case")]
+
+
+def _filed(run: Found, keys: list[str]) -> dict[str, Any]:
+    """A run's row of a file: accuracies are fractions, as in results.json."""
+    made = row(run, keys)
+    for name, (low, high) in intervals(run).items():
+        made |= {f"{name}_low": low, f"{name}_high": high}
+    return made | ({"images": run.evaluation["clean"]["total"]} if run.evaluation else {})
+
+
+def write(path: Path, found: list[Found], keys: list[str], measured: list[Found]) -> None:
+    """summary.csv: columns are the same whichever of the runs `measured` were selected in `found`,
+    and whatever they have in common: KEYS, the given keys, and all other settings as JSON."""
+    known = dict.fromkeys([*KEYS, *keys])
+    rows = []
+    for run in found:
+        others = {key: value for key, value in run.settings.items() if key not in known}
+        rows.append(_filed(run, list(known)) | {"settings": json.dumps(others, default=str)})
+    write_csv(path, [*header(known, attacks(measured)), "settings"], rows)
 
 
 def write_sweep(sweep: Path, runs: Iterable[tuple[Path, dict[str, str]]]) -> None:
@@ -104,5 +155,6 @@ def write_sweep(sweep: Path, runs: Iterable[tuple[Path, dict[str, str]]]) -> Non
     """
     runs = list(runs)
     keys = list(dict.fromkeys(key for _, overrides in runs for key in overrides))
-    rows = [overrides | row(collect.read(folder), keys) for folder, overrides in runs]
-    write_csv(sweep / "summary.csv", header(rows, keys), rows)
+    found = [collect.read(folder) for folder, _ in runs]
+    rows = [overrides | _filed(run, keys) for run, (_, overrides) in zip(found, runs, strict=True)]
+    write_csv(sweep / "summary.csv", header(keys, attacks(found)), rows)

@@ -1,9 +1,10 @@
-"""Grouped runs as Markdown and as LaTeX (booktabs): mean and standard deviation, best in bold."""
+"""Grouped runs as Markdown and as LaTeX (booktabs): mean, standard deviation and 95% interval; the
+best, or what ties for it, in bold."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robustrun.report import groups, published, summary
+from robustrun.report import groups, judged, published, summary
 from robustrun.report.collect import Found
 from robustrun.report.groups import Group, Spread
 
@@ -21,25 +22,35 @@ class Layout:
     escape: Callable[[str], str]
     bold: str
     plus_minus: str
+    to: str  # between the ends of an interval
 
 
 MARKDOWN = Layout(
-    lambda word: word.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;"), "**{}**", "±"
+    lambda word: word.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;"),
+    "**{}**",
+    "±",
+    "-",
 )
-LATEX = Layout(lambda word: word.translate(LATEX_SPECIAL), r"\textbf{{{}}}", r"$\pm$")
+PLAIN = Layout(str, "{}", "±", "-")
+LATEX = Layout(lambda word: word.translate(LATEX_SPECIAL), r"\textbf{{{}}}", r"$\pm$", "--")
 
 
-def percent(spread: Spread, plus_minus: str = "±") -> str:
-    """75.42 ± 0.30, in percent."""
-    if spread.deviation is None:
-        return f"{100 * spread.mean:.2f}"
-    return f"{100 * spread.mean:.2f} {plus_minus} {100 * spread.deviation:.2f}"
+def percent(spread: Spread, plus_minus: str = "±", to: str = "-") -> str:
+    """75.42 ± 0.30 (71.0-79.3) in percent: mean, standard deviation, interval; no deviation of one
+    run."""
+    deviation = "" if spread.deviation is None else f" {plus_minus} {100 * spread.deviation:.2f}"
+    return f"{100 * spread.mean:.2f}{deviation} {interval(spread.low, spread.high, to)}"
+
+
+def interval(low: float, high: float, to: str = "-") -> str:
+    """(71.0-79.3), in percent."""
+    return f"({100 * low:.1f}{to}{100 * high:.1f})"
 
 
 def table(found: list[Found], made: list[Group], layout: Layout) -> list[list[str]]:
     """Header, then one row per group: its keys, every accuracy in %, audit, number of runs."""
     keys, columns = list(made[0].values) if made else [], groups.accuracy_columns(found)
-    rows = [[*map(summary.short, keys), *(f"{name} (%)" for name in columns), "audit", "runs"]]
+    rows = [[*summary.heads(keys), *(f"{name} (%)" for name in columns), "audit", "runs"]]
     for group in made:
         cells = [summary.text(value) for value in group.values.values()]
         cells = [layout.escape(cell) for cell in cells]
@@ -52,7 +63,7 @@ def _accuracy(group: Group, column: str, made: list[Group], layout: Layout) -> s
     spread = group.spread(column)
     if spread is None:
         return "-"
-    text = percent(spread, layout.plus_minus)
+    text = percent(spread, layout.plus_minus, layout.to)
     if groups.best(group, made, column):
         text = layout.bold.format(text)
     # Clean accuracy is what it is; a failed audit doubts what attacks left standing.
@@ -64,27 +75,43 @@ def markdown(found: list[Found], made: list[Group]) -> str:
     header, *rows = table(found, made, MARKDOWN)
     lines = [header, ["---"] * len(header), *rows]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    notes = [f"- {published.line(entry)}" for entry in published.beside(found)]
+    notes = [f"- {line}" for line in published.lines(found)]
     if notes:
         text += "\n\nPublished, not run here:\n\n" + "\n".join(map(MARKDOWN.escape, notes))
-    return f"{text}\n\n{NOTE}\n"
+    return f"{MARKDOWN.escape(judged.common(found))}\n\n{text}\n\n{MARKDOWN.escape(note(made))}\n"
 
 
-NOTE = (
-    "Accuracies in %, mean ± standard deviation (n - 1) over the runs of a row; the best of a "
-    "column for each data set, norm and radius in bold. Robust accuracy counts examples that are "
-    "right on the clean image and under attack."
+def note(made: list[Group]) -> str:
+    """What a reader of a table of these groups must know."""
+    several = any(len(group.runs) > 1 for group in made)
+    return " ".join([*(OF_SEVERAL if several else OF_ONE), *groups.notes(made), BOLD, ROBUST])
+
+
+OF_ONE = (
+    "Accuracies in %, with 95% intervals over images (Wilson); one run a row: they speak of that "
+    "network, not of its method.",
 )
+OF_SEVERAL = (
+    "Accuracies in %: mean ± standard deviation (n - 1) over the runs of a row, and in brackets "
+    "the 95% interval of the mean over seeds and images; of one run, its interval over images.",
+)
+BOLD = (
+    "Bold: the best of those that were judged alike, and what ties with it (their difference is "
+    "within its 95% interval)."
+)
+ROBUST = "Robust accuracy counts examples that are right on the clean image and under attack."
 
 
 def latex(found: list[Found], made: list[Group]) -> str:
     header, *rows = table(found, made, LATEX)
     keys = len(made[0].values) if made else 0
     columns = "l" * keys + "r" * (len(header) - keys)
-    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", _latex_row(header), r"\midrule"]
+    title = _latex_line(LATEX.escape(judged.common(found)), len(header))
+    lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", title, r"\midrule"]
+    lines += [_latex_row(header), r"\midrule"]
     lines += [*map(_latex_row, rows), *_latex_published(found, len(header))]
-    note = LATEX.escape(NOTE).replace("±", r"$\pm$")
-    head = ["% needs \\usepackage{booktabs}", f"% {note}"]
+    about = " ".join(note(made).split())  # a line break would end the comment
+    head = ["% needs \\usepackage{booktabs}", f"% {about}"]
     return "\n".join([*head, *lines, r"\bottomrule", r"\end{tabular}", ""])
 
 
@@ -93,8 +120,12 @@ def _latex_row(cells: list[str]) -> str:
 
 
 def _latex_published(found: list[Found], width: int) -> list[str]:
-    entries = [LATEX.escape(published.line(entry)) for entry in published.beside(found)]
+    entries = [LATEX.escape(line) for line in published.lines(found)]
     if not entries:
         return []
     titled = [r"\emph{published, not run here}", *entries]
-    return [r"\midrule", *(rf"\multicolumn{{{width}}}{{l}}{{{line}}} \\" for line in titled)]
+    return [r"\midrule", *(_latex_line(line, width) for line in titled)]
+
+
+def _latex_line(text: str, width: int) -> str:
+    return rf"\multicolumn{{{width}}}{{l}}{{{text}}} \\"

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from robustrun import console
-from robustrun.report import collect, compare, groups, summary, tables
+from robustrun.report import collect, compare, groups, judged, methods, summary, tables
 from robustrun.report.collect import Found, option
 from robustrun.report.compare import Comparison
 from robustrun.report.groups import Group
@@ -112,25 +112,38 @@ def _sources(published: list[dict[str, Any]]) -> list[str]:
 
 
 def show_table(folders: Iterable[Path]) -> None:
-    """Runs side by side: what differs between them and what they reached."""
+    """Runs side by side: what they share, what differs between them and what they reached."""
     found = [collect.read(folder) for folder in folders]
-    console.show(comparison(found))
+    console.show(judged.common(found), comparison(found))
 
 
 def comparison(found: list[Found]) -> Table:
-    keys = summary.telling(found)
-    rows = [summary.row(run, keys) for run in found]
-    header = [name for name in summary.header(rows, keys) if name != "error"]
-    cells = [[_cell(row, name) for name in header] for row in rows]
-    return console.table(f"{len(rows)} runs", header, cells)
+    """A row per run; accuracies in percent with their 95% intervals over images."""
+    keys, columns = summary.telling(found), groups.accuracy_columns(found)
+    header = ["run", "status", *summary.heads(keys), *(f"{name} (%)" for name in columns)]
+    rows = [[*_about(run, keys), *_accuracies(run, columns), _seconds(run)] for run in found]
+    return console.table(f"{len(rows)} runs (95% interval)", [*header, "seconds"], rows)
 
 
-def _cell(row: dict[str, Any], name: str) -> str:
-    value = row.get(name)
-    if name == "seconds" and value is not None:
-        return f"{value:.1f}"
-    doubtful = row.get("audit") == "fail" and name == "worst_case"
-    return summary.text(value) + (" (audit fails)" if doubtful else "")
+def _about(run: Found, keys: list[str]) -> list[str]:
+    row = summary.row(run, keys)
+    return [row["run"], row["status"], *(summary.text(row.get(key)) for key in keys)]
+
+
+def _accuracies(run: Found, columns: list[str]) -> list[str]:
+    shares, bounds = summary.accuracies(run.results or {}), summary.intervals(run)
+    cells = {
+        name: f"{100 * share:.2f} {tables.interval(*bounds[name])}"
+        for name, share in shares.items()
+    }
+    if summary.verdict(run) == "fail":
+        cells["worst_case"] += " (audit fails)"
+    return [cells.get(name, "-") for name in columns]
+
+
+def _seconds(run: Found) -> str:
+    seconds = run.results["run"]["seconds"] if run.results else None
+    return "-" if seconds is None else f"{seconds:.1f}"
 
 
 def problems(found: list[Found]) -> list[str]:
@@ -139,16 +152,11 @@ def problems(found: list[Found]) -> list[str]:
 
 
 def group_table(found: list[Found], made: list[Group]) -> Table:
-    """Mean and standard deviation of each accuracy over the runs of each group, in percent."""
-    keys, columns = list(made[0].values), groups.accuracy_columns(found)
-    header = [*map(summary.short, keys), *(f"{name} (%)" for name in columns), "audit", "runs"]
-    rows = []
-    for group in made:
-        spreads = [group.spread(column) for column in columns]
-        cells = [summary.text(value) for value in group.values.values()]
-        cells += ["-" if spread is None else tables.percent(spread) for spread in spreads]
-        rows.append([*cells, group.audit or "not made", str(len(group.runs))])
-    return console.table("mean ± standard deviation", header, rows)
+    """Each accuracy over the runs of each group, in percent."""
+    header, *rows = tables.table(found, made, tables.PLAIN)
+    several = any(len(group.runs) > 1 for group in made)
+    title = "mean ± standard deviation (95% interval)" if several else "accuracy (95% interval)"
+    return console.table(title, header, rows)
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -172,19 +180,48 @@ def show_comparison(comparison: Comparison) -> None:
     console.show(
         f"A: {comparison.a.folder}",
         f"B: {comparison.b.folder}",
-        _settings_table(comparison),
+        _settings_table(comparison.settings),
         console.table(f"over the same {comparison.examples} examples", header, rows),
         compare.verdict(comparison),
-        *(
-            f"The audit of {letter} fails: its robust accuracy is not to be believed."
-            for letter, run in (("A", comparison.a), ("B", comparison.b))
-            if summary.verdict(run) == "fail"
-        ),
+        *_failed_audits([("A", [comparison.a]), ("B", [comparison.b])]),
     )
 
 
-def _settings_table(comparison: Comparison) -> Table | str:
-    if not comparison.settings:
+def show_methods(comparison: methods.Comparison) -> None:
+    """What differs between two methods, and whether it made a difference."""
+    header = ["measured with", "A (%)", "B (%)", "B - A (points)", "95% interval", "note"]
+    rows = [
+        [
+            entry.name,
+            *(f"{100 * mean:.2f} ± {100 * spread:.2f}" for mean, spread in (entry.a, entry.b)),
+            f"{100 * entry.difference:+.2f}",
+            f"{100 * entry.low:+.1f} to {100 * entry.high:+.1f}",
+            entry.caution,
+        ]
+        for entry in comparison.differences
+    ]
+    sides = [("A", comparison.a), ("B", comparison.b)]
+    console.show(
+        *(f"{letter}: {', '.join(str(run.folder) for run in side)}" for letter, side in sides),
+        *(f"left out, for its seed is on one side: {run.folder}" for run in comparison.left_out),
+        judged.common([*comparison.a, *comparison.b]),
+        _settings_table(comparison.settings),
+        console.table("mean ± standard deviation over seeds", header, rows),
+        methods.verdict(comparison),
+        *_failed_audits(sides),
+    )
+
+
+def _failed_audits(sides: list[tuple[str, list[Found]]]) -> list[str]:
+    return [
+        f"The audit of {letter} fails: its robust accuracy is not to be believed."
+        for letter, side in sides
+        if any(summary.verdict(run) == "fail" for run in side)
+    ]
+
+
+def _settings_table(settings: list[tuple[str, Any, Any]]) -> Table | str:
+    if not settings:
         return "The configurations are the same."
-    rows = [[key, summary.text(one), summary.text(two)] for key, one, two in comparison.settings]
+    rows = [[key, summary.text(one), summary.text(two)] for key, one, two in settings]
     return console.table("what differs in configuration", ["key", "A", "B"], rows)

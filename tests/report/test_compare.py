@@ -48,6 +48,7 @@ def test_the_difference_is_over_the_same_examples(tmp_path: Path) -> None:
     assert "B is better in the worst case, by 20.00 points" in compare.verdict(found)
     assert "A is better" in compare.verdict(compare.compare(b, a))
     assert "Neither" in compare.verdict(compare.compare(a, a))
+    assert "of these two networks on this test set, not of the methods" in compare.verdict(found)
 
 
 def test_examples_are_matched_by_their_place_in_the_test_set(tmp_path: Path) -> None:
@@ -61,6 +62,17 @@ def test_examples_are_matched_by_their_place_in_the_test_set(tmp_path: Path) -> 
     found = compare.compare(a, b)
     assert found.examples == 50
     assert all(entry.only_a == entry.only_b == 0 for entry in found.differences)
+
+
+def test_subsets_that_each_seed_draws_are_matched_where_their_test_set_is_the_same(
+    tmp_path: Path,
+) -> None:
+    for seed in range(2):
+        results = made.results("standard", seed, 90, 32)
+        results["evaluation"]["subset"]["fingerprint"] = f"of {seed}"
+        results["dataset"] |= {"fingerprint": f"split {seed}", "test_fingerprint": "test"}
+        made.run(tmp_path / str(seed), results)
+    assert compare.compare(tmp_path / "0", tmp_path / "1").examples == made.EXAMPLES
 
 
 def test_other_settings_of_an_attack_are_another_measure(tmp_path: Path) -> None:

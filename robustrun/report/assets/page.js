@@ -86,7 +86,7 @@
     return {
       paper_bgcolor: colour("--back"), plot_bgcolor: colour("--back"), font: {color: colour("--front"), size: 13},
       hoverlabel: {align: "left"}, margin: {t: 20, r: 20, b: 50, l: 60}, hovermode: "closest", showlegend: true,
-      legend: {tracegroupgap: 0}, xaxis: {...axis, title: {text: x}}, yaxis: {...axis, title: {text: y}}, ...more,
+      legend: innerWidth < 700 ? {tracegroupgap: 0, orientation: "h", y: -0.3} : {tracegroupgap: 0}, xaxis: {...axis, title: {text: x}}, yaxis: {...axis, title: {text: y}}, ...more,
     };
   }
 
@@ -97,7 +97,7 @@
 
   const told = new Set();
   function named(data, run) {  // one entry in the legend for all runs of a group
-    const name = data.groups[run.group] ?? "", first = !told.has(name);
+    const name = data.groups[run.group]?.title ?? "", first = !told.has(name);
     told.add(name);
     return {name: plain(name || "all"), legendgroup: plain(name || "all"), showlegend: first};
   }
@@ -109,35 +109,49 @@
     Plotly.react($(id), traces, shape, {responsive: true, displaylogo: false, modeBarButtons: [["toImage", "zoom2d", "pan2d", "resetScale2d"]]});
   }
 
+  function spread(name, [mean, low, high, deviation, runs]) {  // one accuracy of a group, in words
+    const seeds = deviation === null ? "one run" : `± ${percent(deviation).toFixed(2)}, ${runs} runs`;
+    return `${plain(name)} ${percent(mean).toFixed(2)} (${seeds}; 95%: ${percent(low).toFixed(1)} to ${percent(high).toFixed(1)})`;
+  }
+
   const hovered = (run) => `${plain(run.name)}<br>${AUDIT[run.audit]}`;
 
   function pareto(data, runs) {
     const measure = $("measure").value;
     const there = runs.filter((run) => run.accuracy && run.accuracy[measure] !== undefined);
-    const front = there.filter((a) => !there.some((b) => b !== a && b.threat === a.threat && b.accuracy.clean >= a.accuracy.clean && b.accuracy[measure] >= a.accuracy[measure]
-      && (b.accuracy.clean > a.accuracy.clean || b.accuracy[measure] > a.accuracy[measure])));
-    const groups = new Map();
-    for (const run of there) groups.set(run.group, [...(groups.get(run.group) || []), run]);
-    const traces = [...groups].map(([group, members]) => ({
-      type: "scatter", mode: "markers", ...named(data, members[0]),
-      x: members.map((run) => percent(run.accuracy.clean)), y: members.map((run) => percent(run.accuracy[measure])),
-      text: members.map((run) => `${hovered(run)}<br>${plain(measure)} 95%: ${run.interval[measure].map((v) => percent(v).toFixed(1)).join(" to ")}`),
-      marker: {color: look(group).colour, size: 9, symbol: members.map((run) => run.audit === "fail" ? "x-open" : look(group).symbol)},
-      hovertemplate: "%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
-    }));
-    const threats = [...new Set(front.map((run) => run.threat))];  // a front for each: radii are not compared
-    threats.forEach((threat, number) => {
-      const members = front.filter((run) => run.threat === threat).sort((a, b) => a.accuracy.clean - b.accuracy.clean);
+    const traces = [], points = [];  // a point for each group of which a run is shown
+    for (const place of new Set(there.map((run) => run.group))) {
+      const group = data.groups[place], members = there.filter((run) => run.group === place);
+      const point = {...group, clean: group.accuracy.clean, robust: group.accuracy[measure], symbol: group.audit === "fail" ? "x-open" : look(place).symbol};
+      points.push(point);
+      const common = {type: "scatter", mode: "markers", ...named(data, members[0])};
+      const bars = ([mean, low, high]) => ({type: "data", symmetric: false, array: [percent(high - mean)], arrayminus: [percent(mean - low)], thickness: 1, width: 3, color: look(place).colour});
+      traces.push({
+        ...common, x: [percent(point.clean[0])], y: [percent(point.robust[0])], error_x: bars(point.clean), error_y: bars(point.robust),
+        text: [`${plain(group.title)}<br>${AUDIT[group.audit]}<br>${spread("clean", point.clean)}<br>${spread(measure, point.robust)}`],
+        marker: {color: look(place).colour, size: 9, symbol: point.symbol}, hovertemplate: "%{text}<extra></extra>",
+      });
+      if (point.robust[4] > 1) traces.push({
+        ...common, showlegend: false, x: members.map((run) => percent(run.accuracy.clean)), y: members.map((run) => percent(run.accuracy[measure])),
+        text: members.map((run) => `${hovered(run)}<br>${plain(measure)} 95%: ${run.interval[measure].map((v) => percent(v).toFixed(1)).join(" to ")}`),
+        marker: {color: look(place).colour, size: 5, opacity: 0.55, symbol: members.map((run) => run.audit === "fail" ? "x-open" : look(place).symbol)},
+        hovertemplate: "%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
+      });
+    }
+    const front = points.filter((a) => !points.some((b) => b !== a && b.judged === a.judged && b.clean[0] >= a.clean[0] && b.robust[0] >= a.robust[0]
+      && (b.clean[0] > a.clean[0] || b.robust[0] > a.robust[0])));
+    [...new Set(front.map((point) => point.judged))].forEach((judged, number) => {  // a front for each: radii are not compared
+      const members = front.filter((point) => point.judged === judged).sort((a, b) => a.clean[0] - b.clean[0]);
       traces.push({
         type: "scatter", mode: "lines+markers", name: "Pareto front", legendgroup: "front", showlegend: number === 0, hoverinfo: "skip",
-        x: members.map((run) => percent(run.accuracy.clean)), y: members.map((run) => percent(run.accuracy[measure])),
+        x: members.map((point) => percent(point.clean[0])), y: members.map((point) => percent(point.robust[0])),
         line: {color: "#7F7F7F", width: 1, dash: "dot"}, marker: {symbol: "circle-open", size: 17, color: "#7F7F7F", line: {width: 2}},
       });
     });
     if (data.published.length) traces.push({
       type: "scatter", mode: "markers", name: "published, not run here",
       x: data.published.map((entry) => percent(entry.clean)), y: data.published.map((entry) => percent(entry.robust)),
-      text: data.published.map((entry) => plain(`${entry.name}, ${entry.model}: ${entry.attack} (${entry.source})`)),
+      text: data.published.map((entry) => plain(`${entry.name}, ${entry.model}: ${entry.attack} at ${entry.norm} ${Number(entry.epsilon.toPrecision(3))} (${entry.source})`)),
       marker: {symbol: "diamond-open", size: 9, color: "#7F7F7F"},
       hovertemplate: "published, not run here<br>%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
     });
@@ -190,12 +204,12 @@
       const traces = sweep.lines.flatMap((line, place) => ["clean", "worst_case"].filter((column) => line[column]).map((column) => ({
         type: "scatter", mode: "lines+markers", name: plain(`${line.name}, ${column.replace("_", " ")}`), x: line.x,
         y: line[column].map((entry) => entry && percent(entry[0])),
-        error_y: {type: "data", array: line[column].map((entry) => entry && entry[1] ? percent(entry[1]) : 0), visible: true, thickness: 1},
-        text: line[column].map((entry) => entry ? `${plain(line.name)}, ${column}, ${entry[2]} runs${entry[1] === null ? "" : `, ± ${percent(entry[1]).toFixed(2)}`}` : ""),
+        error_y: {type: "data", symmetric: false, array: line[column].map((entry) => entry && percent(entry[2] - entry[0])), arrayminus: line[column].map((entry) => entry && percent(entry[0] - entry[1])), thickness: 1},
+        text: line[column].map((entry) => entry ? `${plain(line.name)}<br>${spread(column, entry)}` : ""),
         line: {color: look(place).colour, dash: column === "clean" ? "dot" : "solid"}, marker: {symbol: look(place).symbol + (column === "clean" ? "-open" : "")},
-        hovertemplate: `%{text}<br>${plain(sweep.key)} %{x:.4g}: %{y:.2f}%<extra></extra>`,
+        hovertemplate: `%{text}<br>${plain(sweep.key)} %{x:.4g}<extra></extra>`,
       })));
-      draw(id, traces, layout(plain(sweep.key), "accuracy (%), mean ± standard deviation"));
+      draw(id, traces, layout(plain(sweep.key), "accuracy (%), with 95% intervals"));
     });
   }
 

@@ -1,0 +1,97 @@
+"""What a run's accuracies were measured on and with. Where that differs, nothing is averaged."""
+
+from typing import Any
+
+from robustrun.report import collect, summary
+from robustrun.report.collect import Found
+
+WORDS = {  # how a difference is told; other keys are an attack's settings
+    "dataset.name": "data set",
+    "dataset.imbalance_ratio": "class imbalance",
+    "attack.norm": "norm",
+    "attack.epsilon": "radius",
+    "images": "test images",
+    "network": "origin of the network",
+    "attacks": "attacks",
+}
+SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration has
+
+
+def judgement(run: Found) -> dict[str, Any]:
+    """Data, images, threat model, and every attack with its settings, as one level of keys."""
+    assert run.evaluation is not None  # what was not measured is in no group
+    attacks = run.evaluation["attacks"]
+    made = {key: run.settings.get(key) for key in SETTINGS}
+    made["images"] = f"{images(run.evaluation)} {_fingerprint(run.evaluation)}".strip()
+    made |= {"network": _origin(run), "attacks": ", ".join(entry["name"] for entry in attacks)}
+    for entry in attacks:
+        about = {"attack": entry.get("attack", entry["name"])}  # whose name the entry may not have
+        about |= {"norm": entry["norm"], "epsilon": entry["epsilon"]} | entry.get("settings", {})
+        made |= collect.flat(about, entry["name"])
+    return made
+
+
+def images(evaluation: dict[str, Any]) -> str:
+    """Which test images were measured, in words."""
+    subset = evaluation["subset"]
+    if not subset or subset["size"] == subset["of"]:
+        return f"all {evaluation['clean']['total']} test images"
+    return f"{subset['size']} of {subset['of']} test images ({subset['chosen']})"
+
+
+def _fingerprint(evaluation: dict[str, Any]) -> str:
+    return str(evaluation["subset"].get("fingerprint") or "")[:7]
+
+
+def _origin(run: Found) -> str:
+    """A file that was measured is like itself alone, and a run measured again is no further run."""
+    evaluated = (run.results or {}).get("evaluated")
+    if evaluated is None:
+        return "trained"
+    if run.file is None:
+        return "measured again"
+    return f"{run.file} {evaluated.get('weights_sha256', '')[:7]}".strip()
+
+
+def network(run: Found) -> str:
+    """What is equal for one network that was trained or measured twice: its weights, or all that
+    decided its training."""
+    evaluated = (run.results or {}).get("evaluated")
+    if evaluated is not None:
+        return str(evaluated.get("weights_sha256") or run.folder)
+    return repr({key: value for key, value in run.settings.items() if key != "resume"})
+
+
+def apart(found: list[Found], keys: list[str]) -> list[str]:
+    """The further keys, as few as do, that part runs of other judgements that agree in `keys`."""
+    judgements = [judgement(run) for run in found]
+    rows = [summary.row(run, keys) | made for run, made in zip(found, judgements, strict=True)]
+    return summary.separating(rows, dict.fromkeys(key for made in judgements for key in made), keys)
+
+
+def told(keys: list[str]) -> str:
+    """The keys by which runs were parted, in words."""
+    return ", ".join(WORDS.get(key, key) for key in keys)
+
+
+def common(found: list[Found]) -> str:
+    """What all measured runs share, for the head of a table."""
+    measured = [run for run in found if run.evaluation is not None]
+    if not measured:
+        return "No run was measured."
+    abouts = [_about(run) for run in measured]
+    shared = [
+        f"{word} {summary.text(value)}".strip()
+        for word, value in abouts[0].items()
+        if value is not None and all(about.get(word) == value for about in abouts)
+    ]
+    return f"{'Common to all runs' if len(found) > 1 else 'The run'}: {', '.join(shared)}."
+
+
+def _about(run: Found) -> dict[str, Any]:
+    assert run.evaluation is not None  # `common` asks for such alone
+    names = {"data set": "dataset.name", "class imbalance": "dataset.imbalance_ratio"}
+    names |= {"model": "model.name", "method": "method.name", "norm": "attack.norm"}
+    names |= {"radius": "attack.epsilon", "attack": "attack.name", "steps": "attack.steps"}
+    found = {word: run.settings.get(key) for word, key in names.items()}
+    return found | {"seed": run.settings.get("seed"), "": images(run.evaluation)}

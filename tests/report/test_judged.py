@@ -1,0 +1,215 @@
+"""Runs that were not judged alike are never averaged together, whatever they are grouped by."""
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import made
+import pytest
+
+from robustrun.report import collect, groups, judged, page, published, query, summary, tables
+from robustrun.report.command import command
+
+Results = dict[str, Any]
+
+
+def radius(results: Results) -> None:
+    results["config"]["attack"]["epsilon"] = 4 / 255
+
+
+def norm(results: Results) -> None:
+    results["config"]["attack"]["norm"] = "l2"
+
+
+def data_set(results: Results) -> None:
+    results["config"]["dataset"]["name"] = "cifar100"
+
+
+def long_tail(results: Results) -> None:
+    results["config"]["dataset"]["imbalance_ratio"] = 0.01
+
+
+def other_images(results: Results) -> None:
+    results["evaluation"]["subset"]["fingerprint"] = "others"
+
+
+def fewer_images(results: Results) -> None:
+    results["evaluation"]["subset"] = {"size": 100, "of": 10_000, "chosen": "first"}
+
+
+def further_attack(results: Results) -> None:
+    results["evaluation"]["attacks"].append(results["evaluation"]["attacks"][0] | {"name": "fab"})
+
+
+def other_steps(results: Results) -> None:
+    settings = results["evaluation"]["attacks"][0]["settings"] | {"steps": 50}
+    results["evaluation"]["attacks"][0]["settings"] = settings
+
+
+def file(results: Results) -> None:
+    results["evaluated"] = {"source": "/models/foreign.safetensors", "weights_sha256": "abcdefghi"}
+
+
+def measured_again(results: Results) -> None:
+    results["evaluated"] = {"source": "/outputs/a_run", "weights_sha256": "abcdefghi"}
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (radius, "radius"),
+        (norm, "norm"),
+        (data_set, "data set"),
+        (long_tail, "class imbalance"),
+        (other_images, "test images"),
+        (fewer_images, "test images"),
+        (further_attack, "attacks"),
+        (other_steps, "pgd.steps"),
+        (file, "origin of the network"),
+        (measured_again, "origin of the network"),
+    ],
+)
+def test_what_was_judged_otherwise_is_kept_apart_and_that_is_said(
+    tmp_path: Path, change: Callable[[Results], None], said: str
+) -> None:
+    for seed in range(4):
+        results = made.results("trades", seed, 90, 50 + seed)
+        if seed > 1:
+            change(results)
+        made.run(tmp_path / str(seed), results)
+    found = collect.runs([tmp_path])
+    for keys in (["seed"], ["model.name"], []):
+        parts = groups.grouped(found, keys)
+        assert all(len({run.name in "01" for run in part.runs}) == 1 for part in parts)
+    parts = groups.grouped(found, ["model.name"])
+    assert len(parts) == 2
+    page.write(tmp_path / "report.html", found, parts)
+    texts = [tables.markdown(found, parts), tables.latex(found, parts)]
+    for text in [*texts, (tmp_path / "report.html").read_text()]:
+        assert f"Not averaged together: runs that differ in {said}." in text
+
+
+def test_by_a_method_s_setting_three_radii_give_three_rows(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for place, epsilon in enumerate((0.1, 0.2, 0.3)):
+        attack = {"name": "pgd", "norm": "linf", "epsilon": epsilon}
+        results = made.results("trades", 0, 95, 70 - 20 * place, attack=attack)
+        results["config"]["method"]["beta"] = 6.0
+        made.run(tmp_path / str(place), results)
+    assert command([str(tmp_path), "--by", "method.beta", "--csv", str(tmp_path / "a.csv")]) == 0
+    shown = capfd.readouterr().out
+    assert "Not averaged together: runs that differ in radius." in shown
+    assert "50.00 (" in shown
+    assert "±" not in shown
+    assert "60.00" not in shown  # which is no run's
+
+
+def test_every_seed_s_own_images_are_not_averaged_and_the_way_out_is_told(tmp_path: Path) -> None:
+    for seed in range(2):
+        results = made.results("trades", seed, 90, 50)
+        subset = {"size": 100, "of": 360, "chosen": "random", "fingerprint": f"of {seed}"}
+        results["evaluation"]["subset"] = subset
+        made.run(tmp_path / str(seed), results)
+    found = collect.runs([tmp_path])
+    parts = groups.grouped(found, [])
+    assert [part.title.split(" (random)")[0] for part in parts] == [
+        "images=100 of 360 test images"
+    ] * 2
+    assert "evaluation.choose=random every seed measures images of its own" in tables.note(parts)
+
+
+def test_the_same_network_twice_is_one(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        made.run(tmp_path / name, made.results("trades", 0, 90, 50))
+        again = made.results("trades", 0, 90, 50)
+        measured_again(again)
+        made.run(tmp_path / f"{name}_again", again)
+    found = collect.runs([tmp_path])
+    parts = groups.grouped(found, ["method.name"])
+    spreads = [part.spread("clean") for part in parts]
+    assert [(spread.runs, spread.deviation) for spread in spreads if spread] == [(1, None)] * 2
+    assert "Counted once: b, b_again" in tables.note(parts)
+
+
+def test_a_file_that_was_measured_is_no_method(tmp_path: Path) -> None:
+    results = made.results("trades", 0, 90, 50, training={"epochs": 30})
+    file(results)
+    (found,) = collect.runs([made.run(tmp_path / "0", results)])
+    assert found.settings["method.name"] == "foreign.safetensors"
+    assert not any(key.startswith("training.") for key in found.settings)
+    assert "method foreign.safetensors" in judged.common([found])
+
+
+def test_what_all_runs_share_heads_tables_and_page(tmp_path: Path) -> None:
+    found = collect.runs([made.sweep(tmp_path / "sweep")])
+    parts = groups.grouped(found, ["method.name"])
+    shared = "data set cifar10, norm linf, radius 0.03137, attack pgd, all 100 test images."
+    assert shared in judged.common(found)
+    assert "method" not in judged.common(found)
+    assert "method trades" in judged.common(found[3:])
+    assert shared in tables.markdown(found, parts).splitlines()[0]
+    assert shared in tables.latex(found, parts)
+    page.write(tmp_path / "report.html", found, parts)
+    assert shared in (tmp_path / "report.html").read_text().split("<main>")[0]
+
+
+def header(path: Path) -> list[str]:
+    with path.open() as file:
+        return next(csv.reader(file))
+
+
+def test_columns_of_the_file_do_not_depend_on_which_runs_are_selected(tmp_path: Path) -> None:
+    root = made.sweep(tmp_path / "sweep")
+    further = made.results("mart", 0, 80, 40)
+    further["config"]["method"]["gamma"] = 2
+    made.run(root / "9", further)
+    path = str(root)
+    selections = [
+        [path],
+        [path, "--where", "seed=0"],
+        [path, "--where", "method=mart"],
+        [path, "--by", "status"],
+        [str(root / "0")],
+        [str(root / "9")],
+    ]
+    heads = []
+    for place, words in enumerate(selections):
+        command([*words, "--csv", str(tmp_path / f"{place}.csv")])
+        heads.append(header(tmp_path / f"{place}.csv"))
+    assert all(head == heads[0] for head in heads)
+    command([path, "--by", "method.gamma", "--csv", str(tmp_path / "by.csv")])
+    assert set(header(tmp_path / "by.csv")) - set(heads[0]) == {"method.gamma"}
+    with (tmp_path / "2.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["method.name"], row["clean"], row["images"]) == ("mart", "0.8", "100")
+    assert float(row["clean_low"]) < 0.8 < float(row["clean_high"])
+    assert '"method.gamma": 2' in row["settings"]
+
+
+def test_published_numbers_say_that_a_part_of_the_test_set_is_something_else() -> None:
+    whole, part, tailed = (made.results("trades", 0, 90, 50) for _ in range(3))
+    fewer_images(part)
+    long_tail(tailed)
+    found = [collect.Found(Path(), results) for results in (whole, part, tailed)]
+    assert "part of the test set" not in str(published.lines(found[:1]))
+    assert "1 of the 2 runs here measured a part of the" in published.lines(found[:2])[-1]
+    assert published.lines(found[2:]) == []  # another data set than the published one
+
+
+def test_a_share_may_be_asked_for_in_percent(tmp_path: Path) -> None:
+    found = collect.runs([made.sweep(tmp_path / "sweep")])
+    assert [run.name for run in query.where(found, ["worst_case>=49%"])] == ["4", "5"]
+
+
+def test_heads_of_columns_are_short_where_that_is_not_ambiguous() -> None:
+    keys = ["method.name", "attack.epsilon", "method.epsilon", "seed"]
+    assert summary.heads(keys) == ["method", "attack.epsilon", "method.epsilon", "seed"]
+
+
+def test_words_say_which_images_were_measured() -> None:
+    evaluation = made.results("trades", 0, 90, 50)["evaluation"]
+    assert judged.images(evaluation) == "all 100 test images"
+    evaluation["subset"] = {"size": 100, "of": 360, "chosen": "random"}
+    assert judged.images(evaluation) == "100 of 360 test images (random)"
