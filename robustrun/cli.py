@@ -338,12 +338,16 @@ def claim(folder: Path) -> Path:
 def _summarise(session: Session) -> None:
     from robustrun.report import summary
 
-    runs = [
+    if session.sweep_folder is not None:
+        summary.write_sweep(session.sweep_folder, _columns(session))
+
+
+def _columns(session: Session) -> list[tuple[Path, dict[str, str]]]:
+    """Each run's folder, and what the words of its sweep set in it."""
+    return [
         (outcome.folder, dict(_split(w) for w in outcome.overrides if not w.startswith("resume=")))
         for outcome in session.outcomes
     ]
-    if session.sweep_folder is not None:
-        summary.write_sweep(session.sweep_folder, runs)
 
 
 def _resume(arguments: list[str]) -> int:
@@ -400,9 +404,11 @@ def _exit_code(session: Session) -> int:
 
 
 def _show_sweep(session: Session) -> None:
-    from robustrun.report import terminal
+    from robustrun.report import sweep, terminal
 
     terminal.show_table([outcome.folder for outcome in session.outcomes])
+    for remark in sweep.remarks(_columns(session)):
+        log.warning("%s", remark)
     if session.sweep_folder is not None:
         _write_page(session.sweep_folder, [outcome.folder for outcome in session.outcomes])
 
@@ -415,7 +421,7 @@ def _write_page(sweep: Path, folders: list[Path]) -> None:
     try:
         page.write_sweep(sweep, folders)
     except Exception as error:  # a page is not worth a finished sweep
-        log.warning("report.html could not be written: %s: %s", type(error).__name__, error)
+        log.warning("not made: %s (%s: %s)", sweep / "report.html", type(error).__name__, error)
     else:
         show(str(sweep / "report.html"))
 

@@ -47,7 +47,11 @@ REGISTRIES: dict[Any, Registry[Any]] = {
 
 Select = Literal["best_robust", "best_clean", "last"]
 # What results, tables and summaries have beside attacks: none may be called so.
-NOT_ATTACKS = ("clean", "worst_case", "worst case", "run", "status", "seconds", "error", "audit")
+NOT_ATTACKS = (
+    *("clean", "worst_case", "worst case", "run", "status", "seconds", "error", "audit"),
+    *("seed", "attack", "dataset", "device", "evaluation", "experiment", "method", "model"),
+    *("optimizer", "schedule", "tracker"),  # columns of what was swept
+)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,8 @@ import json
 import logging
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import version
@@ -55,9 +56,18 @@ class Progress:
     origin: origin.Origin
     clock: float = field(default_factory=time.monotonic)
     sections: dict[str, Any] = field(default_factory=dict)
+    lost: dict[str, str] = field(default_factory=dict)  # what was to be made, and why it is not
 
     def __post_init__(self) -> None:
-        self.tracker = Guarded(self.config.tracker)
+        self.tracker = Guarded(self.config.tracker, self.lost)
+
+    @contextmanager
+    def spared(self, what: str) -> Iterator[None]:
+        """What fails within it is named as lost, and does not fail the run."""
+        try:
+            yield
+        except Exception as error:
+            self.lost[what] = f"{type(error).__name__}: {error}"
 
 
 def run(run_config: RunConfig, folder: Path) -> RunResult:
@@ -256,7 +266,7 @@ def _measure(
         judge=cfg.name_of("attack"),
         journal=journal,
     )
-    subset = record.subset_section(images, cfg.evaluation, len(test))
+    subset = record.subset_section(images, cfg.evaluation, data.splits)
     checks = _audit(cfg, model, images, measured, runtime, journal)
     benchmark = corruption_benchmark.measure_corruptions(
         model, cfg.evaluation, data.splits, runtime.device, journal
@@ -319,15 +329,15 @@ def _draw(
     folder.mkdir(exist_ok=True)
     grid = folder / "adversarial_images.png"
     audit_said = results.audit_verdict(progress.sections["evaluation"])
-    try:
-        if history:
+    if history:
+        with progress.spared("figures/training.png"):
             figures.training_curves(folder / "training.png", history)
+    with progress.spared("figures/accuracy_against_radius.png"):
         figures.accuracy_against_radius(
             folder / "accuracy_against_radius.png", measured, attack, audit_said
         )
+    with progress.spared("figures/adversarial_images.png"):
         figures.adversarial_grid(grid, model, images, measured, names, attack, runtime.device)
-    except Exception as error:  # a picture is not worth a finished run
-        log.warning("the figures could not be drawn: %s: %s", type(error).__name__, error)
 
 
 def place(model: nn.Module, runtime: Runtime) -> None:
@@ -397,6 +407,7 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
             "finished_at": finished.isoformat(timespec="seconds"),
             "seconds": progress.origin.seconds + time.monotonic() - progress.clock,
             "error": error,
+            "lost": progress.lost,
         },
         "config": config.dump(progress.config),
     }
@@ -405,14 +416,12 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
     if "evaluated" in progress.sections:
         written["evaluated"] = progress.sections["evaluated"]
     results.write_json(progress.folder / "results.json", written)
-    _hand_over(progress, written)
-    return written
-
-
-def _hand_over(progress: Progress, written: dict[str, Any]) -> None:
-    """The model's card and the tracker come last: neither is worth a finished run."""
-    try:
+    before = len(progress.lost)
+    with progress.spared(card.NAME):
         card.write(progress.folder)
-    except Exception as error:
-        log.warning("the model card could not be written: %s: %s", type(error).__name__, error)
     progress.tracker.finish(progress.folder, written)
+    if len(progress.lost) > before:
+        results.write_json(progress.folder / "results.json", written)
+    for what, why in progress.lost.items():
+        log.warning("not made: %s (%s)", what, why)
+    return written

@@ -67,13 +67,19 @@ def training_section(cfg: RunConfig, fitted: Fitted, runtime: Runtime) -> dict[s
     }
 
 
-def subset_section(images: Images, plan: EvaluationPlan, available: int) -> dict[str, Any]:
+def subset_section(images: Images, plan: EvaluationPlan, splits: Splits) -> dict[str, Any]:
+    """Which test images were measured, and the classes of which there was none."""
+    available, names = len(splits.test), list(splits.class_names)
     whole = len(images) == available
+    counts = torch.bincount(images.labels.cpu(), minlength=splits.classes).tolist()
     return {
         "size": len(images),
         "of": available,
         "chosen": "all" if whole else plan.choose,
         "fingerprint": images.fingerprint(),
+        "classes_without_images": [
+            name for name, count in zip(names, counts, strict=True) if count == 0
+        ],
     }
 
 

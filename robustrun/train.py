@@ -214,6 +214,8 @@ def fit(
     A signal lets the step under way end, and is raised once the state is saved.
     """
     saves = saves or Unsaved()
+    if validation is None:
+        log.info("no validation split: the last weights are kept, and no overfitting is noticed")
     fitting = _begin(model, len(train), class_counts, how)
     if start is not None:
         fitting.restore(start)

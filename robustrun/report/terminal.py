@@ -13,6 +13,8 @@ from robustrun.report.compare import Comparison
 from robustrun.report.groups import Group
 from robustrun.results import audit_verdict
 
+SHOWN = 10  # names of classes without an image
+
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}%"
@@ -28,6 +30,7 @@ def show_run(results: dict[str, Any], folder: Path) -> None:
     found."""
     evaluation = results["evaluation"]
     notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_doubts(evaluation["audit"])]
+    notes += _missing(results)
     published = _sources(results["config"]["published"])
     console.show(run_table(results), *published, *notes, str(folder))
 
@@ -95,6 +98,20 @@ def _corruptions(evaluation: dict[str, Any]) -> list[str]:
         said.append(f"mean corruption accuracy {percent(evaluation['corruptions']['accuracy'])}")
     if "perturbations" in evaluation:
         said.append(f"mean flip rate {percent(evaluation['perturbations']['flip_rate'])}")
+    return said
+
+
+def _missing(results: dict[str, Any]) -> list[str]:
+    """What the numbers do not cover, and what was to be made and is not."""
+    absent = results["evaluation"]["subset"].get("classes_without_images", [])
+    lost = results["run"].get("lost", {})
+    said = [f"not made: {what} ({why})" for what, why in lost.items()]
+    if absent:
+        names = ", ".join(absent[:SHOWN]) + (" ..." if len(absent) > SHOWN else "")
+        said.append(
+            f"{len(absent)} of {results['dataset']['classes']} classes have no measured image "
+            f"({names}): balanced accuracy is over the others"
+        )
     return said
 
 

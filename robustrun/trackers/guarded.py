@@ -14,8 +14,9 @@ log = logging.getLogger(__name__)
 class Guarded:
     """Hands every call on, until one fails once training has begun."""
 
-    def __init__(self, tracker: Tracker) -> None:
+    def __init__(self, tracker: Tracker, lost: dict[str, str]) -> None:
         self.tracker = tracker
+        self.lost = lost  # what failed is named here, too
         self.working = True
 
     def start(self, folder: Path, config: dict[str, Any]) -> None:
@@ -46,3 +47,4 @@ class Guarded:
             self.working = False
             kind = type(error).__name__
             log.warning("the tracker failed and is left alone from here on: %s: %s", kind, error)
+            self.lost["tracker"] = f"{kind}: {error}; it has nothing from there on"

@@ -142,7 +142,8 @@ class Breaks(NoTracker):
 def test_a_tracker_that_breaks_while_training_is_told_of_once(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    tracker = Guarded(Breaks())
+    lost: dict[str, str] = {}
+    tracker = Guarded(Breaks(), lost)
     tracker.start(tmp_path, CONFIG)
     with caplog.at_level(logging.WARNING):
         for epoch in (1, 2, 3):
@@ -150,6 +151,7 @@ def test_a_tracker_that_breaks_while_training_is_told_of_once(
         tracker.finish(tmp_path, RESULTS)
     assert [record.message for record in caplog.records if "the server is gone" in record.message]
     assert len(caplog.records) == 1
+    assert "ConnectionError: the server is gone" in lost["tracker"]
 
 
 def test_a_tracker_that_cannot_start_is_the_users_to_mend(tmp_path: Path) -> None:
@@ -157,7 +159,7 @@ def test_a_tracker_that_cannot_start_is_the_users_to_mend(tmp_path: Path) -> Non
         def start(self, folder: Path, config: dict[str, Any]) -> None:
             raise PermissionError("not logged in")
 
-    tracker = Guarded(Refuses())
+    tracker = Guarded(Refuses(), {})
     with pytest.raises(ConfigError, match="not logged in"):
         tracker.start(tmp_path, CONFIG)
 

@@ -1,0 +1,42 @@
+"""What is told of a sweep beside its numbers: what was not made, and what changed nothing."""
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+
+from robustrun.report import collect
+from robustrun.report.collect import Found
+
+RECIPE = "recipe"  # of the configuration: what other keys take their defaults from
+Runs = Iterable[tuple[Path, dict[str, str]]]  # each run's folder and what was swept or set in it
+
+
+def remarks(runs: Runs) -> list[str]:
+    """One line for each thing that a reader of the table would not see."""
+    read = [(collect.read(folder), words) for folder, words in runs]
+    return [*_lost([run for run, _ in read]), *_without_effect(read)]
+
+
+def _lost(found: list[Found]) -> list[str]:
+    lost = [(run, run.results["run"].get("lost", {})) for run in found if run.results]
+    return [
+        f"{run.name}: not made: {what} ({why})" for run, lack in lost for what, why in lack.items()
+    ]
+
+
+def _without_effect(read: list[tuple[Found, dict[str, str]]]) -> list[str]:
+    """Pairs of runs that differ in what was asked for and in nothing that was done."""
+    first: dict[str, tuple[Found, dict[str, str]]] = {}
+    said = []
+    for run, words in read:
+        if run.results is None:
+            continue
+        config = {key: value for key, value in run.results["config"].items() if key != RECIPE}
+        done = json.dumps(config, sort_keys=True)
+        before, others = first.setdefault(done, (run, words))
+        if keys := [key for key in {**others, **words} if others.get(key) != words.get(key)]:
+            said.append(
+                f"{before.name} and {run.name} are the same run: {', '.join(keys)} changes nothing "
+                "here, since nothing reads it or another word sets what it would set"
+            )
+    return said

@@ -1,0 +1,132 @@
+"""What a user asked for and did not get is named: in the log, in the results and at the end."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from robustrun import figures
+from robustrun.cli import run_command_line
+from robustrun.report import card, page
+from robustrun.trackers.none import NoTracker
+
+SHORT = [
+    "training.epochs=1",
+    "training.batch_size=256",
+    "method=standard",
+    "attack=fgsm",
+    "evaluation=none",
+    "evaluation.examples=50",
+    "device.threads=1",
+]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def fails(*_: Any) -> None:
+    raise OSError("the pen is dry")
+
+
+def results_of(folder: Path) -> list[dict[str, Any]]:
+    return [json.loads(p.read_text()) for p in sorted(folder.glob("outputs/**/results.json"))]
+
+
+LOST = {
+    "figures/training.png": (figures, "training_curves"),
+    "figures/accuracy_against_radius.png": (figures, "accuracy_against_radius"),
+    "figures/adversarial_images.png": (figures, "adversarial_grid"),
+    "MODEL_CARD.md": (card, "write"),
+}
+
+
+@pytest.mark.parametrize("what", LOST)
+def test_what_could_not_be_made_is_named_and_nothing_else_is_lost(
+    what: str, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(*LOST[what], fails)
+    assert run_command_line(SHORT) == 0
+    (results,) = results_of(here)
+    assert results["run"]["status"] == "completed"
+    assert results["run"]["lost"] == {what: "OSError: the pen is dry"}
+    (folder,) = here.glob("outputs/*/*")
+    assert [name for name in LOST if not (folder / name).exists()] == [what]
+    said = f"not made: {what} (OSError: the pen is dry)"
+    assert said in capfd.readouterr().out, "below the table"
+    assert said in (folder / "run.log").read_text()
+
+
+def test_a_run_from_which_nothing_is_missing_says_so_in_its_results(here: Path) -> None:
+    assert run_command_line([*SHORT, "evaluation.examples=null"]) == 0
+    (results,) = results_of(here)
+    assert results["run"]["lost"] == {}
+    assert results["evaluation"]["subset"]["classes_without_images"] == []
+
+
+def test_a_tracker_that_broke_is_named_at_the_end(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(NoTracker, "epoch", fails)
+    assert run_command_line(SHORT) == 0
+    assert "OSError: the pen is dry" in results_of(here)[0]["run"]["lost"]["tracker"]
+    assert "not made: tracker (OSError: the pen is dry" in capfd.readouterr().out
+
+
+def test_a_sweep_names_at_its_end_what_its_runs_lack(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(figures, "training_curves", fails)
+    monkeypatch.setattr(page, "write_sweep", fails)
+    assert run_command_line(["-m", "seed=0,1", *SHORT]) == 0
+    (sweep,) = here.glob("outputs/*/*_sweep")
+    page_of_sweep = sweep.relative_to(here) / "report.html"
+    last = [line.partition(" WARNING ")[2] for line in capfd.readouterr().err.splitlines()[-3:]]
+    assert last == [
+        "0: not made: figures/training.png (OSError: the pen is dry)",
+        "1: not made: figures/training.png (OSError: the pen is dry)",
+        f"not made: {page_of_sweep} (OSError: the pen is dry)",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("swept", "same"),
+    [
+        # training.epochs=1 is set beside it, so that nothing follows the recipe
+        (["recipe.epochs=1,2"], ["0 and 1 are the same run: recipe.epochs changes nothing"]),
+        (["attack.epsilon=1/10,0.1"], ["0 and 1 are the same run: attack.epsilon changes nothing"]),
+        (["seed=0,1"], []),
+        (["recipe.lr=0.1,0.2"], []),
+    ],
+)
+def test_a_swept_key_that_changes_nothing_is_told(
+    swept: list[str], same: list[str], here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["-m", *swept, *SHORT]) == 0
+    lines = capfd.readouterr().err.splitlines()
+    told = [line.partition(" WARNING ")[2] for line in lines if "the same run" in line]
+    assert [line.partition(" here")[0] for line in told] == same
+
+
+def test_classes_without_a_measured_image_are_named(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    words = ["evaluation.examples=3", "evaluation.choose=first"]
+    assert run_command_line([*SHORT, *words]) == 0
+    evaluation = results_of(here)[0]["evaluation"]
+    empty = [str(n) for n, share in enumerate(evaluation["clean"]["per_class"]) if share is None]
+    assert evaluation["subset"]["classes_without_images"] == empty
+    assert len(empty) >= 7
+    said = f"{len(empty)} of 10 classes have no measured image ({', '.join(empty)})"
+    assert said in capfd.readouterr().out
+
+
+@pytest.mark.parametrize("name", ["seed", "method", "worst_case"])
+def test_an_attack_cannot_take_the_column_of_something_else(
+    name: str, here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line([*SHORT, f"+attack@evaluation.attacks.{name}=fgsm"]) == 2
+    assert f"evaluation.attacks is '{name}'" in capfd.readouterr().err
