@@ -10,7 +10,7 @@ import sys
 import traceback
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from fnmatch import fnmatch
 from importlib.metadata import version
@@ -20,13 +20,15 @@ from typing import Any
 import yaml
 from hydra import main as hydra_main
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose, console, interrupts
+from robustrun import catalogue, compose, console, interrupts, plugins, words
 from robustrun.errors import RobustrunError, RunFailure
+from robustrun.words import Line
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 USERS_ERRORS = (RobustrunError, HydraException, OmegaConfBaseException, yaml.YAMLError)
@@ -49,6 +51,7 @@ class Session:
     """All runs of one command."""
 
     sweep_folder: Path | None = None
+    line: Line = field(default_factory=lambda: words.split([]))  # what was typed
     goes_on: bool = False  # what is finished in its folder is not done again
     error: BaseException | None = None  # of a single run
     outcomes: list[Outcome] = field(default_factory=list)
@@ -68,6 +71,7 @@ class Session:
 
 def run_command_line(arguments: list[str]) -> int:
     """Do what the words say; returns the exit code."""
+    arguments = [argument.rstrip("\r") for argument in arguments]  # of a script from Windows
     asked = os.environ.get("HYDRA_FULL_ERROR")
     os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra then re-raises, and what is said is said here
     try:
@@ -135,27 +139,29 @@ def _message(error: BaseException, arguments: list[str]) -> str:
     if isinstance(error, (RobustrunError, RunFailure)) or _unusable(error):
         return str(error)
     if isinstance(error, USERS_ERRORS):
-        return compose.in_plain_words(
-            error, [word for word in arguments if not word.startswith("-")]
-        )
+        return compose.in_plain_words(error, words.split(arguments).words)
     return "".join(traceback.format_exception(error, limit=-3)).rstrip()
 
 
 def _experiments(arguments: list[str], session: Session) -> int:
     """One run or a sweep, through Hydra."""
-    _refuse_what_no_group_takes(arguments)
+    line = words.split(arguments)
+    _refuse_what_no_group_takes(words.parse_all(line.words))
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise RobustrunError(
             "robustrun trains in one process: start it without torchrun or mpirun."
         )
+    if folder := line.value("--config-dir"):
+        plugins.look_in(Path(folder))
     compose.register_resolvers()
-    sys.argv = ["robustrun", *_among(arguments, compose.further_overrides(arguments))]
+    session.line = line
+    sys.argv = ["robustrun", *compose.for_hydra(line).arguments()]
 
     @hydra_main(config_path=str(compose.catalogue()), config_name="config", version_base="1.3")
     def job(composed: DictConfig) -> None:
         _one_run(composed, session)
 
-    session.runs = compose.runs_of_sweep(arguments)
+    session.runs = compose.runs_of_sweep(line)
     if session.runs is None:
         job()
     else:
@@ -166,28 +172,23 @@ def _experiments(arguments: list[str], session: Session) -> int:
     return _exit_code(session)
 
 
-def _among(arguments: list[str], more: list[str]) -> list[str]:
-    """The words with further overrides beside the first one: Hydra takes them in one block."""
-    places = (n for n, word in enumerate(arguments) if "=" in word and not word.startswith("-"))
-    at = next(places, len(arguments))
-    return [*arguments[:at], *more, *arguments[at:]]
-
-
-def _refuse_what_no_group_takes(arguments: list[str]) -> None:
+def _refuse_what_no_group_takes(overrides: list[Override]) -> None:
     groups = compose.groups()
-    for word in arguments:
-        group, _, value = word.partition("=")
-        if group.lstrip("+") not in groups:
+    for override in overrides:
+        group = words.key(override)
+        if group not in groups or override.is_delete() or override.is_sweep_override():
             continue
-        if value == "null":
-            options = ", ".join(groups[group.lstrip("+")])
+        value, word = override.value(), override.input_line
+        if value is None:
+            options = ", ".join(groups[group])
             raise RobustrunError(f"{word}: a run needs one {group}. Known: {options}.")
-        if value.startswith("["):
-            first = value.strip("[]").partition(",")[0]
+        if isinstance(value, list):
+            several = ",".join(map(str, value))
+            first = value[0] if value else groups[group][0]
             raise RobustrunError(
                 f"{word}: a run has one {group}; Hydra would merge these and the last would win. "
                 f"Choose one ({group}={first}), or sweep over them with "
-                f"-m {group}={value.strip('[]')}. To measure with more attacks, add "
+                f"-m {group}={several or first}. To measure with more attacks, add "
                 f"+{group}@evaluation.attacks.NAME={first}."
             )
 
@@ -199,7 +200,7 @@ def _one_run(composed: DictConfig, session: Session) -> None:
     if hydra.mode == RunMode.MULTIRUN:
         goes_on = session.goes_on or _wants_to_go_on(composed)
         session.sweep_folder = Path(hydra.sweep.dir)
-        _note_sweep(session.sweep_folder, sys.argv[1:])
+        _note_sweep(session.sweep_folder, session.line.arguments())
         _one_of_a_sweep(composed, folder, list(hydra.overrides.task), session, goes_on)
         return
     try:
@@ -319,6 +320,7 @@ def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
 
 RUN_LOG = "run.log"
 SWEEP = "sweep.json"
+SET_BY_US = ("hydra.sweep.dir", "hydra.searchpath")  # of a sweep that is resumed
 DAY = "????-??-??"  # the folder of a day's runs
 
 
@@ -344,10 +346,13 @@ def _summarise(session: Session) -> None:
 
 def _columns(session: Session) -> list[tuple[Path, dict[str, str]]]:
     """Each run's folder, and what the words of its sweep set in it."""
-    return [
-        (outcome.folder, dict(_split(w) for w in outcome.overrides if not w.startswith("resume=")))
-        for outcome in session.outcomes
-    ]
+    return [(outcome.folder, _settings(outcome.overrides)) for outcome in session.outcomes]
+
+
+def _settings(overrides: list[str]) -> dict[str, str]:
+    """What a run's overrides give to its row of summary.csv."""
+    typed = [words.parse(word) for word in overrides]
+    return {words.key(o): words.value_text(o) for o in typed if words.key(o) != "resume"}
 
 
 def _resume(arguments: list[str]) -> int:
@@ -379,13 +384,10 @@ def _resume_sweep(folder: Path) -> int:
     about = json.loads((folder / SWEEP).read_text())
     if Path(about["directory"]).is_dir():
         os.chdir(about["directory"])
-    words = [word for word in about["arguments"] if not word.startswith("hydra.sweep.dir=")]
-    return _experiments(_among(words, [f"hydra.sweep.dir='{folder}'"]), Session(goes_on=True))
-
-
-def _split(override: str) -> tuple[str, str]:
-    key, _, value = override.partition("=")
-    return key.lstrip("+~"), value
+    line = words.split(about["arguments"])
+    others = [word for word in line.words if words.key(words.parse(word)) not in SET_BY_US]
+    here = f"hydra.sweep.dir={words.quoted(str(folder))}"
+    return _experiments(replace(line, words=(here, *others)).arguments(), Session(goes_on=True))
 
 
 def _exit_code(session: Session) -> int:
@@ -428,7 +430,7 @@ def _write_page(sweep: Path, folders: list[Path]) -> None:
 
 def _evaluate(arguments: list[str]) -> int:
     """`robustrun evaluate RUN_OR_WEIGHTS [OVERRIDE ...]`"""
-    if not arguments or "=" in arguments[0]:
+    if not arguments or ("=" in arguments[0] and not Path(arguments[0]).exists()):
         raise RobustrunError(
             "robustrun evaluate takes a finished run's folder or a file of weights, then overrides."
         )
@@ -439,7 +441,8 @@ def _evaluate(arguments: list[str]) -> int:
     from robustrun.models import program
 
     if program.kind(source):
-        overrides = ["model=program", f"model.file='{source}'", *overrides]
+        file = words.quoted(str(source.absolute()))
+        overrides = ["model=program", f"model.file={file}", *overrides]
     base = finished.raw_config(source) if source.is_dir() else None
     raw = compose.compose_raw(overrides) if base is None else compose.compose_over(base, overrides)
     run_config = config.load(raw)

@@ -2,22 +2,24 @@
 
 import math
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
-from hydra.core.override_parser.overrides_parser import OverridesParser
-from hydra.errors import HydraException, OverrideParseException
+from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
-from robustrun import plugins
+from robustrun import plugins, words
 from robustrun.errors import ConfigError, did_you_mean
+from robustrun.words import Line
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
+SEARCH_PATH = "hydra.searchpath"
 HERE = Path(__file__).resolve().parent
 
 
@@ -50,49 +52,68 @@ def register_resolvers() -> None:
     OmegaConf.register_new_resolver("pick", pick, replace=True)
 
 
-def runs_of_sweep(arguments: list[str]) -> int | None:
+def runs_of_sweep(line: Line) -> int | None:
     """How many runs `-m` makes of these words: one for each combination; None without `-m`, or
-    where only Hydra knows (`glob(*)`, words that it will refuse)."""
-    if not {"-m", "--multirun"} & set(arguments):
+    where only Hydra knows (`glob(*)`)."""
+    if not line.sweeps:
         return None
-    words = [word for word in arguments if not word.startswith("-")]
+    swept = [word for word in words.parse_all(line.words) if word.is_sweep_override()]
     try:
-        overrides = OverridesParser.create().parse_overrides(words)
-        swept = [override for override in overrides if override.is_sweep_override()]
-        return math.prod(len(list(override.sweep_iterator())) for override in swept)
+        return math.prod(len(list(word.sweep_iterator())) for word in swept)
     except HydraException:
         return None
 
 
-def further_overrides(arguments: list[str]) -> list[str]:
-    """What the command line adds to the user's words: where plugins and, for a configuration from
-    elsewhere (`--config-path RUN`), the catalogue's own way of logging and writing are found."""
-    folders = plugins.config_folders()
-    elsewhere = any(re.match(r"(--config-path|-cp)(=|$)", word) for word in arguments)
-    if elsewhere:
-        folders = [*folders, catalogue()]
-    words = [f"hydra.searchpath=[{','.join(f'file://{f}' for f in folders)}]"] if folders else []
-    if elsewhere:
-        names = ("output", "job_logging", "hydra_logging", "help")
-        words += [f"hydra/{name}=robustrun" for name in names]
-        words += ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.job.name=robustrun"]
-        words += [f"hydra.run.dir={OUTPUTS}" + "_${method.name}_${dataset.name}"]
-    return words
+def for_hydra(line: Line) -> Line:
+    """The line with what Hydra needs beside the user's words: where plugins and, for a
+    configuration from elsewhere (`--config-path`), the catalogue's own way of logging and writing
+    are found."""
+    elsewhere = line.value("--config-path")
+    if elsewhere is None:
+        return replace(line, words=_with_search_path(line.words, plugins.config_folders()))
+    names = ("output", "job_logging", "hydra_logging", "help")
+    more = [f"hydra/{name}=robustrun" for name in names]
+    more += ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.job.name=robustrun"]
+    more += [f"hydra.run.dir={OUTPUTS}" + "_${method.name}_${dataset.name}"]
+    chosen = {words.key(words.parse(word)) for word in line.words}
+    own = [word for word in more if word.partition("=")[0] not in chosen]
+    folders = [*plugins.config_folders(), catalogue()]
+    flags = [
+        (name, _absolute(value) if name == "--config-path" else value) for name, value in line.flags
+    ]
+    return Line(tuple(flags), _with_search_path((*own, *line.words), folders))
 
 
-def compose_raw(overrides: list[str]) -> dict[str, Any]:
-    """The resolved configuration for these overrides, as the command line would compose it."""
-    return _compose(overrides)
+def _absolute(folder: str | None) -> str:
+    """Where the user means: Hydra would look beside its caller's source code."""
+    return str(Path(folder or ".").resolve())
 
 
-def _compose(overrides: list[str]) -> dict[str, Any]:
+def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[str, ...]:
+    """The words with further folders of options, after those that the user names."""
+    overrides = [words.parse(word) for word in given]
+    named = [word for word in overrides if words.key(word) == SEARCH_PATH]
+    values = [value for word in named if isinstance(value := word.value(), list)]
+    places = [str(place) for value in values for place in value]
+    places += [f"file://{folder}" for folder in folders]
+    others = [str(word.input_line) for word in overrides if words.key(word) != SEARCH_PATH]
+    if not places:
+        return tuple(others)
+    listed = ",".join(words.quoted(place, resolved=False) for place in places)
+    return (f"{SEARCH_PATH}=[{listed}]", *others)
+
+
+def compose_raw(given: Iterable[str], folders: Iterable[Path] = ()) -> dict[str, Any]:
+    """The resolved configuration for these words, as the command line would compose it with
+    options from further `folders`."""
+    given = [str(word.input_line) for word in words.parse_all(given)]
     with _catalogue():
-        words = [*overrides, *further_overrides([])]
-        composed = compose("config", words, return_hydra_config=True)
-    hydra = composed.hydra
-    with open_dict(composed):
-        del composed["hydra"]
-    return with_options(composed, hydra)
+        more = [*folders, *plugins.config_folders()]
+        composed = compose("config", [*_with_search_path(given, more)], return_hydra_config=True)
+        hydra = composed.hydra
+        with open_dict(composed):
+            del composed["hydra"]
+        return with_options(composed, hydra)
 
 
 def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
@@ -111,13 +132,14 @@ def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
 MEASURING = ("attack", "evaluation", "device", "tracker")  # what `evaluate` may choose anew
 
 
-def compose_over(run: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
+def compose_over(run: dict[str, Any], given: list[str]) -> dict[str, Any]:
     """A finished run's configuration with other attacks, evaluation, device or data.
 
     A group that an override touches is composed anew from the catalogue (`attack.steps=50` keeps
     the run's kind of attack); everything else stays as the run has it.
     """
-    touched = {re.split(r"[=.@]", word.lstrip("+~"))[0] for word in overrides}
+    overrides = words.parse_all(given)
+    touched = {words.group(word) for word in overrides}
     if wrong := touched - {*MEASURING, "dataset"}:
         allowed = ", ".join([*MEASURING, "dataset"])
         raise ConfigError(
@@ -125,10 +147,13 @@ def compose_over(run: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
             f"choose anew is {allowed}."
         )
     before = {name: run[name]["name"] for name in ("dataset", "attack")} | run.get("options", {})
-    kept = [f"{name}={before[name]}" for name in ("dataset", "attack") if _listed(before, name)]
-    chosen = {word.partition("=")[0] for word in overrides}
-    words = [*(word for word in kept if word.partition("=")[0] not in chosen), *overrides]
-    fresh = _compose(words)
+    chosen = {words.key(word) for word in overrides}
+    kept = [
+        f"{name}={before[name]}"
+        for name in ("dataset", "attack")
+        if _listed(before, name) and name not in chosen
+    ]
+    fresh = compose_raw([*kept, *given])
     composed = OmegaConf.create(fresh)
     anew = touched - ({"dataset"} if "dataset" not in chosen else set())
     if "attack" in touched and "evaluation" not in touched:
@@ -139,9 +164,8 @@ def compose_over(run: dict[str, Any], overrides: list[str]) -> dict[str, Any]:
         if section not in {*anew, "options"}:
             OmegaConf.update(composed, section, run[section], merge=False, force_add=True)
     for word in overrides:
-        key, _, value = word.partition("=")
-        if key.startswith("dataset.") and "dataset" not in anew:
-            OmegaConf.update(composed, key, value)
+        if words.key(word).startswith("dataset.") and "dataset" not in anew:
+            OmegaConf.update(composed, words.key(word), word.value())
     renewed = {name: option for name, option in fresh["options"].items() if name in anew}
     return plain(composed) | {"options": run.get("options", {}) | renewed}
 
@@ -181,35 +205,58 @@ def option_file(group: str, option: str) -> Path:
     return next(file for file in files if file.is_file())
 
 
-def in_plain_words(error: Exception, overrides: list[str]) -> str:
+def in_plain_words(error: Exception, given: Iterable[str]) -> str:
     """One paragraph on what is wrong with the overrides, and the nearest right words."""
     text = str(error)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
         known = groups().get(group, [])
         return f"{group}={option}: there is no such {group}.{did_you_mean(option, known)}"
-    if found := re.search(r"Could not override '([^'@]+)'|Key '([^']+)' is not in struct", text):
-        key = found.group(1) or found.group(2)
-        return _unknown_key(key, overrides)
+    if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
+        return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given)
     if found := re.search(r"Interpolation key 'dataset\.epsilon\.(\w*)' not found", text):
         return f"attack.norm is {found.group(1)!r}, but must be one of linf, l2, l1."
-    bare = [word for word in overrides if "=" not in word and not word.startswith("~")]
-    if bare and isinstance(error, OverrideParseException):
-        return f"{bare[0]!r} is neither a sub-command nor an override such as key=value."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)
 
 
-def _unknown_key(key: str, overrides: list[str]) -> str:
+def _full_key(text: str) -> str:
+    found = re.search(r"full_key: (\S+)", text)
+    return found.group(1) if found else ""
+
+
+def _unknown_key(key: str, given: Iterable[str]) -> str:
+    group, _, package = key.partition("@")
+    if group in groups() and package:
+        return f"{key} is not in the configuration yet: to add it, write +{key}=OPTION."
     if key in groups() or "/" in key:
         return f"{key!r} cannot be overridden; known groups: {', '.join(groups())}."
-    chosen = [word for word in overrides if word.partition("=")[0].lstrip("+") in groups()]
     try:
-        keys = list(_flat(compose_raw([word for word in chosen if "," not in word])))
+        chosen = [word for word in words.parse_all(given) if not word.is_sweep_override()]
+        choices = [str(word.input_line) for word in chosen if words.key(word) in groups()]
+        composed = compose_raw(choices)
     except Exception:  # the choices themselves may be wrong: then the key alone is named
         return f"{key!r} is not a key of the configuration (see `robustrun --cfg job`)."
+    keys = list(_flat(composed))
     near = did_you_mean(key, {*keys, *groups()}).partition(" Known:")[0]
-    return f"{key!r} is not a key of the configuration.{near} See `robustrun --cfg job`."
+    return (
+        f"{key!r} is not a key of the configuration.{near}{_how_to_add(composed, key)} "
+        f"See `robustrun --cfg job`."
+    )
+
+
+def _how_to_add(composed: dict[str, Any], key: str) -> str:
+    """For what `+` would add: an entry of `evaluation.attacks`, or a block that is null."""
+    parent, _, name = key.rpartition(".")
+    if parent == "evaluation.attacks":
+        return f" To add an attack, write +attack@{key}=OPTION, or +{key}={{name: …}}."
+    block: Any = composed
+    for part in parent.split("."):
+        block = block.get(part, {}) if isinstance(block, dict) else {}
+    if block is None:
+        whole = f"{parent}={{{name}: …}}"
+        return f" {parent} is null: choose an option that has it, or write {whole} with all keys."
+    return ""
 
 
 def _flat(value: Any, prefix: str = "") -> Iterator[str]:

@@ -29,10 +29,15 @@ def load(modules: Iterable[str] = ()) -> None:
         _import_users(name)
 
 
+def look_in(folder: Path) -> None:
+    """Find Python modules in this folder too, after all others."""
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.append(place)
+
+
 def _import_users(name: str) -> None:
-    here = str(Path.cwd())
-    if here not in sys.path:
-        sys.path.append(here)
+    look_in(Path.cwd())
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -40,7 +45,7 @@ def _import_users(name: str) -> None:
             raise
         raise ConfigError(
             f"plugins names the Python module {name!r}, which is not found. It must be importable: "
-            f"in the current folder ({here}), on PYTHONPATH or installed."
+            f"in the current folder ({Path.cwd()}), the folder of -cd, on PYTHONPATH or installed."
         ) from None
 
 

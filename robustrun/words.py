@@ -64,9 +64,11 @@ def split(arguments: Iterable[str]) -> Line:
             if not waiting:
                 raise ConfigError(f"{name} needs a value.")
             flags.append((VALUED[name], waiting.pop(0)))
+        elif name in INFORMATION and equals:
+            flags.append((INFORMATION[0], value))
         elif word in INFORMATION:
             topic = waiting.pop(0) if waiting and waiting[0] in TOPICS else "all"
-            flags.append(("--info", topic))
+            flags.append((INFORMATION[0], topic))
         else:
             flags.append((word, None))
     return Line(tuple(flags), tuple(words))
@@ -148,13 +150,16 @@ def value_text(override: Override) -> str:
     return value if isinstance(value, str) else str(override.get_value_element_as_str())
 
 
-def quoted(text: str) -> str:
+def quoted(text: str, resolved: bool = True) -> str:
     """`text` as a value that means exactly it in one of Hydra's words, whatever it holds.
 
-    The only text that no quotes can protect is `???`, which is OmegaConf's for a missing value.
+    `resolved` is false for the few values that Hydra reads before OmegaConf sees them, as its
+    search path: then `${` is no interpolation. The only text that no quotes can protect is `???`,
+    which is OmegaConf's for a missing value.
     """
-    literal = re.sub(r"(\\*)(?=\$\{)", lambda found: found[1] * 2 + "\\", text)
-    return "'" + re.sub(r"(\\*)('|\Z)", _escaped, literal) + "'"
+    if resolved:
+        text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return "'" + re.sub(r"(\\*)('|\Z)", _escaped, text) + "'"
 
 
 def _escaped(found: re.Match[str]) -> str:

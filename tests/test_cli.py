@@ -181,7 +181,7 @@ def with_plugin(folder: Path) -> list[str]:
     (folder / "myconf" / "method").mkdir(parents=True)
     (folder / "myconf" / "method" / "fails.yaml").write_text("# Fails\nname: fails\nhow: exit\n")
     (folder / "my_method.py").write_text(PLUGIN)
-    short = [word for word in SHORT if not word.startswith("method")]
+    short = [word for word in SHORT if not word.startswith(("method", "training.epochs"))]
     return ["-cd", "myconf", "plugins=[my_method]", *short]
 
 
@@ -202,7 +202,7 @@ def test_a_sweep_goes_on_after_runs_that_fail_in_any_way_and_names_them(
 def test_a_failed_run_keeps_its_results_and_exits_with_1(
     here: Path, capfd: pytest.CaptureFixture[str], how: str, reason: str
 ) -> None:
-    words = [*with_plugin(here), "method=fails", f"method.how={how}"]
+    words = [*with_plugin(here), "training.epochs=1", "method=fails", f"method.how={how}"]
     assert run_command_line(words) == 1
     assert {"raise": "on purpose", "exit": "sys.exit"}[how] in capfd.readouterr().err
     results = json.loads((run_folders(here)[0] / "results.json").read_text())
@@ -229,6 +229,22 @@ def test_a_failed_run_keeps_its_results_and_exits_with_1(
         (["model=null"], ["model"]),
         (["plugins=[no_such_module]"], ["no_such_module"]),
         (["method=trades", "method"], ["method"]),
+        (["seed=0", "seed=1"], ["seed is given twice: seed=0 and seed=1"]),
+        (["-m", "seed=0", "seed=1,2"], ["seed=0 and seed=1,2"]),
+        (["method=trades", "method=pat"], ["method=trades and method=pat"]),
+        (
+            ["attack.epsilon=\uff18/255", "--cfg", "job"],
+            ["FULLWIDTH DIGIT EIGHT", "attack.epsilon=8/255"],
+        ),
+        (["seed\uff1d3"], ["FULLWIDTH EQUALS SIGN", "seed=3"]),
+        (["dataset.root=données"], ["LATIN SMALL LETTER E WITH ACUTE", "dataset.root='données'"]),
+        (["dataset.root=a[1]"], ["dataset.root='a[1]'"]),
+        (["dataset.root=it's"], [r"dataset.root='it\'s'"]),
+        (["dataset.root=a=b"], ["dataset.root='a=b'"]),
+        (["--cfg"], ["--cfg needs a value"]),
+        (["evaluation.attacks.mine=fgsm"], ["+attack@evaluation.attacks.mine=OPTION"]),
+        (["attack@evaluation.attacks.mine=fgsm"], ["+attack@evaluation.attacks.mine=OPTION"]),
+        (["evaluation.audit.passes=3"], ["evaluation.audit is null"]),
         (["reprot"], ["reprot"]),
         (["method.beta=${nowhere}"], ["nowhere"]),
         (["-cd", "no_such_folder"], ["no_such_folder"]),
@@ -251,6 +267,11 @@ def test_wrong_input_is_one_paragraph_and_exit_code_2(
         assert word in message[0]
     for results in here.rglob("results.json"):  # only what was wrong about the data got that far
         assert json.loads(results.read_text())["run"]["status"] == "failed"
+
+
+def test_a_carriage_return_at_the_end_of_a_word_is_of_its_script(here: Path) -> None:
+    words = [f"{word}\r" for word in [*SHORT, "--cfg", "job"]]
+    assert run_command_line(words) == 0
 
 
 def test_wrong_input_from_a_process_is_exit_code_2_and_leaves_nothing(tmp_path: Path) -> None:

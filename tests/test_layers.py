@@ -7,7 +7,7 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "robustrun"
 LAYERS = [  # from the ground up; a module imports only from its own line's packages or below
-    {"errors", "registry", "console", "interrupts", "journal", "shares", "chance"},
+    {"errors", "registry", "console", "interrupts", "journal", "shares", "chance", "words"},
     {"types"},
     {"losses", "predictions"},
     {"attacks"},

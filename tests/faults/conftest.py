@@ -22,6 +22,14 @@ SHORT = [
     "evaluation.batch_size=20",
     "device.threads=1",
 ]
+
+
+def changed(words: list[str], *others: str) -> list[str]:
+    """The words with others in the place of those of the same key."""
+    keys = {word.partition("=")[0] for word in others}
+    return [*(word for word in words if word.partition("=")[0] not in keys), *others]
+
+
 TIMES = ("seconds", "images_per_second", "peak_memory_bytes")
 
 

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from conftest import SHORT, fingerprint
+from conftest import SHORT, changed, fingerprint
 from PIL import Image
 from process import Command, robustrun
 
@@ -182,7 +182,7 @@ def pictures(tmp_path: Path) -> Path:
     return tmp_path
 
 
-FOLDER = [*SHORT, "dataset=image_folder", "dataset.root=images", "training.batch_size=4"]
+FOLDER = changed(SHORT, "dataset=image_folder", "dataset.root=images", "training.batch_size=4")
 
 
 @pytest.mark.parametrize("memory", ["1", "0"])
@@ -223,7 +223,8 @@ def test_cifar_files_of_wrong_content_are_named_and_never_trained_on(tmp_path: P
 
 
 def test_a_worker_that_is_killed_is_a_failure_with_its_name(pictures: Path) -> None:
-    words = [*FOLDER, "dataset.memory_limit_gb=0", "dataset.workers=1", "training.epochs=500"]
+    more = ["dataset.memory_limit_gb=0", "dataset.workers=1", "training.epochs=500"]
+    words = changed(FOLDER, *more)
     command = Command.start(pictures, *words, "hydra.run.dir=run", "evaluation=none")
     command.wait_until((pictures / "run" / "metrics.csv").exists)
     children = Path(f"/proc/{command.child.pid}/task/{command.child.pid}/children")

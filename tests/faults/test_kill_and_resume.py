@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from conftest import SHORT, fingerprint
+from conftest import SHORT, changed, fingerprint
 from process import Command, robustrun
 
 from robustrun import compose, config, dispatch, interrupts
@@ -166,7 +166,8 @@ def test_the_same_command_goes_on_with_the_latest_unfinished_run(
 
 
 def test_a_sweep_goes_on_with_what_is_missing_or_failed(tmp_path: Path) -> None:
-    words = ["-m", *SHORT, "training.epochs=1", "seed=0,1,2", "hydra.sweep.dir=sweep"]
+    short = changed(SHORT, "training.epochs=1")
+    words = ["-m", *short, "seed=0,1,2", "hydra.sweep.dir=sweep"]
     command = Command.start(tmp_path, *words)
     command.wait_until((tmp_path / "sweep/1/checkpoint/origin.json").exists)
     command.child.kill()
@@ -184,7 +185,7 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(tmp_path: Path) -> None:
 
 
 def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
-    words = [*SHORT, "training.epochs=30", "hydra.run.dir=run"]
+    words = changed(SHORT, "training.epochs=30", "hydra.run.dir=run")
     first = Command.start(tmp_path, *words)
     first.wait_until((tmp_path / "run/metrics.csv").exists)
     elsewhere = tmp_path / "elsewhere"

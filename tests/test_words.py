@@ -1,0 +1,103 @@
+"""The words of a command line: read by one parser, and quoted so that they mean what was meant."""
+
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+from omegaconf import OmegaConf
+
+from robustrun import compose, words
+from robustrun.errors import ConfigError
+
+NASTY = st.text(st.sampled_from("'\"\\${}a ,=[]():é\uff18\n\r\t#;?*~+@%&|<>!`.-/0"), max_size=14)
+
+
+@settings(max_examples=500, deadline=None)
+@given(text=NASTY)
+@example(text="it's")
+@example(text="a\\")
+@example(text="\\'")
+@example(text="\\${seed}")
+@example(text="\n'")
+def test_a_quoted_text_means_itself(text: str) -> None:
+    if text == "???":
+        return  # OmegaConf's word for a missing value, quoted or not
+    override = words.parse(f"model.file={words.quoted(text)}")
+    config = OmegaConf.create({"model": {"file": override.value()}})
+    resolved = OmegaConf.to_container(config, resolve=True)
+    assert resolved == {"model": {"file": text}}
+
+
+FOLDERS = NASTY.map(lambda name: name.replace("/", "")).filter(lambda n: n not in ("", ".", ".."))
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(name=FOLDERS)
+@example(name="it's")
+@example(name="epoch=1-step=2")
+@example(name="a,b [c] ${d}")
+def test_options_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
+    folder = tmp_path / name
+    (folder / "attack").mkdir(parents=True, exist_ok=True)
+    text = "name: fgsm\nnorm: linf\nepsilon: 1/10\n"
+    (folder / "attack" / "mine.yaml").write_text(text)
+    found = compose.compose_raw(["attack=mine", f"model.name={words.quoted(name)}"], [folder])
+    assert found["attack"]["epsilon"] == "1/10"
+    if name != "???":
+        assert found["model"]["name"] == name
+
+
+def test_flags_and_overrides_stand_in_any_order() -> None:
+    line = words.split(["seed=1", "--cfg", "job", "method=pat", "-cd=a=b", "-m", "-i", "--resolve"])
+    assert line.words == ("seed=1", "method=pat")
+    assert line.value("--cfg") == "job"
+    assert line.value("--config-dir") == "a=b"
+    assert line.value("--info") == "all"
+    assert line.sweeps
+    assert words.split(line.arguments()) == line
+
+
+@pytest.mark.parametrize(
+    ("given", "named"),
+    [
+        (["seed=0", "seed=1"], "seed=0 and seed=1"),
+        (["+attack@evaluation.attacks.a=pgd", "+attack@evaluation.attacks.a=fgsm"], "=fgsm"),
+        (["seed=0,1", "++seed=2"], r"seed=0,1 and \+\+seed=2"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused_with_both_values(
+    given: list[str], named: str
+) -> None:
+    with pytest.raises(ConfigError, match=f"is given twice: .*{named}"):
+        words.parse_all(given)
+    with pytest.raises(ConfigError, match="is given twice"):
+        compose.compose_raw(given)
+
+
+def test_what_is_deleted_may_be_added_again_and_packages_are_keys_of_their_own() -> None:
+    given = ["~evaluation.attacks.fgsm", "+attack@evaluation.attacks.fgsm=fgsm", "attack=pgd"]
+    assert len(words.parse_all(given)) == 3
+
+
+def test_keys_groups_and_values_are_read_as_hydra_reads_them() -> None:
+    added = words.parse("+attack@evaluation.attacks.mine=pgd")
+    assert words.key(added) == "attack@evaluation.attacks.mine"
+    assert words.group(added) == "evaluation"
+    assert words.group(words.parse("attack.steps=3")) == "attack"
+    typed = ["root='my data'", "root=null", "root=[0.5]", "root=true", "~root"]
+    values = [words.value_text(words.parse(word)) for word in typed]
+    assert values == ["my data", "null", "[0.5]", "true", "null"]
+
+
+def test_a_users_own_search_path_stays_beside_the_plugins(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name / "attack").mkdir(parents=True)
+        text = "name: fgsm\nnorm: linf\nepsilon: 1/10\n"
+        (tmp_path / name / "attack" / f"{name}.yaml").write_text(text)
+    given = [f"hydra.searchpath=[file://{tmp_path}/one]", "attack=one"]
+    more = "+attack@evaluation.attacks.x=two"
+    found = compose.compose_raw([*given, more], [tmp_path / "two"])
+    assert found["evaluation"]["attacks"]["x"]["epsilon"] == "1/10"
