@@ -15,7 +15,7 @@ from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from robustrun import plugins, words
-from robustrun.errors import ConfigError, did_you_mean
+from robustrun.errors import ConfigError, did_you_mean, require
 from robustrun.words import Line
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
@@ -99,8 +99,10 @@ def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[st
     others = [str(word.input_line) for word in overrides if words.key(word) != SEARCH_PATH]
     if not places:
         return tuple(others)
-    listed = ",".join(words.quoted(place, resolved=False) for place in places)
-    return (f"{SEARCH_PATH}=[{listed}]", *others)
+    for place in places:
+        right = "a folder without '${' in its path: Hydra takes that for an interpolation"
+        require("${" not in place, SEARCH_PATH, place, right)
+    return (f"{SEARCH_PATH}=[{','.join(map(words.quoted, places))}]", *others)
 
 
 def compose_raw(given: Iterable[str], folders: Iterable[Path] = ()) -> dict[str, Any]:

@@ -150,16 +150,13 @@ def value_text(override: Override) -> str:
     return value if isinstance(value, str) else str(override.get_value_element_as_str())
 
 
-def quoted(text: str, resolved: bool = True) -> str:
+def quoted(text: str) -> str:
     """`text` as a value that means exactly it in one of Hydra's words, whatever it holds.
 
-    `resolved` is false for the few values that Hydra reads before OmegaConf sees them, as its
-    search path: then `${` is no interpolation. The only text that no quotes can protect is `???`,
-    which is OmegaConf's for a missing value.
+    The only text that no quotes can protect is `???`, which is OmegaConf's for a missing value.
     """
-    if resolved:
-        text = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
-    return "'" + re.sub(r"(\\*)('|\Z)", _escaped, text) + "'"
+    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    return "'" + re.sub(r"(\\*)('|\Z)", _escaped, literal) + "'"
 
 
 def _escaped(found: re.Match[str]) -> str:
