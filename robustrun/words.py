@@ -144,10 +144,9 @@ def group(override: Override) -> str:
 
 def value_text(override: Override) -> str:
     """The value as a reader would write it: without quotes; empty for a deletion."""
-    if override.is_sweep_override():
-        return str(override.input_line).partition("=")[2]
-    value: Any = override.value()
-    return value if isinstance(value, str) else str(override.get_value_element_as_str())
+    typed = str(override.input_line).partition("=")[2]
+    value: Any = None if override.is_sweep_override() else override.value()
+    return value if isinstance(value, str) else typed
 
 
 def quoted(text: str) -> str:

@@ -94,7 +94,7 @@ def test_keys_groups_and_values_are_read_as_hydra_reads_them() -> None:
     assert words.group(words.parse("attack.steps=3")) == "attack"
     typed = ["root='my data'", "root=null", "root=[0.5]", "root=true", "~root"]
     values = [words.value_text(words.parse(word)) for word in typed]
-    assert values == ["my data", "null", "[0.5]", "true", "null"]
+    assert values == ["my data", "null", "[0.5]", "true", ""]
 
 
 def test_a_users_own_search_path_stays_beside_the_plugins(tmp_path: Path) -> None:
