@@ -41,7 +41,7 @@ def handler() -> logging.Handler:
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Within it, everything that is logged or shown goes to the file as well."""
-    file = logging.FileHandler(path)
+    file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter(PLAIN, "%Y-%m-%d %H:%M:%S"))
     logging.getLogger().addHandler(file)
     _FILES.append(file)

@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable
 from difflib import get_close_matches
+from os import fsencode
+from pathlib import Path
 
 
 class RobustrunError(Exception):
@@ -32,3 +34,8 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
     """Raise ConfigError unless `condition`: for the range checks of `__post_init__`."""
     if not condition:
         raise ConfigError(f"{key} is {value!r}, but must be {allowed}.")
+
+
+def shown(name: str | Path) -> str:
+    """A file's name as text that every log and file takes: bytes that are no UTF-8 as \\xNN."""
+    return fsencode(name).decode(errors="backslashreplace")

@@ -35,6 +35,7 @@ def dataset_section(
         "test_size": len(splits.test),
         "input_shape": list(train.shape),
         "class_counts": counts.tolist(),
+        "test_class_counts": torch.bincount(splits.test.labels, minlength=splits.classes).tolist(),
         "fingerprint": digest.hexdigest(),
         "test_fingerprint": prints[-1],
     }

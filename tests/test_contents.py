@@ -12,7 +12,7 @@ from PIL import Image
 from robustrun.datasets import contents
 from robustrun.datasets.contents import cache_file, content_digests
 from robustrun.datasets.files import FileImages, Reading
-from robustrun.datasets.folder import find_tree
+from robustrun.datasets.tree import find_tree
 from robustrun.errors import DataError
 
 
@@ -50,7 +50,7 @@ def write(root: Path) -> Path:
 
 def train_images(root: Path) -> FileImages:
     _, train, _ = find_tree(str(root), "train", "test")
-    return FileImages(*train, Reading((3, 4, 4), None, to_grey=False), workers=0)
+    return FileImages(*train, Reading((3, 4, 4), None, False, None), workers=0)
 
 
 def print_of(root: Path) -> str:
@@ -91,7 +91,7 @@ def test_renamed_file_or_another_way_of_reading_changes_the_fingerprint(tmp_path
     renamed = print_of(root)
     images = train_images(root)
     resized = FileImages(
-        images.root, images.names, images.labels, Reading((3, 4, 4), 5, to_grey=False), workers=0
+        images.root, images.names, images.labels, Reading((3, 4, 4), 5, False, None), workers=0
     )
     assert len({before, renamed, resized.fingerprint()}) == 3
 
@@ -112,7 +112,7 @@ def test_the_same_content_elsewhere_has_the_same_fingerprint(tmp_path: Path, how
 
 def test_random_crops_are_configuration_and_not_content(tmp_path: Path) -> None:
     images = train_images(write(tmp_path / "data"))
-    reading = Reading((3, 4, 4), 5, to_grey=False, random_crop=True)
+    reading = Reading((3, 4, 4), 5, False, None, random_crop=True)
     cropped = FileImages(images.root, images.names, images.labels, reading, workers=3)
     assert cropped.fingerprint() == cropped.plain().fingerprint()
 

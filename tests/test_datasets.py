@@ -360,6 +360,7 @@ def folder(root: Path, **changed: Any) -> ImageFolder:
         "root": str(root),
         "image_size": None,
         "channels": None,
+        "background": (1.0,),
         "memory_limit_gb": 1.0,
         "workers": 0,
     }
@@ -532,6 +533,7 @@ def test_hidden_and_other_files_do_not_count(tmp_path: Path) -> None:
 
 def imagenet(root: Path, **changed: Any) -> ImageNet:
     settings: dict[str, Any] = {"root": str(root), "image_size": 8, "resize": 10, "workers": 0}
+    settings["background"] = None
     return ImageNet(**settings | COMMON | changed)
 
 

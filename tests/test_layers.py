@@ -30,8 +30,10 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.augmentation",
     "datasets.files",
     "datasets.longtail",
+    "datasets.pictures",
     "datasets.settings",
     "datasets.tensors",
+    "datasets.tree",
     "trackers.contents",
 }
 PARTS = LAYERS[4]

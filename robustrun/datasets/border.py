@@ -3,6 +3,7 @@
 Behind it, images are N x C x H x W, float32 in [0, 1] or uint8, labels int64 in 0 .. K - 1.
 """
 
+import logging
 import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,6 +19,8 @@ from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
 from robustrun.types import Images, Shape, Splits
 
+log = logging.getLogger(__name__)
+NAMED = 20  # classes whose numbers of images are logged one by one
 AT_ONCE = 1000  # images that are looked at together
 FIRST = 64  # training images that are looked at as they come augmented
 NEARLY_ONE = 1.001
@@ -40,11 +43,21 @@ def checked_splits(splits: Splits) -> Splits:
         )
     for images, place in ((train, "training images"), (test, "test images")):
         require_labels(images.labels, len(names), place, "class names")
+        log.info("%d %s: %s", len(images), place, _by_class(images.labels, names))
     _try_training(train)
     if isinstance(test, Watched):
         for _ in test.batches(FIRST):  # now, and not when the training is over
             pass
     return replace(splits, train=train, test=test)
+
+
+def _by_class(labels: Tensor, names: tuple[str, ...]) -> str:
+    """How many images each class has, or the fewest and the most where classes are many."""
+    counts = torch.bincount(labels, minlength=len(names)).tolist()
+    if len(names) <= NAMED:
+        pairs = zip(names, counts, strict=True)
+        return ", ".join(f"{name}: {count}" for name, count in pairs)
+    return f"{min(counts)} to {max(counts)} of each of {len(names)} classes"
 
 
 def checked(images: Images, place: str) -> Images:

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from robustrun.errors import DataError
+from robustrun.errors import DataError, shown
 
 log = logging.getLogger(__name__)
 READERS = 16  # threads: a disk or a network answers many at a time
@@ -70,7 +70,7 @@ def _one(root: bytes, name: bytes, known: Known) -> _Read:
         sha256 = content_sha256(path)
         after, changed = _key(path)
     except OSError as error:
-        raise DataError(f"{os.fsdecode(path)} cannot be read ({error.strerror}).") from error
+        raise DataError(f"{shown(os.fsdecode(path))} cannot be read ({error.strerror}).") from error
     settled = after == key and time.time_ns() - changed > SETTLED
     return _Read(key if settled else None, sha256)
 

@@ -5,9 +5,9 @@ import logging
 import os
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -17,38 +17,22 @@ from torch.utils.data import DataLoader
 
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.contents import content_digests
+from robustrun.datasets.pictures import Colour, channels_of, converted, open_image
 from robustrun.datasets.tensors import TensorImages
-from robustrun.errors import DataError, RunFailure
+from robustrun.errors import DataError, RunFailure, shown
 from robustrun.types import Shape
 
 log = logging.getLogger(__name__)
 
-GREY_MODES = ("1", "L", "LA", "La")
-DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")  # more than 8 bits per channel
 DECODED_AT_ONCE = 250
 LOG_EVERY = 10_000
 
 
-def channels_of(mode: str) -> int:
-    return 1 if mode in GREY_MODES else 3
+class Pixels(NamedTuple):
+    """What was read of one file, or of several."""
 
-
-def open_image(path: Path) -> Image.Image:
-    """The decoded image; DataError, which names the file, if it is damaged or too deep."""
-    try:
-        with Image.open(path) as image:
-            image.load()
-    except Exception as error:  # PIL meets damaged files with errors of a dozen kinds
-        raise DataError(
-            f"{path} cannot be read as an image ({type(error).__name__}: {error}). Replace the "
-            f"file or remove it."
-        ) from error
-    if image.mode in DEEP_MODES:
-        raise DataError(
-            f"{path} has more than 8 bits per channel (PIL mode {image.mode}). Convert the images "
-            f"to 8 bits."
-        )
-    return image
+    pixels: Tensor  # uint8, C x H x W or N x C x H x W
+    several_frames: str | None  # a file that has more frames than the one that is used
 
 
 @dataclass(frozen=True)
@@ -58,24 +42,27 @@ class Reading:
     `resize` scales the shorter side to that many pixels and crops the centre; without it, every
     image must have the right size. `random_crop` takes a random part of random size and aspect
     instead (Szegedy et al. 2015, https://arxiv.org/abs/1409.4842, section 6).
-    `to_grey` allows colour images to be read as grey ones.
+    `to_grey` allows colour images to be read as grey ones. `background` is what shows through
+    transparent pixels; None: their own colour, alpha is dropped.
     """
 
     shape: Shape
     resize: int | None
     to_grey: bool
+    background: Colour | None
     random_crop: bool = False
 
-    def __call__(self, path: Path, seed: int = 0) -> Tensor:
-        image = open_image(path)
+    def __call__(self, path: Path, seed: int = 0) -> Pixels:
+        image, frames = open_image(path)
         channels, height, width = self.shape
         if channels == 1 and channels_of(image.mode) == 3 and not self.to_grey:
             raise DataError(
-                f"{path} is in colour, but the first image of the data set is grey. "
+                f"{shown(path)} is in colour, but the first image of the data set is grey. "
                 f"Set dataset.channels=3, or dataset.channels=1 to read all of them as grey."
             )
-        image = self._framed(image.convert("L" if channels == 1 else "RGB"), path, seed)
-        return torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
+        image = self._framed(converted(image, channels, self.background), path, seed)
+        pixels = torch.from_numpy(np.array(image)).view(height, width, channels).permute(2, 0, 1)
+        return Pixels(pixels, shown(path) if frames else None)
 
     def _framed(self, image: Image.Image, path: Path, seed: int) -> Image.Image:
         _, height, width = self.shape
@@ -85,9 +72,9 @@ class Reading:
             return centre_crop(image, self.resize, height, width)
         if image.size != (width, height):
             raise DataError(
-                f"{path} is {image.width} x {image.height} pixels, but the first image of the data "
-                f"set is {width} x {height}. Set dataset.image_size=N to scale and crop all of "
-                f"them to N x N."
+                f"{shown(path)} is {image.width} x {image.height} pixels, but the first image of "
+                f"the data set is {width} x {height}. Set dataset.image_size=N to scale and crop "
+                f"all of them to N x N."
             )
         return image
 
@@ -127,6 +114,7 @@ class FileImages:
     reading: Reading
     workers: int
     augment: Augment | None = None
+    told: set[str] = field(default_factory=set)  # what was said of the files already; parts share
 
     @property
     def shape(self) -> Shape:
@@ -186,12 +174,18 @@ class FileImages:
             for batch in loader:
                 if isinstance(batch, DataError):
                     raise batch
-                yield batch
+                self._tell(batch.several_frames)
+                yield batch.pixels
         except (RuntimeError, EOFError, ConnectionError) as error:
             raise RunFailure(
                 f"A worker process that reads images below {self.root} ended too early, killed or "
                 f"out of memory ({error}). Fewer dataset.workers need less memory."
             ) from error
+
+    def _tell(self, several_frames: str | None) -> None:
+        if several_frames is not None and not self.told:
+            self.told.add(several_frames)
+            log.warning("only the first frame of animated images is used: %s", several_frames)
 
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(self.names[index])
@@ -214,10 +208,12 @@ class _Batches:
     def __len__(self) -> int:
         return len(self.images)
 
-    def __getitem__(self, pairs: Tensor) -> Tensor | DataError:
+    def __getitem__(self, pairs: Tensor) -> Pixels | DataError:
         try:
             read = self.images.reading
-            return torch.stack([read(self.images.path(i), seed) for i, seed in pairs.tolist()])
+            every = [read(self.images.path(i), seed) for i, seed in pairs.tolist()]
+            several = (one.several_frames for one in every if one.several_frames is not None)
+            return Pixels(torch.stack([one.pixels for one in every]), next(several, None))
         except DataError as error:
             return error  # returned, not raised: a DataLoader would wrap it in a traceback
 
