@@ -27,10 +27,12 @@ def export(found: list[Found], folder: Path) -> list[Path]:
             "and none of these runs was measured with it. Measure one: robustrun evaluate RUN "
             "evaluation=standard."
         )
-    paths = []
+    paths: list[Path] = []
     for run in measured:
         info = model_info(run)
         path = folder / "model_info" / info["dataset"] / _threat_model(run) / f"{_name(run)}.json"
+        while path in paths:  # of a run whose name differs in signs that a file name has not
+            path = path.with_stem(f"{path.stem}_")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, info)
         paths.append(path)

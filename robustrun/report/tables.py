@@ -22,29 +22,25 @@ class Layout:
     escape: Callable[[str], str]
     bold: str
     plus_minus: str
-    to: str  # between the ends of an interval
 
 
 MARKDOWN = Layout(
-    lambda word: word.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;"),
-    "**{}**",
-    "±",
-    "-",
+    lambda word: word.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;"), "**{}**", "±"
 )
-PLAIN = Layout(str, "{}", "±", "-")
-LATEX = Layout(lambda word: word.translate(LATEX_SPECIAL), r"\textbf{{{}}}", r"$\pm$", "--")
+PLAIN = Layout(str, "{}", "±")
+LATEX = Layout(lambda word: word.translate(LATEX_SPECIAL), r"\textbf{{{}}}", r"$\pm$")
 
 
-def percent(spread: Spread, plus_minus: str = "±", to: str = "-") -> str:
-    """75.42 ± 0.30 (71.0-79.3) in percent: mean, standard deviation, interval; no deviation of one
+def percent(spread: Spread, plus_minus: str = "±") -> str:
+    """75.42 ± 0.30 (71.0, 79.3) in percent: mean, standard deviation, interval; no deviation of one
     run."""
     deviation = "" if spread.deviation is None else f" {plus_minus} {100 * spread.deviation:.2f}"
-    return f"{100 * spread.mean:.2f}{deviation} {interval(spread.low, spread.high, to)}"
+    return f"{100 * spread.mean:.2f}{deviation} {interval(spread.low, spread.high)}"
 
 
-def interval(low: float, high: float, to: str = "-") -> str:
-    """(71.0-79.3), in percent."""
-    return f"({100 * low:.1f}{to}{100 * high:.1f})"
+def interval(low: float, high: float) -> str:
+    """(71.0, 79.3) in percent, with a space at which a narrow table may break the line."""
+    return f"({100 * low:.1f}, {100 * high:.1f})"
 
 
 def table(found: list[Found], made: list[Group], layout: Layout) -> list[list[str]]:
@@ -63,7 +59,7 @@ def _accuracy(group: Group, column: str, made: list[Group], layout: Layout) -> s
     spread = group.spread(column)
     if spread is None:
         return "-"
-    text = percent(spread, layout.plus_minus, layout.to)
+    text = percent(spread, layout.plus_minus)
     if groups.best(group, made, column):
         text = layout.bold.format(text)
     # Clean accuracy is what it is; a failed audit doubts what attacks left standing.

@@ -31,7 +31,7 @@ def show_run(results: dict[str, Any], folder: Path) -> None:
     evaluation = results["evaluation"]
     notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_doubts(evaluation["audit"])]
     notes += _missing(results)
-    published = _sources(results["config"]["published"])
+    published = _sources(results)
     console.show(run_table(results), *published, *notes, str(folder))
 
 
@@ -123,9 +123,14 @@ def _doubts(audit: list[dict[str, Any]]) -> list[str]:
     return [f"audit {check['status']}, {check['check']}: {check['why']}" for check in wrong]
 
 
-def _sources(published: list[dict[str, Any]]) -> list[str]:
-    sources = dict.fromkeys(entry["source"] for entry in published)
-    return [f"published, not run here: {source}" for source in sources]
+def _sources(results: dict[str, Any]) -> list[str]:
+    """Where published numbers are from, and what they are of."""
+    sources = dict.fromkeys(entry["source"] for entry in results["config"]["published"])
+    said = [f"published, not run here: {source}" for source in sources]
+    measured = judged.images(results["evaluation"])
+    if said and not measured.startswith("all"):
+        said.append(f"published numbers are of the whole test set; this run measured {measured}")
+    return said
 
 
 def show_table(folders: Iterable[Path]) -> None:

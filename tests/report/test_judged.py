@@ -1,14 +1,28 @@
 """Runs that were not judged alike are never averaged together, whatever they are grouped by."""
 
 import csv
+import io
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import made
 import pytest
+from rich.console import Console
+from rich.table import Table
 
-from robustrun.report import collect, groups, judged, page, published, query, summary, tables
+from robustrun.report import (
+    collect,
+    groups,
+    judged,
+    page,
+    published,
+    query,
+    summary,
+    tables,
+    terminal,
+)
 from robustrun.report.command import command
 
 Results = dict[str, Any]
@@ -213,3 +227,34 @@ def test_words_say_which_images_were_measured() -> None:
     assert judged.images(evaluation) == "all 100 test images"
     evaluation["subset"] = {"size": 100, "of": 360, "chosen": "random"}
     assert judged.images(evaluation) == "100 of 360 test images (random)"
+
+
+def narrow(table: Table) -> set[str]:
+    """The words of a table on a terminal of 80 columns."""
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(table)
+    return {word.strip("(,)") for word in re.split(r"[\s│]+", shown.getvalue())}
+
+
+def test_a_narrow_table_never_breaks_a_number(tmp_path: Path) -> None:
+    found = collect.runs([made.sweep(tmp_path / "sweep")])
+    parts = groups.grouped(found, ["method.name"])
+    of_runs = {f"{100 * end:.1f}" for run in found for end in summary.intervals(run)["clean"]}
+    assert of_runs <= narrow(terminal.comparison(found))
+    spreads = [spread for part in parts if (spread := part.spread("clean"))]
+    of_groups = {f"{100 * end:.1f}" for spread in spreads for end in (spread.low, spread.high)}
+    assert len(of_groups) == 4
+    assert of_groups <= narrow(terminal.group_table(found, parts))
+
+
+def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    results = made.results("trades", 0, 90, 50)
+    entry = {"attack": "pgd", "measure": "accuracy", "accuracy": 0.5, "source": "a log"}
+    results["config"]["published"] = [entry]
+    terminal.show_run(results, Path("here"))
+    assert "this run measured" not in capfd.readouterr().out
+    fewer_images(results)
+    terminal.show_run(results, Path("here"))
+    assert "this run measured 100 of 10000 test images (first)" in capfd.readouterr().out

@@ -63,8 +63,8 @@ def test_tables_have_what_is_best_or_ties_in_bold_and_published_numbers_marked(
     grouped = groups.grouped(found, ["method.name"])
     markdown, latex = tables.markdown(found, grouped), tables.latex(found, grouped)
     # Clean, 91 and 86 of 100 images tie; under attack, 31 and 51 do not.
-    assert "| trades | **86.00 ± 1.00 (77.3-91.7)** | **51.00 ± 1.00 (41.1-60.9)** |" in markdown
-    assert r"standard & \textbf{91.00 $\pm$ 1.00 (82.9--95.5)} & 31.00 $\pm$ 1.00 (2" in latex
+    assert "| trades | **86.00 ± 1.00 (77.3, 91.7)** | **51.00 ± 1.00 (41.1, 60.9)** |" in markdown
+    assert r"standard & \textbf{91.00 $\pm$ 1.00 (82.9, 95.5)} & 31.00 $\pm$ 1.00 (2" in latex
     assert latex.count(r"\toprule") == latex.count(r"\bottomrule") == 1
     assert r"worst\_case (\%)" in latex
     for text in (markdown.lower(), latex):
@@ -80,7 +80,7 @@ def test_a_failed_audit_stands_beside_the_numbers_that_it_doubts(tmp_path: Path)
     text = tables.markdown(found, groups.grouped(found, ["method.name"]))
     line = next(line for line in text.splitlines() if line.startswith("| standard"))
     assert line.count("(audit fails)") == 3  # pgd, autoattack, worst_case; clean stands
-    assert "| 90.00 (82.6-94.5) |" in line  # one run has no deviation
+    assert "| 90.00 (82.6, 94.5) |" in line  # one run has no deviation
     assert "±" not in text
 
 

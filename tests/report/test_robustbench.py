@@ -31,3 +31,10 @@ def test_only_the_standard_autoattack_counts(tmp_path: Path) -> None:
     found = collect.runs([made.run(tmp_path / "0", weaker)])
     with pytest.raises(DataError, match="evaluation=standard"):
         robustbench.export(found, tmp_path / "out")
+
+
+def test_runs_of_like_names_get_a_file_each(tmp_path: Path) -> None:
+    for name, clean in (("a-b", 85), ("a_b", 80)):
+        made.run(tmp_path / name, made.results("trades", 0, clean, 52))
+    paths = robustbench.export(collect.runs([tmp_path]), tmp_path / "out")
+    assert [json.loads(path.read_text())["clean_acc"] for path in paths] == ["85.00", "80.00"]
