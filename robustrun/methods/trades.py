@@ -1,7 +1,7 @@
 """TRADES (Zhang et al. 2019, https://arxiv.org/abs/1901.08573, equation 5 and algorithm 1)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
@@ -21,13 +21,17 @@ class Trades:
     """L = CE(f(x), y) + beta * (1/B) * sum KL(p(x) || p(x')).
 
     x' climbs the same KL divergence from x + start_std * N(0, 1), in eval mode. In the outer loss
-    the gradient flows through both p(x) and p(x').
+    the gradient flows through both p(x) and p(x'). Batch norm sees three passes: clean,
+    adversarial and clean images, or, in the code of TRADES-AWP, adversarial, clean and clean.
     """
+
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"first_pass": "clean"}
 
     beta: float  # weight of the robust term, 1/lambda in the paper
     norm: Literal["linf", "l2"]
     epsilon: float  # radius in training, pixel units
     inner: Inner
+    first_pass: Literal["clean", "adversarial"]
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)
@@ -52,10 +56,12 @@ class Trades:
         )
 
     def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        first = model(x_adv) if self.first_pass == "adversarial" else None
         with passage(model) as clean_pass:
             clean = model(x)
-        loss = F.cross_entropy(clean, y) + self.beta * kl_divergence(clean, model(x_adv))
-        clean_pass.again()  # the authors run f(x) twice: batch norm sees clean, adversarial, clean
+        adversarial = model(x_adv) if first is None else first
+        loss = F.cross_entropy(clean, y) + self.beta * kl_divergence(clean, adversarial)
+        clean_pass.again()  # the authors run f(x) twice
         return loss
 
 

@@ -6,7 +6,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from robustrun import config
 from robustrun.attacks.inner import Inner
+from robustrun.compose import compose_raw
 from robustrun.errors import ConfigError
 from robustrun.methods.awp import Awp
 from robustrun.methods.pgd_at import PgdAt
@@ -21,7 +23,7 @@ GAMMA = 0.02
 WEIGHT_DECAY_OF_THE_PERTURBATION = 5e-5
 
 
-def awp_step(attack, loss_of, after=lambda model, x: None):
+def awp_step(attack, loss_of, after=lambda model, x: None, undo="after the step"):
     def step(model, optimizer, x, y):
         x_adv = attack(model, x, y)
         proxy = copy.deepcopy(model)
@@ -41,10 +43,13 @@ def awp_step(attack, loss_of, after=lambda model, x: None):
         loss = loss_of(model, x, x_adv, y)
         optimizer.zero_grad()
         loss.backward()
-        optimizer.step()
+        if undo == "after the step":
+            optimizer.step()
         with torch.no_grad():
             for name, d in steps.items():
                 named[name].sub_(GAMMA * d)
+        if undo == "before the step":
+            optimizer.step()
         after(model, x)
         return loss
 
@@ -72,6 +77,43 @@ def test_at_awp_is_the_authors_step_with_a_proxy(assert_golden, reference_climb)
         after=lambda model, x: model(x),
     )
     assert_golden(Awp(BASE, GAMMA, 0.0), reference, tolerance=WEIGHT_DECAY_OF_THE_PERTURBATION)
+
+
+@pytest.mark.parametrize("first_pass", ["adversarial", "clean"])
+def test_trades_awp_is_the_authors_step_and_batch_norm_sees_adversarial_clean_clean(
+    assert_golden, reference_climb, first_pass
+):
+    def divergence(p, q):
+        return (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum()
+
+    def attack(model, x, y):
+        model.eval()
+        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype)
+        target = model(x).detach()
+        x_adv = reference_climb(
+            lambda z: divergence(target, model(z)), x, start, epsilon=0.05, size=0.02, steps=3
+        )
+        model.train()
+        return x_adv
+
+    def loss_of(model, x, x_adv, y):
+        if first_pass == "clean":  # TRADES
+            natural, adversarial, target = model(x), model(x_adv), model(x)
+        else:  # TRADES-AWP
+            adversarial, target, natural = model(x_adv), model(x), model(x)
+        return F.cross_entropy(natural, y) + 6 * divergence(target, adversarial) / len(x)
+
+    inner = Inner("kl", steps=3, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
+    method = Awp(Trades(6.0, "linf", 0.05, inner, first_pass), GAMMA, 0.0)
+    reference = awp_step(attack, loss_of, undo="before the step")
+    model = assert_golden(method, reference).model
+    assert int(model.norm.num_batches_tracked) == 9  # three passes of each of three batches
+    assert compose_method("trades_awp").base.first_pass == "adversarial"
+    assert compose_method("trades").first_pass == "clean"
+
+
+def compose_method(name):
+    return config.load(compose_raw([f"method={name}"])).method
 
 
 def test_the_perturbation_goes_up_the_loss(network, batches):
@@ -135,7 +177,7 @@ def test_during_the_warm_up_awp_is_its_base_method(learner, batches):
 def test_trades_awp_perturbs_by_the_whole_trades_loss(network, batches):
     x, y = batches[0]
     inner = Inner("kl", steps=2, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
-    base = Trades(6.0, "linf", 0.05, inner)
+    base = Trades(6.0, "linf", 0.05, inner, "adversarial")
     x_adv = base.perturb(network, x, y)
     p, q = network(x), network(x_adv)
     kl = (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum() / len(x)
