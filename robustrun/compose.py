@@ -33,6 +33,7 @@ def register_resolvers() -> None:
     """What YAML files may compute.
 
     `${times:0.25,${attack.epsilon}}`: a product, in which 8/255 is a number.
+    `${quotient:a,b}`: a divided by b, numbers as above.
     `${pick:${.norm},{linf:1,l2:1,l1:5}}`: the value of a table at a key.
     """
 
@@ -45,10 +46,17 @@ def register_resolvers() -> None:
                 return factor  # no number: `config.load` says so, at the factor's own key
         return float(product)
 
+    def quotient(dividend: Any, divisor: Any) -> Any:
+        try:
+            return float(Fraction(dividend) / Fraction(divisor))
+        except (ArithmeticError, TypeError, ValueError):
+            return dividend  # the same: what is no number, or 0, is refused at its own key
+
     def pick(key: str, table: Mapping[str, Any]) -> Any:
         return table[key]
 
     OmegaConf.register_new_resolver("times", times, replace=True)
+    OmegaConf.register_new_resolver("quotient", quotient, replace=True)
     OmegaConf.register_new_resolver("pick", pick, replace=True)
 
 

@@ -1,11 +1,12 @@
-"""conf/method: each method's settings are its authors', at their radius."""
+"""conf/method and conf/experiment: settings are their authors'."""
 
+import re
 from fractions import Fraction
 
 import pytest
 
 from robustrun import config
-from robustrun.compose import compose_raw
+from robustrun.compose import compose_raw, groups, option_file
 
 # A method, the radius its authors trained at, their inner step; epochs, peak rate, weight decay,
 # and where the rate drops (None: a cycle, up to the peak half way and down to 0).
@@ -23,7 +24,7 @@ AUTHORS = [
     ("mart_awp", "0.031", "0.007", (120, 0.01, 3.5e-3), (74 / 120, 89 / 120, 99 / 120)),
     ("robal", "0.031", "0.0078", (80, 0.1, 2e-4), (59 / 80, 74 / 80)),
     ("robal_r", "0.031", "0.0078", (80, 0.1, 2e-4), (59 / 80, 74 / 80)),
-    ("at_bsl", "8/255", "2/255", (100, 0.1, 5e-4), (74 / 100, 89 / 100)),
+    ("at_bsl", "8/255", "2/255", (100, 0.1, 5e-4), (74 / 100, 89 / 100, 99 / 100)),
 ]
 
 
@@ -85,3 +86,124 @@ def test_the_notebooks_experiments_are_in_pixel_units(name):
     )
     assert made.training.epochs == (2 if name == "fgsm_at" else 1)
     assert {entry.attack for entry in made.published} == {"clean", "notebook_noise"}
+
+
+def experiment(name, *overrides):
+    return config.load(compose_raw([f"+experiment={name}", *overrides]))
+
+
+@pytest.mark.parametrize("name", groups()["experiment"])
+def test_an_experiment_begins_with_the_command_that_runs_it(name):
+    lines = option_file("experiment", name).read_text().splitlines()
+    assert lines[:2] == ["# @package _global_", f"# robustrun +experiment={name}"]
+    assert lines[2].startswith("# ")
+
+
+# An experiment, its network, data set, radius; epochs, batch, rate, decay, clean and AutoAttack.
+EXPERIMENTS = [
+    ("robal_n_cifar10_lt", "wide_resnet34_10", 0.02, 0.031, (80, 64, 0.1, 2e-4), None),
+    ("robal_r_cifar10_lt", "wide_resnet34_10", 0.02, 0.031, (80, 64, 0.1, 2e-4), None),
+    ("at_bsl_cifar10_lt", "resnet18", 0.02, 8 / 255, (100, 128, 0.1, 5e-4), None),
+    ("trades_l2_resnet18", "resnet18", None, 128 / 255, (76, 128, 0.1, 2e-4), None),
+    (
+        "mart_awp_wrn34_10",
+        "wide_resnet34_10",
+        None,
+        8 / 255,
+        (90, 128, 0.1, 7e-4),
+        (0.8443, 0.5423),
+    ),
+    (
+        "pgd_at_l2_preact18",
+        "preact_resnet18",
+        None,
+        128 / 255,
+        (200, 128, 0.1, 5e-4),
+        (0.888, 0.6768),
+    ),
+]
+
+
+@pytest.mark.parametrize(("name", "network", "ratio", "radius", "run", "published"), EXPERIMENTS)
+def test_experiments_are_their_authors(name, network, ratio, radius, run, published):
+    made = experiment(name)
+    base = getattr(made.method, "base", made.method)
+    options = compose_raw([f"+experiment={name}"])["options"]
+    assert options["model"] == network
+    assert made.dataset.imbalance_ratio == ratio
+    assert made.attack.epsilon == base.epsilon == pytest.approx(radius, rel=1e-12)
+    training, optimizer = made.training, made.optimizer
+    assert (training.epochs, training.batch_size, optimizer.lr, optimizer.weight_decay) == run
+    assert "autoattack" in made.evaluation.attacks
+    normalises = name == "pgd_at_l2_preact18"
+    assert (made.model.mean == (0.0, 0.0, 0.0)) != normalises
+    assert (made.dataset.crop_border == "reflect") == normalises
+    assert made.dataset.policy == ("autoaugment" if name.startswith("at_bsl") else None)
+    said = {entry.attack: entry.accuracy for entry in made.published}
+    assert (said and (said["clean"], said["autoattack"])) == (published or {})
+    measured = {"clean", options["attack"]}
+    assert set(said) <= measured | set(made.evaluation.attacks)
+
+
+def test_the_variants_of_robal_and_mart_awp_are_the_ones_they_are_called():
+    n, r = experiment("robal_n_cifar10_lt").method, experiment("robal_r_cifar10_lt").method
+    assert (n.tau_m, n.tau_b, n.tau_p, r.tau_m, r.tau_b, r.tau_p) == (0, 1.2, 0.1, 0.3, 1.5, 0)
+    awp = experiment("mart_awp_wrn34_10")
+    assert (awp.method.gamma, awp.method.base.beta) == (0.005, 6)
+    assert awp.schedule.milestones == pytest.approx((74 / 90, 89 / 90))
+
+
+@pytest.mark.parametrize(
+    ("name", "border"),
+    [
+        *((f"{method}_{net}", "reflect") for method in ("pgd_at", "at_awp")
+          for net in ("preact18", "wrn34_10")),
+        *((name, "zeros") for name in ("pgd_at_cifar100", "at_awp_cifar100", "trades_wrn34_10",
+          "trades_awp_wrn34_10", "mart_resnet18", "fastat_pgd_at_resnet18")),
+    ],
+)  # fmt: skip
+def test_crops_pad_as_the_authors_do(name, border):
+    made = experiment(name).dataset
+    assert (made.crop_padding, made.crop_border) == (4, border)
+
+
+def test_pat_augments_and_normalises_as_the_robustness_library():
+    made = experiment("pat_self_cifar10")
+    found = made.dataset
+    assert (found.crop_padding, found.crop_border, found.flip) == (4, "zeros", True)
+    assert (found.color_jitter, found.rotation) == (0.25, 2.0)
+    assert made.model.mean == (0.4914, 0.4822, 0.4465)
+    assert made.model.std == (0.2023, 0.1994, 0.2010)
+
+
+@pytest.mark.parametrize("steps", [1, 3, 10, 40])
+def test_trades_l2_steps_by_two_radii_shared_among_its_steps(steps):
+    made = composed("method=trades_l2", f"method.inner.steps={steps}", "attack.epsilon=1/2")
+    assert made.method.inner.step_size == pytest.approx(2 * 0.5 / steps, rel=1e-12)
+
+
+def test_the_record_starts_its_few_steps_anywhere_in_the_ball():
+    inner = experiment("record").method.inner
+    assert (inner.loss, inner.steps, inner.start) == ("kl", 3, "uniform")
+
+
+def test_the_fastat_average_has_no_warm_up_and_takes_the_statistics_along():
+    for name in ("fast_at", "n_fgsm", "pgd_at", "free_at"):
+        training = experiment(f"fastat_{name}_resnet18").training
+        found = training.ema_decay, training.ema_buffers, training.ema_warmup, training.ema_start
+        assert found == (0.9995, "average", False, 0.0)
+
+
+@pytest.mark.parametrize(
+    ("method", "epochs", "drops"),
+    [("mart", 90, (74, 89)), ("pat", 90, (30, 60, 80))],  # counted from 0: MART's from 1
+)
+def test_a_comment_that_names_another_length_names_its_drops(method, epochs, drops):
+    comment = option_file("method", method).read_text()
+    ((said, milestones),) = re.findall(r"epochs (\d+), milestones (\[.+?\])", comment)
+    words = f"recipe.epochs={said}", f"recipe.milestones={milestones.replace(' ', '')}"
+    made = composed(f"method={method}", *words)
+    assert made.training.epochs == epochs
+    rates = [made.schedule.factor(epoch / epochs) for epoch in range(epochs)]
+    falls = [epoch for epoch in range(1, epochs) if rates[epoch] < rates[epoch - 1]]
+    assert tuple(falls) == drops
