@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 import torch
 import yaml
-from torch import Tensor, nn
+from torch import nn
 
 from robustrun import (
     checkpoint,
@@ -28,22 +28,24 @@ from robustrun import (
     origin,
     record,
     results,
+    run_data,
 )
 from robustrun.audit import audit
 from robustrun.config import EvaluationPlan, RunConfig
-from robustrun.datasets.border import checked_splits
-from robustrun.datasets.validation import cut_validation
-from robustrun.errors import ConfigError, RunFailure
+from robustrun.datasets.relabelled import TrainedOn, as_trained
+from robustrun.errors import RunFailure
 from robustrun.evaluation import Measured, measure
 from robustrun.journal import Journal
 from robustrun.report import card
 from robustrun.results import RunResult
+from robustrun.run_data import Data
 from robustrun.shares import multiply_adds
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
 from robustrun.types import Adapts, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
+OF_TRAINING = ("method", "recipe", "optimizer", "schedule", "training")
 logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it tells of its caches
 
 
@@ -91,6 +93,8 @@ def _recorded(
 ) -> RunResult:
     """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
     with origin.locked(folder):
+        if origin.status(folder) == "completed":  # since the caller looked
+            return RunResult(folder, json.loads((folder / "results.json").read_text()))
         plain = config.dump(run_config)
         origin.require_same(folder, plain)
         results.clear_parts(folder)
@@ -110,11 +114,14 @@ def _recorded(
         return RunResult(folder, _write(progress, "completed", None))
 
 
-def _measure_again(progress: Progress, source: Path) -> None:
-    cfg = progress.config
-    data = _load(progress)
-    network, about = finished.network_at(source, cfg, progress.sections["dataset"])
-    progress.sections["evaluated"] = about
+def _measure_again(progress: Progress, path: Path) -> None:
+    cfg, source = progress.config, finished.Source(path)
+    progress.sections["evaluated"] = source.section()
+    trained = source.trained_on
+    data = _load(progress, lambda splits: _as_trained(splits, trained, path))
+    network = source.network(cfg, data.splits)
+    if trained is not None:
+        finished.require_size(network, trained, data.splits.test.shape, str(path))
     work = multiply_adds(network, data.train.shape) * cfg.evaluation.batch_size
     runtime = cfg.device.prepare(work)
     runtime = dataclasses.replace(runtime, compile=False)  # training alone compiles
@@ -125,37 +132,27 @@ def _measure_again(progress: Progress, source: Path) -> None:
     _draw(progress, data, network, runtime, [], images, measured)
 
 
-@dataclass(frozen=True)
-class Data:
-    """The data of a run: what is trained on, chosen by, and measured."""
-
-    splits: Splits
-    train: Images
-    validation: Images | None
-    class_counts: Tensor
+def _as_trained(splits: Splits, trained: TrainedOn | None, source: Path) -> Splits:
+    return splits if trained is None else as_trained(splits, trained, str(source))
 
 
 def _straight_line(progress: Progress) -> None:
     data = _load(progress)
+    run_data.require_a_batch(progress.config, data.train)
     model, runtime = _build(progress, data)
     history = _train(progress, data, model, runtime)
     images, measured = _measure(progress, data, model, runtime)
     _draw(progress, data, model, runtime, history, images, measured)
 
 
-def _load(progress: Progress) -> Data:
+def _load(progress: Progress, view: Callable[[Splits], Splits] = lambda splits: splits) -> Data:
     cfg = progress.config
     seed_everything(cfg.seed)
-    splits = checked_splits(cfg.dataset.load())
-    train, validation = cut_validation(splits, cfg.training.validation_fraction, cfg.seed)
-    _check_sizes(cfg, train)
-    corruption_benchmark.check(cfg.evaluation, splits)
-    class_counts = torch.bincount(train.labels, minlength=splits.classes)
-    data = Data(splits, train, validation, class_counts)
-    section = record.dataset_section(cfg, splits, train, validation, class_counts)
-    progress.sections["dataset"] = section
-    if splits.chosen is not None:
-        text = "\n".join(map(str, splits.chosen.tolist())) + "\n"
+    data = run_data.load(cfg, view)
+    corruption_benchmark.check(cfg.evaluation, data.splits)
+    progress.sections["dataset"] = record.dataset_section(cfg, data)
+    if (chosen := data.splits.chosen) is not None:
+        text = "\n".join(map(str, chosen.tolist())) + "\n"
         results.write_atomically(progress.folder / "chosen_indices.txt", text.encode())
     return data
 
@@ -204,7 +201,9 @@ def _train(
         progress.tracker.epoch(folder, history[-1])
         _log_epoch(history[-1], cfg.training.epochs)
 
-    about = {"config": config.dump(cfg), "environment": progress.sections["environment"]}
+    images = {"class_names": list(data.splits.class_names), **data.fingerprints}
+    environment = progress.sections["environment"]
+    about = {"config": config.dump(cfg), "images": images, "environment": environment}
     minutes, steps = cfg.training.checkpoint_minutes, cfg.training.checkpoint_steps
     fitted = fit(
         model,
@@ -219,6 +218,7 @@ def _train(
     )
     progress.sections["training"] = record.training_section(cfg, fitted, runtime)
     header = {"version": version("robustrun"), "model": cfg.name_of("model")}
+    header |= {key: progress.sections["dataset"][key] for key in ("class_names", "input_shape")}
     results.write_weights(folder / "model.safetensors", fitted.best, header)
     if fitted.selected_epoch != len(fitted.history):
         results.write_weights(folder / "last.safetensors", fitted.last, header)
@@ -233,6 +233,7 @@ def _state_before(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
         return None
     before = json.loads(loaded["about"])
     origin.require_equal(before["config"], about["config"], folder)
+    origin.require_same_images(before.get("images"), about["images"], folder)
     for name in ("torch", "device_name", "threads", "precision", "compile"):
         then, now = before["environment"][name], about["environment"][name]
         if then != now:
@@ -252,7 +253,8 @@ def _measure(
     test = data.splits.test
     images, indices = choose_examples(test, cfg.evaluation, cfg.seed)
     images = images.to(runtime.device)
-    journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", _subject(cfg, model))
+    subject = _subject(progress, data, images, model)
+    journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", subject)
     measured = measure(
         model,
         images,
@@ -277,9 +279,16 @@ def _measure(
     return images, measured
 
 
-def _subject(cfg: RunConfig, model: nn.Module) -> str:
-    """Names what is measured with what: configuration and weights."""
-    digest = hashlib.sha256(json.dumps(config.dump(cfg)).encode())
+def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -> str:
+    """Names what is measured with what: configuration, images, weights and program."""
+    about = {
+        "config": config.dump(progress.config),
+        "class_names": data.splits.class_names,
+        "images": images.fingerprint(),
+        "evaluated": progress.sections.get("evaluated"),
+        "robustrun": version("robustrun"),
+    }
+    digest = hashlib.sha256(json.dumps(about).encode())
     for name, value in model.state_dict().items():
         digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
@@ -360,14 +369,6 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _check_sizes(cfg: RunConfig, train: Images) -> None:
-    if cfg.training.batch_size > len(train):
-        raise ConfigError(
-            f"training.batch_size is {cfg.training.batch_size}, but the training set has "
-            f"{len(train)} images."
-        )
-
-
 def _log_epoch(row: dict[str, Any], epochs: int) -> None:
     clean, robust = row["validation_clean_accuracy"], row["validation_robust_accuracy"]
     checked = "" if clean is None else f"  validation clean {clean:.1%}  robust {robust:.1%}"
@@ -409,7 +410,7 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
             "error": error,
             "lost": progress.lost,
         },
-        "config": config.dump(progress.config),
+        "config": _own_config(progress),
     }
     for name in ("dataset", "model", "training", "evaluation", "environment"):
         written[name] = progress.sections.get(name)
@@ -425,3 +426,13 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
     for what, why in progress.lost.items():
         log.warning("not made: %s (%s)", what, why)
     return written
+
+
+def _own_config(progress: Progress) -> dict[str, Any]:
+    """The configuration, without what speaks of a training that was not this network's: a file's
+    was somewhere else."""
+    whole: dict[str, Any] = config.dump(progress.config)
+    if progress.sections.get("evaluated", {}).get("kind", "run") == "run":
+        return whole
+    own = {key: value for key, value in whole.items() if key not in OF_TRAINING}
+    return own | {"options": {k: v for k, v in whole["options"].items() if k in own}}

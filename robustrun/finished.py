@@ -3,10 +3,13 @@
 import dataclasses
 import hashlib
 import json
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
+import safetensors
 import safetensors.torch
 import torch
 from omegaconf import OmegaConf
@@ -14,15 +17,19 @@ from torch import Tensor, nn
 
 from robustrun import config
 from robustrun.attacks.observers import OBSERVERS
+from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
-from robustrun.models.program import Program
+from robustrun.models import program
 from robustrun.models.weights import aligned, fill, read
-from robustrun.types import Adapts, HasFeatures
+from robustrun.types import Adapts, HasFeatures, Shape, Splits
+
+log = logging.getLogger(__name__)
+WEIGHTS = "model.safetensors"
 
 
 def raw_config(folder: Path) -> dict[str, Any]:
     """What a finished run's config.yaml says."""
-    for name in ("config.yaml", "results.json", "model.safetensors"):
+    for name in ("config.yaml", "results.json", WEIGHTS):
         if not (folder / name).is_file():
             raise DataError(f"{folder} is no finished run: it has no {name}.")
     return configuration(folder)
@@ -39,14 +46,19 @@ def configuration(folder: Path) -> dict[str, Any]:
 def load(folder: Path) -> tuple[config.RunConfig, nn.Module]:
     """The configuration and the selected weights of a finished run, in eval mode on the CPU."""
     run_config = config.load(raw_config(folder))
-    results = json.loads((folder / "results.json").read_text())
-    network = rebuild(run_config, results["dataset"])
-    state = safetensors.torch.load_file(folder / "model.safetensors")
+    network = rebuild(run_config, data_section(folder))
+    state = safetensors.torch.load_file(folder / WEIGHTS)
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"{folder}: the weights do not fit config.yaml ({error}).") from None
     return run_config, network.eval()
+
+
+def data_section(folder: Path) -> dict[str, Any]:
+    """What a finished run's results.json says of its data."""
+    section: dict[str, Any] = json.loads((folder / "results.json").read_text())["dataset"]
+    return section
 
 
 def rebuild(run_config: config.RunConfig, data: dict[str, Any]) -> nn.Module:
@@ -61,30 +73,91 @@ def rebuild(run_config: config.RunConfig, data: dict[str, Any]) -> nn.Module:
     return network
 
 
-def network_at(
-    source: Path, run_config: config.RunConfig, data: dict[str, Any]
-) -> tuple[nn.Module, dict[str, str]]:
-    """The network of a finished run, or of a file of weights for the model that `run_config` and
-    results.json's section `data` describe; and what the results say of it."""
-    if source.is_dir():
-        _, network = load(source)
-        weights = source / "model.safetensors"
-    else:
-        network, weights = rebuild(run_config, data), source
-        if not isinstance(run_config.model, Program):  # which has its weights already
-            fill(network, aligned(network, read(str(source))), str(source))
-    digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-    return network.eval(), {"source": str(source.resolve()), "weights_sha256": digest}
+@dataclass(frozen=True)
+class Source:
+    """A network that is measured again: a finished run's, or a file's."""
+
+    path: Path
+
+    @property
+    def kind(self) -> Literal["run", "program", "weights"]:
+        if self.path.is_dir():
+            return "run"
+        return "program" if program.kind(self.path) else "weights"
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """What it learnt, where a run says so, or the header of a run's file of weights."""
+        if self.kind == "run":
+            return TrainedOn.of(data_section(self.path))
+        about = header(self.path)
+        return TrainedOn.of(about) if about.keys() >= {"class_names", "input_shape"} else None
+
+    def network(self, run_config: config.RunConfig, splits: Splits) -> nn.Module:
+        """In eval mode on the CPU; of a file of weights, the model that `run_config` describes."""
+        if self.kind == "run":
+            return load(self.path)[1]
+        shape = trained.shape if (trained := self.trained_on) else splits.test.shape
+        counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
+        about = {"input_shape": shape, "classes": splits.classes, "class_counts": counts}
+        network = rebuild(run_config, about)
+        if self.kind == "weights":  # a program has its own
+            fill(network, aligned(network, read(str(self.path))), str(self.path))
+        return network.eval()
+
+    def section(self) -> dict[str, str]:
+        """What results say of it."""
+        weights = self.path / WEIGHTS if self.kind == "run" else self.path
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        return {
+            "source": str(self.path.resolve()),
+            "kind": self.kind,
+            "weights_sha256": digest,
+        }
+
+
+def header(file: Path) -> dict[str, Any]:
+    """What a run wrote into the head of its file of weights; empty for any other file."""
+    try:
+        with safetensors.safe_open(file, "pt") as opened:
+            about = json.loads((opened.metadata() or {}).get("robustrun", "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def require_size(network: nn.Module, trained: TrainedOn, shape: Shape, source: str) -> None:
+    """DataError if the images have another size than the network was trained on, and it cannot take
+    them; where it can, that is said."""
+    if shape == trained.shape:
+        return
+    sizes = _size(trained.shape[1:]), _size(shape[1:])
+    try:
+        with torch.no_grad():
+            network(torch.zeros(2, *shape))
+    except Exception as error:  # layers fail in their own ways
+        raise DataError(
+            f"The network of {source} was trained on images of {sizes[0]} pixels and cannot take "
+            f"this data set's, of {sizes[1]} ({str(error).strip().splitlines()[0]}). Images in "
+            f"folders are scaled with dataset.image_size={trained.shape[1]}."
+        ) from error
+    log.warning("the network was trained on images of %s pixels and is measured on %s", *sizes)
 
 
 class Features(nn.Module):
     """Shows the activations of a network and keeps its logits to itself."""
 
-    def __init__(self, network: HasFeatures) -> None:
+    def __init__(self, network: HasFeatures, trained: TrainedOn, folder: str) -> None:
         super().__init__()
-        self.network = network
+        self.network, self.trained, self.folder = network, trained, folder
 
     def forward(self, x: Tensor) -> list[Tensor]:
+        if x.shape[1:] != self.trained.shape:
+            raise ConfigError(
+                f"lpips.weights names {self.folder}, whose network takes images of "
+                f"{_size(self.trained.shape)} (channels, height, width), but these have "
+                f"{_size(x.shape[1:])}."
+            )
         return self.network.with_features(x)[1]
 
 
@@ -102,9 +175,15 @@ class FinishedRun:
                 "lpips.network is 'run', which needs lpips.weights, the folder of a finished run, "
                 "and takes images of that run's size: lpips.enlarge_to must be null."
             )
-        _, network = load(Path(self.weights))
+        folder = Path(self.weights)
+        _, network = load(folder)
         if not isinstance(network, HasFeatures):
             raise ConfigError(
                 f"lpips.weights names {self.weights}, whose network does not show its activations."
             )
-        return Features(network).requires_grad_(False)
+        trained = TrainedOn.of(data_section(folder))
+        return Features(network, trained, self.weights).requires_grad_(False)
+
+
+def _size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

@@ -30,6 +30,10 @@ class Journal:
             with path.open("ab") as file:
                 file.write(b"\n")  # ends a torn line
         else:
+            if lines:
+                log.warning(
+                    "%s is about other images, weights or settings: all is measured again", path
+                )
             path.write_bytes(_line("subject", subject))
 
     def recall(self, key: str) -> Any | None:

@@ -14,6 +14,7 @@ from typing import Any
 
 import yaml
 
+from robustrun import config
 from robustrun.errors import ConfigError, DataError
 from robustrun.results import write_json
 
@@ -103,13 +104,28 @@ def require_same(folder: Path, plain: dict[str, Any]) -> None:
 
 
 def require_equal(before: Any, now: Any, place: Path) -> None:
-    """ConfigError that lists the keys in which two plain configurations differ."""
+    """ConfigError that lists the keys in which two plain configurations differ; what was not yet a
+    key when the former was written has the value that says the same."""
+    before = config.dump(config.load(before))
     if differing := list(differences(before, now)):
         shown = "; ".join(f"{key} was {then!r} and is {new!r}" for key, then, new in differing[:5])
         more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
         raise ConfigError(
             f"{place} belongs to a run with another configuration: {shown}{more}. A run goes on "
             f"only as it was begun; start a new one for another configuration."
+        )
+
+
+def require_same_images(before: Any, now: dict[str, Any], place: Path) -> None:
+    """DataError that names the parts of the data which are not those that the run began with; what
+    a checkpoint of an older version does not know is not compared."""
+    changed = [name for name, value in (before or {}).items() if now.get(name) != value]
+    if changed:
+        named = ", ".join(name.replace("_", " ") for name in changed)
+        raise DataError(
+            f"{place} belongs to a run on other images: {named} changed since it began (their "
+            f"content is compared, not their names alone). Put the images back as they were, or "
+            f"start a new run."
         )
 
 

@@ -13,31 +13,29 @@ from typing import Any
 
 import torch
 import torchvision
-from torch import Tensor, nn
+from torch import nn
 
 from robustrun.config import EvaluationPlan, RunConfig
+from robustrun.run_data import Data
 from robustrun.train import Fitted
-from robustrun.types import Images, Runtime, Splits
+from robustrun.types import Images, Runtime
 
 
-def dataset_section(
-    cfg: RunConfig, splits: Splits, train: Images, validation: Images | None, counts: Tensor
-) -> dict[str, Any]:
-    parts = [train, splits.test] if validation is None else [train, validation, splits.test]
-    prints = [part.fingerprint() for part in parts]
-    digest = hashlib.sha256("".join(prints).encode())
+def dataset_section(cfg: RunConfig, data: Data) -> dict[str, Any]:
+    splits, validation = data.splits, data.validation
+    prints = (value for value in data.fingerprints.values() if value is not None)
     return {
         "name": cfg.name_of("dataset"),
         "classes": splits.classes,
         "class_names": list(splits.class_names),
-        "train_size": len(train),
+        "train_size": len(data.train),
         "validation_size": 0 if validation is None else len(validation),
         "test_size": len(splits.test),
-        "input_shape": list(train.shape),
-        "class_counts": counts.tolist(),
+        "input_shape": list(data.train.shape),
+        "class_counts": data.class_counts.tolist(),
         "test_class_counts": torch.bincount(splits.test.labels, minlength=splits.classes).tolist(),
-        "fingerprint": digest.hexdigest(),
-        "test_fingerprint": prints[-1],
+        "fingerprint": hashlib.sha256("".join(prints).encode()).hexdigest(),
+        "fingerprints": data.fingerprints,
     }
 
 

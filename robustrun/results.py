@@ -92,7 +92,7 @@ def write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
     write_csv(path, list(METRICS), history)
 
 
-def write_weights(path: Path, state: dict[str, Tensor], about: dict[str, str]) -> None:
+def write_weights(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
     """Weights as safetensors; `about` goes into the file's header."""
     tensors = {name: value.contiguous() for name, value in state.items()}
     header = {"robustrun": json.dumps(about)}  # one entry: safetensors keeps no order of several

@@ -216,6 +216,7 @@ class Splits:
     class_names: tuple[str, ...]
     validation_from: str = "random"  # how a validation split is cut from train: random or tail
     chosen: Tensor | None = None  # long-tailed: which of the official training images were kept
+    class_table: Tensor | None = None  # the place here of each class that the files count
 
     @property
     def classes(self) -> int:

@@ -113,7 +113,7 @@ def _same_images(a: Found, b: Found) -> bool:
         assert run.results is not None  # _run saw to it
         data = run.results["dataset"]
         subset = run.results["evaluation"]["subset"].get("fingerprint")
-        return [subset, data.get("test_fingerprint"), data.get("fingerprint")]
+        return [subset, data.get("fingerprints", {}).get("test"), data.get("fingerprint")]
 
     return any(
         one is not None and one == two for one, two in zip(prints(a), prints(b), strict=True)

@@ -70,7 +70,7 @@ def test_subsets_that_each_seed_draws_are_matched_where_their_test_set_is_the_sa
     for seed in range(2):
         results = made.results("standard", seed, 90, 32)
         results["evaluation"]["subset"]["fingerprint"] = f"of {seed}"
-        results["dataset"] |= {"fingerprint": f"split {seed}", "test_fingerprint": "test"}
+        results["dataset"] |= {"fingerprint": f"split {seed}", "fingerprints": {"test": "test"}}
         made.run(tmp_path / str(seed), results)
     assert compare.compare(tmp_path / "0", tmp_path / "1").examples == made.EXAMPLES
 

@@ -1,0 +1,129 @@
+"""A data set in the words of a network that was trained on another: classes matched by name."""
+
+import dataclasses
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from robustrun.errors import DataError
+from robustrun.types import Images, Shape, Splits
+
+log = logging.getLogger(__name__)
+SHOWN = 8  # names that a message lists
+
+
+@dataclass(frozen=True)
+class TrainedOn:
+    """What is known of the images that a network learnt."""
+
+    class_names: tuple[str, ...]  # in the order of its logits
+    shape: Shape
+
+    @staticmethod
+    def of(section: dict[str, Any]) -> "TrainedOn":
+        """From what a run says of its data: `class_names` and `input_shape`."""
+        channels, height, width = section["input_shape"]
+        return TrainedOn(tuple(section["class_names"]), (channels, height, width))
+
+
+@dataclass(frozen=True, eq=False)
+class Relabelled:
+    """Images whose label k is `table[k]`."""
+
+    images: Images
+    table: Tensor  # int64 of shape K
+
+    @property
+    def labels(self) -> Tensor:
+        return self.table[self.images.labels]
+
+    @property
+    def shape(self) -> Shape:
+        return self.images.shape
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def subset(self, indices: Tensor) -> "Relabelled":
+        return dataclasses.replace(self, images=self.images.subset(indices))
+
+    def plain(self) -> "Relabelled":
+        return dataclasses.replace(self, images=self.images.plain())
+
+    def to(self, device: torch.device) -> "Relabelled":
+        return dataclasses.replace(self, images=self.images.to(device))
+
+    def batches(
+        self,
+        batch_size: int,
+        order: Tensor | None = None,
+        device: torch.device | None = None,
+        skip: int = 0,
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        for x, y in self.images.batches(batch_size, order, device, skip):
+            yield x, self.table.to(y.device)[y]
+
+    def fingerprint(self) -> str:
+        return self.images.fingerprint()
+
+
+def as_trained(splits: Splits, trained: TrainedOn, source: str) -> Splits:
+    """The splits with the classes of the network at `source`, in the order of its logits; fewer
+    classes than it knows are measured, and that is said. DataError for a class that it does not
+    know, or for images with other channels."""
+    _require_known(splits.class_names, trained.class_names, source)
+    if splits.test.shape[0] != trained.shape[0]:
+        raise DataError(
+            f"The network of {source} takes images with {trained.shape[0]} channels, but this data "
+            f"set's have {splits.test.shape[0]}. Images in folders are read as grey or colour with "
+            f"dataset.channels=1 or dataset.channels=3."
+        )
+    _tell(splits.class_names, trained.class_names)
+    if splits.class_names == trained.class_names:
+        return splits
+    places = {name: place for place, name in enumerate(trained.class_names)}
+    table = torch.tensor([places[name] for name in splits.class_names])
+    return dataclasses.replace(
+        splits,
+        train=Relabelled(splits.train, table),
+        test=Relabelled(splits.test, table),
+        class_names=trained.class_names,
+        class_table=table,
+    )
+
+
+def _require_known(names: tuple[str, ...], known: tuple[str, ...], source: str) -> None:
+    unknown = [name for name in names if name not in known]
+    if unknown:
+        raise DataError(
+            f"The network of {source} was trained on {_listed(known)}, but this data set has "
+            f"{_listed(names)}: it does not know {_listed(unknown)}. Classes are matched by name; "
+            f"measure it on images of its own classes (all or some of them)."
+        )
+    for where, those in (("this data set", names), (f"the network of {source}", known)):
+        if len(set(those)) < len(those):
+            raise DataError(f"Two classes of {where} have the same name: {_listed(those)}.")
+
+
+def _tell(names: tuple[str, ...], known: tuple[str, ...]) -> None:
+    missing = [name for name in known if name not in names]
+    if missing:
+        log.warning(
+            "of the network's %d classes, %d are measured; the data set has no %s",
+            len(known),
+            len(names),
+            _listed(missing),
+        )
+    elif names != known:
+        log.info("the data set has the network's classes in another order: matched by name")
+
+
+def _listed(names: tuple[str, ...] | list[str]) -> str:
+    shown = ", ".join(repr(name) for name in islice(names, SHOWN))
+    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
+    return f"{'class' if len(names) == 1 else 'classes'} {shown}{more}"

@@ -1,0 +1,55 @@
+"""Folders that earlier versions left: read, reported, measured again and gone on with.
+
+`old_runs/` was made by version 0.1.0 at commit 2a5d4aa, with networks of a few channels:
+`completed`: pgd_at on the digits, 6 epochs, APGD; `interrupted`: pgd_at, stopped by SIGTERM.
+"""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from robustrun import finished
+from robustrun.cli import run_command_line
+from robustrun.report import collect, summary
+
+OLD = Path(__file__).with_name("old_runs")
+
+
+@pytest.fixture
+def old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    shutil.copytree(OLD, tmp_path / "old")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path / "old"
+
+
+def test_a_report_has_the_names_and_numbers_of_then(old: Path) -> None:
+    row = summary.row(collect.read(old / "completed"), ["method.name", "attack.epsilon"])
+    assert row["method.name"] == "pgd_at"
+    assert (row["clean"], row["apgd"], row["attack.epsilon"]) == (13 / 40, 9 / 40, 0.1)
+    assert run_command_line(["report", str(old / "completed")]) == 0
+
+
+def test_a_network_is_measured_again_to_the_same_numbers(old: Path) -> None:
+    _, network = finished.load(old / "completed")
+    assert sum(p.numel() for p in network.parameters()) > 0
+    assert run_command_line(["evaluate", str(old / "completed"), "device.threads=1"]) == 0
+    folder = max(Path("outputs").glob("*/*"))
+    now = json.loads((folder / "results.json").read_text())["evaluation"]
+    then = json.loads((old / "completed/results.json").read_text())["evaluation"]
+    assert now["clean"]["correct"] == then["clean"]["correct"]
+    assert [(a["name"], a["correct"]) for a in now["attacks"]] == [
+        (a["name"], a["correct"]) for a in then["attacks"]
+    ]
+
+
+def test_an_interrupted_training_goes_on(old: Path) -> None:
+    folder = old / "interrupted"
+    rows = (folder / "metrics.csv").read_text().splitlines()
+    assert 1 < len(rows) < 31  # a header, and an epoch each
+    assert run_command_line(["resume", str(folder)]) == 0
+    results = json.loads((folder / "results.json").read_text())
+    assert (results["run"]["status"], results["training"]["epochs"]) == ("completed", 30)
+    after = (folder / "metrics.csv").read_text().splitlines()
+    assert after[: len(rows)] == rows
