@@ -93,10 +93,10 @@ def _recorded(
 ) -> RunResult:
     """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
     with origin.locked(folder):
-        if origin.status(folder) == "completed":  # since the caller looked
-            return RunResult(folder, json.loads((folder / "results.json").read_text()))
         plain = config.dump(run_config)
         origin.require_same(folder, plain)
+        if origin.status(folder) == "completed":  # since the caller looked
+            return RunResult(folder, json.loads((folder / "results.json").read_text()))
         results.clear_parts(folder)
         text = yaml.safe_dump(plain, sort_keys=False)
         results.write_atomically(folder / "config.yaml", text.encode())
