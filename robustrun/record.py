@@ -18,7 +18,7 @@ from torch import nn
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.run_data import Data
 from robustrun.train import Fitted
-from robustrun.types import Images, Runtime
+from robustrun.types import Images, Runtime, Splits
 
 
 def dataset_section(cfg: RunConfig, data: Data) -> dict[str, Any]:
