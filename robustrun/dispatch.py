@@ -201,9 +201,8 @@ def _train(
         progress.tracker.epoch(folder, history[-1])
         _log_epoch(history[-1], cfg.training.epochs)
 
-    images = {"class_names": list(data.splits.class_names), **data.fingerprints}
-    environment = progress.sections["environment"]
-    about = {"config": config.dump(cfg), "images": images, "environment": environment}
+    inputs, environment = run_data.inputs(cfg, data), progress.sections["environment"]
+    about = {"config": config.dump(cfg), "inputs": inputs, "environment": environment}
     minutes, steps = cfg.training.checkpoint_minutes, cfg.training.checkpoint_steps
     fitted = fit(
         model,
@@ -233,7 +232,7 @@ def _state_before(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
         return None
     before = json.loads(loaded["about"])
     origin.require_equal(before["config"], about["config"], folder)
-    origin.require_same_images(before.get("images"), about["images"], folder)
+    origin.require_same_inputs(before.get("inputs"), about["inputs"], folder)
     for name in ("torch", "device_name", "threads", "precision", "compile"):
         then, now = before["environment"][name], about["environment"][name]
         if then != now:
@@ -283,7 +282,7 @@ def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -
     """Names what is measured with what: configuration, images, weights and program."""
     about = {
         "config": config.dump(progress.config),
-        "class_names": data.splits.class_names,
+        "inputs": run_data.inputs(progress.config, data),
         "images": images.fingerprint(),
         "evaluated": progress.sections.get("evaluated"),
         "robustrun": version("robustrun"),

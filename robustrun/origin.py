@@ -116,16 +116,17 @@ def require_equal(before: Any, now: Any, place: Path) -> None:
         )
 
 
-def require_same_images(before: Any, now: dict[str, Any], place: Path) -> None:
-    """DataError that names the parts of the data which are not those that the run began with; what
-    a checkpoint of an older version does not know is not compared."""
-    changed = [name for name, value in (before or {}).items() if now.get(name) != value]
+def require_same_inputs(before: Any, now: dict[str, str | None], place: Path) -> None:
+    """DataError that names the images and files which are not those that the run began with; what a
+    checkpoint of an older version does not know is not compared."""
+    if before is None:
+        return
+    changed = [name for name in {**before, **now} if before.get(name) != now.get(name)]
     if changed:
-        named = ", ".join(name.replace("_", " ") for name in changed)
         raise DataError(
-            f"{place} belongs to a run on other images: {named} changed since it began (their "
-            f"content is compared, not their names alone). Put the images back as they were, or "
-            f"start a new run."
+            f"{place} belongs to a run with other inputs. Changed since it began: "
+            f"{', '.join(changed)} (the content of files is compared). Put them back as they were, "
+            f"or start a new run."
         )
 
 

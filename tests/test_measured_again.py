@@ -183,7 +183,7 @@ def test_a_file_is_nobodys_method(
     shown = capsys.readouterr().out
     assert "foreign.safetensors on image_folder, simple_cnn" in shown
     assert "trades" not in shown
-    assert "method.name" not in collect.read(folder).settings
+    assert collect.read(folder).settings["method.name"] == "foreign.safetensors"
 
 
 def test_an_lpips_network_of_ones_own_takes_its_own_images_only(run: Path) -> None:
@@ -253,8 +253,22 @@ def test_a_training_does_not_go_on_with_other_images(
         darken(root, part, CHANNEL["b"])
     assert run_command_line(["resume", str(folder)]) == 2
     error = capsys.readouterr().err
-    assert "belongs to a run on other images" in error
-    assert {"train": "train", "test": "test", "swapped": "train, validation, test"}[part] in error
+    assert "belongs to a run with other inputs" in error
+    changed = ["train", "validation", "test"] if part == "swapped" else [part]
+    assert all(f"{name} images" in error for name in changed)
+
+
+def test_a_training_does_not_go_on_with_another_file_that_its_configuration_names(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, weights = images(tmp_path / "abc", "abc"), tmp_path / "eyes.safetensors"
+    safetensors.torch.save_file({"weight": torch.ones(1)}, weights)
+    # Any text of the configuration may name a file: here a source, which nothing loads.
+    entry = f"{{attack: clean, measure: accuracy, accuracy: 0.5, source: '{weights}'}}"
+    folder = interrupted("_measure", [*TRAIN, f"dataset.root={root}", f"published=[{entry}]"])
+    safetensors.torch.save_file({"weight": torch.zeros(1)}, weights)
+    assert run_command_line(["resume", str(folder)]) == 2
+    assert f"Changed since it began: {weights}" in capsys.readouterr().err
 
 
 def test_a_training_goes_on_with_its_images_wherever_they_lie_now(tmp_path: Path) -> None:
