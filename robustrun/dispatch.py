@@ -356,6 +356,9 @@ def place(model: nn.Module, runtime: Runtime) -> None:
 def choose_examples(test: Images, plan: EvaluationPlan, seed: int) -> tuple[Images, np.ndarray]:
     """The test images to measure and their places in the test set."""
     count = min(plan.examples or len(test), len(test))
+    if plan.examples and plan.examples > count:
+        asked = plan.examples
+        log.warning("evaluation.examples is %d, but the test set has %d images", asked, count)
     indices = np.arange(count)
     if plan.choose == "random":
         indices = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])

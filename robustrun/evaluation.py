@@ -429,14 +429,19 @@ def _curve(
 ) -> Iterator[tuple[float, np.ndarray]]:
     """(radius, still robust) upwards; what falls at a small radius stays fallen at a larger one."""
     if not isinstance(attack, Rescales) or not attack.bounded:
+        log.info("no accuracy against radius: %s has no radius to change", name)
         return
     standing = measured.clean_right.copy()
     yield 0.0, standing.copy()
+    if attack.epsilon == 0:
+        log.info("no accuracy against radius: every multiple of the radius 0 is 0")
+        return
     away = _distances(name, attack, networks.model, images, how)
     for multiple in sorted({1.0, *radii}):
         radius = attack.epsilon * multiple
         if attack.norm == "linf" and radius > 1:
-            return  # beyond the images' own range
+            log.info("radii above 1 are not measured: such a ball holds every image")
+            return
         if multiple == 1.0:
             standing &= measured.attacks[name].robust
         if away is not None:
@@ -444,12 +449,18 @@ def _curve(
         elif multiple != 1.0:
             # What has fallen counts as wrong already, and is not tried again.
             left = replace(measured, predictions=np.where(standing, measured.labels, -1))
-            label = f"{name} at {multiple:g} x radius"
+            label = f"{name} at {_exactly(multiple)} x radius"
             other = _one(attack.at(radius), label, networks, images, left, how)
             standing &= other.robust
         yield radius, standing.copy()
         if not standing.any():
             return
+
+
+def _exactly(number: float) -> str:
+    """Short where that is exact: two radii never share a name, which the journal knows them by."""
+    short = f"{number:g}"
+    return short if float(short) == number else repr(number)
 
 
 def _distances(

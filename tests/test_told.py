@@ -22,6 +22,12 @@ SHORT = [
 ]
 
 
+def short(*words: str) -> list[str]:
+    """A short run with these words, in the place of those of the same key."""
+    keys = {word.partition("=")[0] for word in words}
+    return [*words, *(word for word in SHORT if word.partition("=")[0] not in keys)]
+
+
 @pytest.fixture
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.chdir(tmp_path)
@@ -61,7 +67,7 @@ def test_what_could_not_be_made_is_named_and_nothing_else_is_lost(
 
 
 def test_a_run_from_which_nothing_is_missing_says_so_in_its_results(here: Path) -> None:
-    assert run_command_line([*SHORT, "evaluation.examples=null"]) == 0
+    assert run_command_line(short("evaluation.examples=null")) == 0
     (results,) = results_of(here)
     assert results["run"]["lost"] == {}
     assert results["evaluation"]["subset"]["classes_without_images"] == []
@@ -115,7 +121,7 @@ def test_classes_without_a_measured_image_are_named(
     here: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     words = ["evaluation.examples=3", "evaluation.choose=first"]
-    assert run_command_line([*SHORT, *words]) == 0
+    assert run_command_line(short(*words)) == 0
     evaluation = results_of(here)[0]["evaluation"]
     empty = [str(n) for n, share in enumerate(evaluation["clean"]["per_class"]) if share is None]
     assert evaluation["subset"]["classes_without_images"] == empty
@@ -130,3 +136,56 @@ def test_an_attack_cannot_take_the_column_of_something_else(
 ) -> None:
     assert run_command_line([*SHORT, f"+attack@evaluation.attacks.{name}=fgsm"]) == 2
     assert f"evaluation.attacks is '{name}'" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "said", "radii"),
+    [
+        (["attack=gaussian_noise", "evaluation.radii=[2]"], "no accuracy against radius", []),
+        (["attack.epsilon=0", "evaluation.radii=[1/2,2]"], "multiple of the radius 0 is 0", [0]),
+        (["evaluation.radii=[1/2,20]"], "radii above 1 are not measured", [0, 0.05, 0.1]),
+    ],
+)
+def test_radii_that_cannot_be_measured_are_told(
+    words: list[str],
+    said: str,
+    radii: list[float],
+    here: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    assert run_command_line(short(*words)) == 0
+    curve = results_of(here)[0]["evaluation"]["curve"]
+    assert [point["epsilon"] for point in curve] == pytest.approx(radii)
+    assert said in capfd.readouterr().err
+
+
+def test_radii_that_look_alike_are_measured_each(here: Path) -> None:
+    """Findings are kept by name: under one name the second radius would get the first one's."""
+    factors = [1.00000001, 1.00000002]
+    words = [f"evaluation.radii={factors}", "evaluation.examples=null"]
+    assert run_command_line(short(*words)) == 0
+    (journal,) = here.glob("outputs/*/*/checkpoint/evaluation.journal")
+    for factor in factors:
+        assert f"{factor} x radius batch 0" in journal.read_text()
+
+
+def test_fewer_test_images_than_asked_for_are_told(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(short("evaluation.examples=5000")) == 0
+    said = "evaluation.examples is 5000, but the test set has 360 images"
+    assert said in capfd.readouterr().err
+
+
+def test_published_numbers_all_stand_somewhere(
+    here: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    one = "{attack: fgsm, measure: accuracy, accuracy: 0.51, source: A}"
+    two = "{attack: fgsm, measure: accuracy, accuracy: 0.52, source: B}"
+    worst = "{attack: worst_case, measure: accuracy, accuracy: 0.47, source: A}"
+    other = "{attack: cw, measure: accuracy, accuracy: 0.48, source: A}"
+    assert run_command_line(short(f"published=[{one},{two},{worst},{other}]")) == 0
+    said = capfd.readouterr().out
+    assert "51.00%; 52.00%" in said
+    assert "47.00%" in said
+    assert "published for cw, which was not measured: 48.00%" in said

@@ -45,6 +45,7 @@ def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
         return None
     # Not `>`: where a logit is not finite, nothing shows that the copy is the same.
     if not (logits - expected).abs().max() <= SAME * expected.abs().max():
+        log.info("the network's copy answers otherwise: attacks search in float32")
         return None
     made.network = in_shares(network, sample)
     return made

@@ -36,7 +36,7 @@ def show_run(results: dict[str, Any], folder: Path) -> None:
 
 
 def run_table(results: dict[str, Any]) -> Table:
-    published = {entry["attack"]: entry for entry in results["config"]["published"]}
+    published = results["config"]["published"]
     header = ["measured with", "radius", "accuracy", "95% interval", "correct"]
     rows = [_row(*entry) for entry in _entries(results["evaluation"])]
     if audit_verdict(results["evaluation"]) == "fail":
@@ -46,7 +46,7 @@ def run_table(results: dict[str, Any]) -> Table:
         header.append("published")
         names = [name for name, _, _ in _entries(results["evaluation"])]
         for name, row in zip(names, rows, strict=True):
-            row.append(_published(published[name]) if name in published else "")
+            row.append("; ".join(_published(entry) for entry in published if _of(entry) == name))
     title = f"{_subject(results)} on {results['dataset']['name']}, {results['model']['name']}"
     return console.table(title, header, rows)
 
@@ -78,6 +78,11 @@ def _row(name: str, radius: str, entry: dict[str, Any]) -> list[str]:
     return [name, radius, share, interval(entry), f"{entry['correct']}/{entry['total']}"]
 
 
+def _of(entry: dict[str, Any]) -> str:
+    """The row that a published number stands beside."""
+    return "worst case" if entry["attack"] == "worst_case" else str(entry["attack"])
+
+
 def _published(entry: dict[str, Any]) -> str:
     alone = " under it alone" if entry["measure"] == "perturbed_accuracy" else ""
     return percent(entry["accuracy"]) + alone
@@ -106,6 +111,12 @@ def _missing(results: dict[str, Any]) -> list[str]:
     absent = results["evaluation"]["subset"].get("classes_without_images", [])
     lost = results["run"].get("lost", {})
     said = [f"not made: {what} ({why})" for what, why in lost.items()]
+    measured = {name for name, _, _ in _entries(results["evaluation"])}
+    said += [
+        f"published for {entry['attack']}, which was not measured: {_published(entry)}"
+        for entry in results["config"]["published"]
+        if _of(entry) not in measured
+    ]
     if absent:
         names = ", ".join(absent[:SHOWN]) + (" ..." if len(absent) > SHOWN else "")
         said.append(
