@@ -16,6 +16,7 @@ from robustrun.audit.finite_differences import finite_differences
 from robustrun.audit.of_the_network import OF_THE_NETWORK, no_adversary
 from robustrun.audit.of_the_number import (
     black_box,
+    enough_images,
     gradients,
     large_radius,
     logit_scale,
@@ -34,6 +35,7 @@ from robustrun.types import Attack, Images
 log = logging.getLogger(__name__)
 
 OF_THE_ATTACK = (
+    enough_images,
     gradients,
     random_noise,
     one_step,

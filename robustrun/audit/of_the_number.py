@@ -15,9 +15,24 @@ from robustrun.attacks.cascade import input_gradient
 from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.pgd import PGD
 from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged, share_of
-from robustrun.chance import ONE_SIDED, at_least
+from robustrun.chance import ONE_SIDED, at_least, exact_interval
 from robustrun.losses import margin
 from robustrun.types import Rescales
+
+
+def enough_images(s: Subject) -> Check:
+    """Whether a pass of the other checks excludes anything."""
+    total, tolerance = len(s.y), s.settings.tolerance
+    _, unseen = exact_interval(0, total)
+    needed = math.ceil(math.log(ONE_SIDED) / math.log1p(-tolerance))
+    status: Status = "pass" if total >= needed else "warn"
+    why = f"Of {total} images none may fall where {unseen:.1%} of all would"
+    if status == "warn":
+        why += (
+            f": a pass does not exclude {tolerance:.1%}. Audit {needed} images or more "
+            "(evaluation.examples, evaluation.audit.examples)"
+        )
+    return Check("enough_images", status, total, f"at least {needed}", f"{why}.")
 
 
 def gradients(s: Subject) -> Check:

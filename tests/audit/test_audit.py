@@ -1,6 +1,7 @@
 """The audit flags every planted kind of false robustness, and no honest network."""
 
 import copy
+import csv
 import dataclasses
 import json
 import re
@@ -264,6 +265,17 @@ def test_luck_alone_seldom_gives_a_verdict(total: int, share: float, status: str
     assert at_least(worst, total, share) <= 0.025 < at_least(worst - 1, total, share)
 
 
+@pytest.mark.parametrize(("examples", "status"), [(1, "warn"), (182, "warn"), (183, "pass")])
+def test_too_few_images_for_a_pass_to_mean_something_are_told(
+    examples: int, status: str, standard: nn.Module, test_images: Images
+) -> None:
+    """With 183 images, 0.98 ** 183 = 2.48% is the chance that none of 2% is among them."""
+    chosen = test_images.subset(torch.arange(examples))
+    settings = dataclasses.replace(QUICK, examples=None, steps=1, surrogate_steps=1)
+    check = audited(standard, chosen, JUDGE, settings)["enough_images"]
+    assert (check.status, check.measured) == (status, examples)
+
+
 def test_what_was_counted_stands_with_its_interval(
     standard: nn.Module, test_images: Images
 ) -> None:
@@ -306,5 +318,5 @@ def test_a_failed_audit_stands_beside_the_number(
         run_command_line(["report", str(results.parent), str(results.parent), "--csv", "t.csv"])
         == 0
     )
-    header, row = (tmp_path / "t.csv").read_text().splitlines()
-    assert dict(zip(header.split(","), row.split(","), strict=True))["audit"] == "fail"
+    (row,) = csv.DictReader((tmp_path / "t.csv").read_text().splitlines())
+    assert row["audit"] == "fail"
