@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from robustrun import console, interrupts
 from robustrun.averaging import Average
+from robustrun.batching import Batching, batching
 from robustrun.collapse import Collapse, collapses, packed
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
@@ -39,6 +40,7 @@ class Trainer:
     model: nn.Module
     optimizer: torch.optim.Optimizer
     class_counts: Tensor
+    batching: Batching
     total_steps: int
     gradient_clip: float | None
     average: Average | None
@@ -216,7 +218,7 @@ def fit(
     saves = saves or Unsaved()
     if validation is None:
         log.info("no validation split: the last weights are kept, and no overfitting is noticed")
-    fitting = _begin(model, len(train), class_counts, how)
+    fitting = _begin(model, train, class_counts, how)
     if start is not None:
         fitting.restore(start)
     trainer = fitting.trainer
@@ -240,12 +242,12 @@ def _given_up(fitting: Fitting, training: Training) -> bool:
     return training.on_collapse != "warn" and bool(fitting.collapses)
 
 
-def _begin(model: nn.Module, examples: int, class_counts: Tensor, how: How) -> Fitting:
+def _begin(model: nn.Module, train: Images, class_counts: Tensor, how: How) -> Fitting:
     training = how.training
     select = "best_robust" if training.on_collapse == "restore" else training.select
     none = torch.zeros((), device=how.runtime.device)
     return Fitting(
-        _trainer(model, examples, class_counts, how), Kept(select), training.epochs, loss=none
+        _trainer(model, train, class_counts, how), Kept(select), training.epochs, loss=none
     )
 
 
@@ -263,13 +265,15 @@ def _fitted(fitting: Fitting, training: Training, examples: int) -> Fitted:
     )
 
 
-def _trainer(model: nn.Module, examples: int, class_counts: Tensor, how: How) -> Trainer:
+def _trainer(model: nn.Module, train: Images, class_counts: Tensor, how: How) -> Trainer:
     training = how.training
+    batches = batching(model, len(train), train.shape, training.batch_size)
     return Trainer(
         model,
         how.optimizer.build([p for p in model.parameters() if p.requires_grad]),
         class_counts.to(how.runtime.device),
-        math.ceil(examples / training.batch_size) * training.epochs,
+        batches,
+        batches.count(len(train)) * training.epochs,
         training.gradient_clip,
         _average(model, training),
         skips=training.on_nonfinite == "skip",
@@ -302,12 +306,12 @@ class Kept:
 
 
 def shuffled(
-    train: Images, batch_size: int, seed: int, epoch: int, device: torch.device, skip: int = 0
+    train: Images, batches: Batching, seed: int, epoch: int, device: torch.device, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch's batches in an order that depends on seed and epoch alone, but for the first
     `skip`."""
     order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return train.batches(batch_size, torch.randperm(len(train), generator=order), device, skip)
+    return batches.of(train, torch.randperm(len(train), generator=order), device, skip)
 
 
 def _epoch(
@@ -315,7 +319,7 @@ def _epoch(
 ) -> float:
     """The rest of the epoch under way; returns the mean loss over all of its images."""
     trainer, runtime, clock = fitting.trainer, how.runtime, time.monotonic()
-    place = how.training.batch_size, how.seed, fitting.epoch, runtime.device, fitting.batch
+    place = trainer.batching, how.seed, fitting.epoch, runtime.device, fitting.batch
     trainer.model.train()
     with interrupts.held() as arrived:
         for x, y in shuffled(train, *place):
@@ -446,7 +450,7 @@ def _recompute(trainer: Trainer, train: Images, how: How, epoch: int) -> None:
         return
     generators = [device] if device.type == "cuda" else []
     with averaged(trainer), torch.random.fork_rng(generators):  # training draws on as without
-        batches = shuffled(train, how.training.batch_size, how.seed, epoch, device)
+        batches = shuffled(train, trainer.batching, how.seed, epoch, device)
         average.recompute(trainer.model, batches)
 
 

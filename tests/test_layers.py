@@ -13,7 +13,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "finished", "collapse"},
-    {"train", "averaging", "evaluation", "compiling", "run_data"},
+    {"train", "averaging", "batching", "evaluation", "compiling", "run_data"},
     {"audit", "corruption_benchmark"},
     {"results", "checkpoint", "record", "origin"},
     {"figures"},
