@@ -1,7 +1,7 @@
 """Train image classifiers that withstand adversarial attack, and measure honestly whether they do.
 
 The same parts as on the command line: `robustrun.run(config, folder)`,
-`robustrun.attacks.PGD(...)(model, x, y)`, `robustrun.evaluate(model, loader, attacks)`. They are
+`robustrun.attacks.PGD(...)(model, x, y)`, `robustrun.evaluate(model, (x, y), attacks)`. They are
 imported when first used, so that `import robustrun` costs no torch.
 """
 

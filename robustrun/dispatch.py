@@ -36,6 +36,7 @@ from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.errors import RunFailure
 from robustrun.evaluation import Measured, measure
 from robustrun.journal import Journal
+from robustrun.models import trial
 from robustrun.report import card
 from robustrun.results import RunResult
 from robustrun.run_data import Data
@@ -128,6 +129,7 @@ def _measure_again(progress: Progress, path: Path) -> None:
     progress.sections["environment"] = record.environment(runtime)
     progress.sections["model"] = record.model_section(cfg, network)
     place(network, runtime)
+    _require_gradients(cfg, network, data, runtime)
     images, measured = _measure(progress, data, network, runtime)
     _draw(progress, data, network, runtime, [], images, measured)
 
@@ -160,12 +162,13 @@ def _load(progress: Progress, view: Callable[[Splits], Splits] = lambda splits: 
 def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     cfg, sections = progress.config, progress.sections
     seed_everything(cfg.seed)  # weights do not depend on what loading drew
-    model = cfg.model.build(data.train.shape, data.splits.classes)
+    model = trial.built(cfg.model, data.train.shape, data.splits.classes)
     if isinstance(cfg.method, Adapts):
         model = cfg.method.adapt(model, data.class_counts)
     work = multiply_adds(model, data.train.shape) * cfg.training.batch_size
     runtime = cfg.device.prepare(work)
     place(model, runtime)
+    _require_gradients(cfg, model, data, runtime)  # now, not when the training is over
     if runtime.compile == "auto":
         runtime = dataclasses.replace(runtime, compile=_compiling_pays(cfg, data, model, runtime))
     sections["environment"] = record.environment(runtime)
@@ -176,6 +179,11 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     if runtime.compile:
         model.compile()
     return model, runtime
+
+
+def _require_gradients(cfg: RunConfig, model: nn.Module, data: Data, runtime: Runtime) -> None:
+    x = trial.sample(data.splits.test.shape).to(runtime.device)
+    trial.require_gradient(model, x, cfg.attacks())
 
 
 def _compiling_pays(cfg: RunConfig, data: Data, model: nn.Module, runtime: Runtime) -> bool:
@@ -289,7 +297,8 @@ def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -
     }
     digest = hashlib.sha256(json.dumps(about).encode())
     for name, value in model.state_dict().items():
-        digest.update(name.encode() + value.cpu().contiguous().numpy().tobytes())
+        whole = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
+        digest.update(name.encode() + whole.numpy().tobytes())
     return digest.hexdigest()
 
 

@@ -15,14 +15,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun import console
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import distance
-from robustrun.attacks.cascade import input_gradient, judged, room_for, verdict
+from robustrun.attacks.cascade import judged, room_for, verdict
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
-from robustrun.datasets.augmentation import as_floats
-from robustrun.datasets.border import collected, require_labels
+from robustrun.datasets.border import checked, collected, require_labels
 from robustrun.errors import DataError
 from robustrun.journal import Journal
+from robustrun.models import trial
+from robustrun.models.trial import same_values
 from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.shares import beside, in_shares
 from robustrun.types import (
@@ -331,11 +332,6 @@ def _check_untouched(model: nn.Module, before: Any, name: str) -> None:
             raise RuntimeError(f"attack {name} left gradients in the model's parameters")
 
 
-def same_values(one: Tensor, other: Tensor) -> bool:
-    """Whether two tensors are equal; NaN equals NaN."""
-    return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
-
-
 def measure(
     model: nn.Module,
     images: Images,
@@ -483,7 +479,7 @@ def _distances(
 
 def evaluate(
     model: nn.Module,
-    loader: Iterable[tuple[Tensor, Tensor]],
+    images: tuple[Tensor, Tensor] | Iterable[tuple[Tensor, Tensor]] | Images,
     attacks: Mapping[str, Attack],
     *,
     seed: int = 0,
@@ -491,12 +487,54 @@ def evaluate(
 ) -> Measured:
     """Measure any classifier of [0, 1] images: the Python side of the command line.
 
-    `loader` yields batches (x, y) and is read once; the model stays on its device, and in eval
+    `images` are tensors (x, y), a loader of batches (x, y), which is read once, or an Images of
+    ours. The model is tried first (`robustrun.models.trial`); it stays on its device, and in eval
     mode. Returns per-example results; `accuracy(measured.worst_case)` is the number to quote.
+    TypeError or ValueError for what cannot be measured.
     """
-    images = collected(loader, PLACE)
-    device = next((p.device for p in model.parameters()), torch.device("cpu"))
+    _require_types(model, attacks)
+    checked_images = _images(images)
+    tensors = [*model.parameters(), *model.buffers()]
+    device = next((t.device for t in tensors), torch.device("cpu"))
+    x, _ = next(checked_images.batches(trial.IMAGES, device=device))
+    x = x[torch.arange(trial.IMAGES, device=device) % len(x)]
+    model = trial.tried(model, x, None, type(model).__name__).eval()
     with torch.no_grad():
-        classes = model.eval()(as_floats(images.pixels[:1]).to(device)).shape[1]
-    require_labels(images.labels, classes, PLACE, "logits of the network")
-    return measure(model, images, classes, attacks, seed=seed, batch_size=batch_size, device=device)
+        classes = model(x).shape[1]
+    require_labels(checked_images.labels, classes, PLACE, "logits of the network")
+    trial.require_gradient(model, x, attacks)
+    how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
+    return measure(model, checked_images, classes, attacks, **how)
+
+
+def _images(images: Any) -> Images:
+    """Whatever `evaluate` takes as images, checked at the border."""
+    if isinstance(images, tuple) and len(images) == 2 and isinstance(images[0], Tensor):
+        return collected([images], PLACE)
+    if hasattr(images, "batches"):
+        return checked(images, PLACE)
+    if not isinstance(images, Iterable):
+        raise TypeError(
+            f"{PLACE} are a {type(images).__name__}, but must be tensors (x, y), a loader of "
+            f"batches (x, y), or an Images."
+        )
+    return collected(images, PLACE)
+
+
+def _require_types(model: Any, attacks: Any) -> None:
+    """TypeError unless there is a module, and attacks by name."""
+    if not isinstance(model, nn.Module):
+        raise TypeError(
+            f"The model is a {type(model).__name__}, but must be a torch.nn.Module, from images in "
+            f"[0, 1] to logits."
+        )
+    if not isinstance(attacks, Mapping):
+        raise TypeError(
+            f'The attacks are a {type(attacks).__name__}, but must be a mapping: {{"pgd": attack}}.'
+        )
+    for name, attack in attacks.items():
+        if not callable(attack) or not hasattr(attack, "adversarial"):
+            raise TypeError(
+                f"The attack {name!r} is a {type(attack).__name__}, but must be one of "
+                f"robustrun.attacks, or alike (robustrun.types.Attack)."
+            )

@@ -20,6 +20,7 @@ from robustrun.attacks.observers import OBSERVERS
 from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
+from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill, read
 from robustrun.types import Adapts, HasFeatures, Shape, Splits
 
@@ -67,7 +68,7 @@ def rebuild(run_config: config.RunConfig, data: dict[str, Any]) -> nn.Module:
     model: Any = run_config.model
     if hasattr(model, "weights"):
         model = dataclasses.replace(model, weights="random")  # the run's own come afterwards
-    network: nn.Module = model.build((channels, height, width), data["classes"])
+    network = built(model, (channels, height, width), data["classes"])
     if isinstance(run_config.method, Adapts):
         network = run_config.method.adapt(network, torch.tensor(data["class_counts"]))
     return network
@@ -138,7 +139,7 @@ def require_size(network: nn.Module, trained: TrainedOn, shape: Shape, source: s
     except Exception as error:  # layers fail in their own ways
         raise DataError(
             f"The network of {source} was trained on images of {sizes[0]} pixels and cannot take "
-            f"this data set's, of {sizes[1]} ({str(error).strip().splitlines()[0]}). Images in "
+            f"this data set's, of {sizes[1]} ({reason(error)}). Images in "
             f"folders are scaled with dataset.image_size={trained.shape[1]}."
         ) from error
     log.warning("the network was trained on images of %s pixels and is measured on %s", *sizes)

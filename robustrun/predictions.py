@@ -1,8 +1,14 @@
 """What logits say: a class, or no answer where they are not finite."""
 
+import math
+
 import torch
 from torch import Tensor
 
+TINY = 1e-12  # keeps a ratio of zeros finite
+# How far the logits of the same images may part, as a share of the largest: float32 sums in
+# another order differ by 1e-6, TF32 products by up to 1e-3; layers that draw numbers by far more.
+REPEATABLE = 2e-3
 NO_ANSWER = -1  # the prediction for an image with a logit that is NaN or infinite
 
 
@@ -10,3 +16,13 @@ def predicted(logits: Tensor) -> Tensor:
     """Predicted classes of logits N x K, int64 of shape N; NO_ANSWER, which is never right, for
     an image with any logit that is not finite: the largest of such numbers means nothing."""
     return torch.where(logits.isfinite().all(dim=1), logits.argmax(dim=1), NO_ANSWER)
+
+
+def logit_difference(one: Tensor, other: Tensor) -> float:
+    """The largest difference of logits, as a share of the largest logit; infinite where a logit is
+    finite in one of the two only. Where it is in neither, they are the same."""
+    finite = other.isfinite()
+    if not torch.equal(one.isfinite(), finite):
+        return math.inf
+    one, other = one.where(finite, 0.0), other.where(finite, 0.0)
+    return float((one - other).abs().max()) / max(float(other.abs().max()), TINY)

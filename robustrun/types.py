@@ -87,6 +87,13 @@ class TakesCopy(Protocol):
 
 
 @runtime_checkable
+class DeclaresGradient(Protocol):
+    """An attack that says whether it follows gradients; adversaries that do not say so do."""
+
+    needs_gradient: ClassVar[bool]
+
+
+@runtime_checkable
 class Staged(Protocol):
     """An attack made of attacks, each run on what the ones before left standing (AutoAttack)."""
 

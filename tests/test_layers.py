@@ -25,6 +25,7 @@ MAY_SHARE = ("attacks", "audit", "report")  # packages whose modules build on ea
 SHARED = {  # modules that the others of their package stand on
     "methods.batchnorm",
     "models.normalize",
+    "models.trial",
     "models.weights",
     "datasets.contents",
     "datasets.augmentation",

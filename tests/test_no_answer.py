@@ -147,9 +147,12 @@ def test_a_gradient_that_is_not_finite_is_the_networks_and_not_the_attacks() -> 
             root = (0 * x.flatten(1)).sqrt().sum(dim=1, keepdim=True)
             return torch.cat([1 + root, root], dim=1)
 
-    pgd = PGD("l2", 0.1, 3, 0.05, 1, False, "ce")
+    pgd, batch = PGD("l2", 0.1, 3, 0.05, 1, False, "ce"), (grey(0.2, 0.3), torch.tensor([0, 0]))
+    with pytest.raises(DataError, match=r"No usable gradient .*NaN or infinite.* square"):
+        evaluate(Root(), batch, {"pgd": pgd})
+    how = {"seed": 0, "batch_size": 2, "device": CPU}
     with pytest.raises(DataError, match=r"NaN or infinite for 2 of 2 images.*attack=square"):
-        evaluate(Root(), [(grey(0.2, 0.3), torch.tensor([0, 0]))], {"pgd": pgd})
+        measure(Root(), TensorImages(*batch), 2, {"pgd": pgd}, **how)  # type: ignore[arg-type]
 
 
 def test_a_frame_without_an_answer_is_the_same_as_no_other() -> None:

@@ -14,6 +14,7 @@ from robustrun.cli import run_command_line
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
 from robustrun.models.program import Program
+from robustrun.models.trial import built
 from robustrun.models.weights import aligned, fill
 
 SHAPE, CLASSES = (1, 8, 8), 10
@@ -58,7 +59,7 @@ def test_a_program_answers_and_is_attacked_as_the_network_it_was_made_from(
 ) -> None:
     file = write(network, tmp_path / "program.pt2")  # type: ignore[operator]
     assert program.kind(file) == ("torchscript" if write is scripted else "exported")
-    rebuilt = Program(str(file)).build(SHAPE, CLASSES)
+    rebuilt = built(Program(str(file)), SHAPE, CLASSES)
     x = torch.rand(5, *SHAPE)
     one, other = x.clone().requires_grad_(), x.clone().requires_grad_()
     logits, expected = rebuilt(one), network(other)
@@ -95,12 +96,12 @@ def test_a_program_of_a_fixed_batch_or_other_classes_or_images_is_refused(
 ) -> None:
     fixed = exported(network, tmp_path / "fixed.pt2", shapes=None)
     with pytest.raises(DataError, match="dynamic batch size"):
-        Program(str(fixed)).build(SHAPE, CLASSES)
+        built(Program(str(fixed)), SHAPE, CLASSES)
     free = exported(network, tmp_path / "free.pt2")
     with pytest.raises(DataError, match="the data set has 100 classes"):
-        Program(str(free)).build(SHAPE, 100)
+        built(Program(str(free)), SHAPE, 100)
     with pytest.raises(DataError, match="images of 3 x 32 x 32"):
-        Program(str(free)).build((3, 32, 32), CLASSES)
+        built(Program(str(free)), (3, 32, 32), CLASSES)
 
 
 def test_files_that_are_no_program_or_damaged_are_named(tmp_path: Path, network: nn.Module) -> None:
@@ -111,12 +112,12 @@ def test_files_that_are_no_program_or_damaged_are_named(tmp_path: Path, network:
     for file in (text, archive, tmp_path / "missing.pt"):
         assert program.kind(file) is None
         with pytest.raises(DataError, match=r"no TorchScript and no torch\.export file"):
-            Program(str(file)).build(SHAPE, CLASSES)
+            built(Program(str(file)), SHAPE, CLASSES)
     whole = exported(network, tmp_path / "whole.pt2").read_bytes()
     damaged = tmp_path / "damaged.pt2"
     damaged.write_bytes(whole.replace(b"conv2d", b"conv9d"))
     with pytest.raises(DataError, match=r"damaged\.pt2 cannot be loaded"):
-        Program(str(damaged)).build(SHAPE, CLASSES)
+        built(Program(str(damaged)), SHAPE, CLASSES)
 
 
 class Payload:
@@ -145,7 +146,7 @@ def test_a_pickle_inside_an_exported_program_is_never_run(
             target.writestr(name, content)
     assert replaced > 0, "nothing was poisoned: the test would show nothing"
     with pytest.raises(DataError, match="cannot be loaded"):
-        Program(str(evil)).build(SHAPE, CLASSES)
+        built(Program(str(evil)), SHAPE, CLASSES)
     assert not canary.exists()
     assert "TORCH_FORCE_WEIGHTS_ONLY_LOAD" not in os.environ
 

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ball import around, project, steepest
+from robustrun.errors import DataError
 
 BnMode = Literal["eval", "train", "train_frozen"]
 Objective = Callable[[Tensor], Tensor]  # images -> scalar, a sum over the batch
@@ -48,11 +49,23 @@ def attacked(model: nn.Module, bn_mode: BnMode = "eval") -> Iterator[None]:
             module.training = training
 
 
+def input_gradient(value: Tensor, x: Tensor, keep_graph: bool = False) -> Tensor:
+    """Gradient of the scalar `value` with respect to `x` alone; DataError where none flows back."""
+    if value.requires_grad:
+        (slope,) = torch.autograd.grad(value, x, retain_graph=keep_graph, allow_unused=True)
+        if slope is not None:
+            return slope
+    raise DataError(
+        "No gradient comes back from the network's logits to the image, and this attack follows "
+        "one: measure with attack=square, which needs none."
+    )
+
+
 def gradient(objective: Objective, x: Tensor) -> tuple[Tensor, Tensor]:
     """(gradient with respect to `x` alone, value); no parameter collects a gradient."""
     x = x.detach().requires_grad_()
     value = objective(x)
-    return torch.autograd.grad(value, x)[0], value.detach()
+    return input_gradient(value, x), value.detach()
 
 
 def ascend(

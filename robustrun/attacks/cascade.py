@@ -115,11 +115,3 @@ def likeliest_wrong(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Tenso
     wrong = logits.scatter(1, y[:, None], -torch.inf)
     targets: Tensor = wrong.topk(min(count, logits.shape[1] - 1), dim=1).indices
     return targets
-
-
-def input_gradient(value: Tensor, x: Tensor, keep_graph: bool = False) -> Tensor:
-    """Gradient of the scalar `value` with respect to `x` alone; zero where none flows back."""
-    if not value.requires_grad:
-        return torch.zeros_like(x)
-    (slope,) = torch.autograd.grad(value, x, retain_graph=keep_graph, allow_unused=True)
-    return torch.zeros_like(x) if slope is None else slope

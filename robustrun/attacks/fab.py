@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import (
     TINY,
     Norm,
@@ -23,7 +23,6 @@ from robustrun.attacks.cascade import (
     Rows,
     filled_cascade,
     gone_with,
-    input_gradient,
     likeliest_wrong,
     still_right,
 )

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import Norm, check_threat_model, gaussian_start, per_example
 from robustrun.attacks.lpips import LPIPS, Perception, separation
 from robustrun.attacks.lpips_ball import check_inside, project_lpips
@@ -72,7 +72,7 @@ class LagrangianSearch:
         logits, features = perception.logits_and_features(point)
         excess = (separation(features, clean) - bound).clamp_min(0.0)
         penalty = self.penalty * DECAY ** (1 - done)
-        slope = torch.autograd.grad((margin(logits, y) - penalty * excess).sum(), point)[0]
+        slope = input_gradient((margin(logits, y) - penalty * excess).sum(), point)
         length = bound * DECAY**done
         return lpips_step(perception, x_adv, features, slope, length, self.probe, RATE_OFFSET)
 

@@ -8,7 +8,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import Norm, check_threat_model, gaussian_start
 from robustrun.attacks.fast_lpa import lpips_step
 from robustrun.attacks.lpips import LPIPS, Perception, separation
@@ -127,7 +127,7 @@ class LPA:
         distance = separation(features, clean)
         gain = margin(logits, y).clamp_max(self.confidence)
         objective = gain - penalty * (distance - self.bound).clamp_min(0.0)
-        slope = torch.autograd.grad(objective.sum(), point)[0]
+        slope = input_gradient(objective.sum(), point)
         fooled = (predicted(logits) != y) & (distance <= self.bound)
         moved = lpips_step(perception, x_adv, features, slope, size, self.probe, RATE_OFFSET)
         return moved, distance.detach(), fooled

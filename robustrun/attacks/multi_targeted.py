@@ -9,13 +9,12 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import check_threat_model, project, steepest, uniform_start
 from robustrun.attacks.cascade import (
     Rows,
     filled_cascade,
     gone_with,
-    input_gradient,
     likeliest_wrong,
 )
 from robustrun.errors import require

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import check_threat_model, project, steepest, uniform_start
 from robustrun.errors import require
 from robustrun.losses import margin
@@ -81,7 +81,7 @@ class PGD:
             fooled[left] = ~right
             if step == self.steps or not right.any():
                 break
-            slope = torch.autograd.grad(self._loss(logits, y[left]), point)[0][right]
+            slope = input_gradient(self._loss(logits, y[left]), point)[right]
             left = left[right]
             moved = point.detach()[right] + self.step_size * steepest(slope, self.norm)
             x_adv[left] = project(moved, x[left], self.norm, self.epsilon)

@@ -9,7 +9,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import (
     TINY,
     Norm,
@@ -88,7 +88,7 @@ class PPGD:
         point = x_adv.detach().requires_grad_()
         logits, features = perception.logits_and_features(point)
         gain = margin(logits, y).clamp_max(self.confidence)
-        slope = torch.autograd.grad(gain.sum(), point, retain_graph=True)[0]
+        slope = input_gradient(gain.sum(), point, keep_graph=True)
         inside = separation(features, clean) <= self.bound
         here = Linearised(perception, point, features, self.probe)
         direction = conjugate_gradients(here.gram, slope, self.cg_steps)

@@ -51,6 +51,7 @@ class Square:
     bounded: ClassVar[bool] = True
     adversarial: ClassVar[bool] = True
     low_precision: ClassVar[bool] = False
+    needs_gradient: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)

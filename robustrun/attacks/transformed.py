@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.adam import Adam
-from robustrun.attacks.cascade import input_gradient
+from robustrun.attacks.ascent import input_gradient
 from robustrun.losses import margin
 from robustrun.predictions import predicted
 

@@ -1,18 +1,12 @@
 """Checks of the network itself: these hold whatever it is attacked with."""
 
-import math
-
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from robustrun.attacks.ball import TINY
 from robustrun.audit.subject import Check, Status, Subject
-from robustrun.predictions import NO_ANSWER, predicted
+from robustrun.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
 from robustrun.types import Attack, Staged
 
-# How far the logits of the same images may part, as a share of the largest: float32 sums in
-# another order differ by 1e-6, TF32 products by up to 1e-3; layers that draw numbers by far more.
-REPEATABLE = 2e-3
 SUMS_TO_ONE = 1e-4  # above the rounding of a float32 softmax over 1,000 classes
 LONE = 64  # images that are looked at one batch at a time: enough for what holds for any image
 
@@ -54,7 +48,7 @@ def randomised(s: Subject) -> Check:
     x = s.x[: s.batch_size]
     with torch.no_grad():
         first, *others = [s.bare(x).float() for _ in range(s.settings.passes)]
-    apart = max(_apart(other, first) for other in others)
+    apart = max(logit_difference(other, first) for other in others)
     status: Status = "pass" if apart <= REPEATABLE else "warn" if averages(s.attack) else "fail"
     why = "The same images get the same logits."
     if status != "pass":
@@ -100,7 +94,7 @@ def batch_dependence(s: Subject) -> Check:
         torch.manual_seed(s.seed)  # a layer that draws numbers is another check's affair
         with torch.no_grad():
             both += [s.bare(torch.cat([x, companions]))[: len(x)].float()]
-    apart = _apart(*both)
+    apart = logit_difference(*both)
     why = "The logits of an image do not depend on the others in its batch."
     if apart > REPEATABLE:
         why = (
@@ -109,16 +103,6 @@ def batch_dependence(s: Subject) -> Check:
         )
     status: Status = "fail" if apart > REPEATABLE else "pass"
     return Check("batch_dependence", status, apart, f"at most {REPEATABLE:g}", why)
-
-
-def _apart(one: Tensor, other: Tensor) -> float:
-    """The largest difference of logits, as a share of the largest logit; infinite where a logit is
-    finite in one of the two only. Where it is in neither, they are the same."""
-    finite = other.isfinite()
-    if not torch.equal(one.isfinite(), finite):
-        return math.inf
-    one, other = one.where(finite, 0.0), other.where(finite, 0.0)
-    return float((one - other).abs().max()) / max(float(other.abs().max()), TINY)
 
 
 def no_adversary(s: Subject) -> Check:

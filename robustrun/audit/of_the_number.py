@@ -9,9 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.ball import TINY, l2_norm, sphere_start
-from robustrun.attacks.cascade import input_gradient
 from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.pgd import PGD
 from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged, share_of
@@ -75,7 +74,8 @@ def _margin(y: Tensor, logits: Tensor) -> Tensor:
 def _slope(s: Subject, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
     with attacked(s.bare):
         x = x.detach().clone().requires_grad_()
-        return input_gradient(loss(s.bare(x)), x)
+        # Where no gradient comes back, zero does.
+        return input_gradient(loss(s.bare(x)) + 0.0 * x.sum(), x)
 
 
 def _lost(slope: Tensor, norm: str) -> Tensor:

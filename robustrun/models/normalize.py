@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, require
+from robustrun.models.trial import reason
 from robustrun.types import Shape
 
 
@@ -73,6 +74,6 @@ def normalized(network: nn.Module, normalize: Normalize, shape: Shape, key: str)
     except (RuntimeError, AssertionError, ValueError) as error:
         raise ConfigError(
             f"{key} cannot take images of {shape[1]} x {shape[2]} pixels with {shape[0]} "
-            f"channel{'s'[: shape[0] != 1]} ({str(error).splitlines()[0]})."
+            f"channel{'s'[: shape[0] != 1]} ({reason(error)})."
         ) from error
     return model.train()

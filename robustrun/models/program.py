@@ -12,9 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, DataError
+from robustrun.models.trial import reason
 from robustrun.types import MODELS, Shape
-
-TRIALS = (2, 3)  # batch sizes that it must take; a batch of 1 is often a special case
 
 
 @MODELS.register("program")
@@ -29,9 +28,7 @@ class Program:
     file: str
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
-        network = ProgramNetwork(load(Path(self.file).expanduser()))
-        _try_out(network, shape, classes, self.file)
-        return network
+        return ProgramNetwork(load(Path(self.file).expanduser()))
 
 
 class ProgramNetwork(nn.Module):
@@ -82,11 +79,10 @@ def load(file: Path) -> nn.Module:
         with _no_pickles():
             return torch.export.load(file).module()
     except Exception as error:
-        reason = str(error).strip().partition("\n")[0]
         raise DataError(
-            f"{file} cannot be loaded ({type(error).__name__}: {reason}). It may be damaged, come "
-            f"from another version of PyTorch, or hold objects that only unpickling could restore, "
-            f"which is never done to a file from elsewhere."
+            f"{file} cannot be loaded ({type(error).__name__}: {reason(error)}). It may be "
+            f"damaged, come from another version of PyTorch, or hold objects that only unpickling "
+            f"could restore, which is never done to a file from elsewhere."
         ) from error
 
 
@@ -103,23 +99,3 @@ def _no_pickles() -> Iterator[None]:
             del os.environ[name]
         else:
             os.environ[name] = before
-
-
-def _try_out(network: nn.Module, shape: Shape, classes: int, file: str) -> None:
-    """DataError unless it takes batches of any size of such images and tells the classes apart."""
-    for count in TRIALS:
-        try:
-            with torch.no_grad():
-                logits = network(torch.zeros(count, *shape))
-        except Exception as error:
-            size = " x ".join(map(str, shape))
-            raise DataError(
-                f"{file} does not take a batch of {count} images of {size} "
-                f"({str(error).strip().partition(chr(10))[0]}). Export it for such images, with a "
-                f"dynamic batch size (dynamic_shapes of torch.export.export)."
-            ) from error
-        if logits.shape != (count, classes):
-            raise DataError(
-                f"{file} answers {count} images with {tuple(logits.shape)}, but the data set has "
-                f"{classes} classes: logits of shape {(count, classes)} are needed."
-            )

@@ -27,7 +27,7 @@ from robustrun.attacks import apgd, fab
 from robustrun.attacks.ball import distance
 from robustrun.attacks.cascade import filled_cascade, room_for
 from robustrun.attacks.ensemble import Ensemble
-from robustrun.errors import ConfigError
+from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 from robustrun.types import Attack
 
@@ -232,13 +232,18 @@ def test_takes_empty_single_and_all_wrong_batches(name: str, norm: str) -> None:
 
 
 @pytest.mark.parametrize(("name", "norm"), PARTS)
-def test_a_model_without_gradients_is_attacked_all_the_same(name: str, norm: str) -> None:
+def test_without_a_gradient_square_finds_the_same_and_the_others_say_so(
+    name: str, norm: str
+) -> None:
     model = network()
     x, y = batch(model, 12)
-    x_adv = part(name, norm)(Detached(model), x, y, generator=generator())
-    if name == "square":  # needs none
-        seen = part(name, norm)(model, x, y, generator=generator())
-        assert torch.equal(x_adv, seen)
+    attack = part(name, norm)
+    if name == "square":
+        seen = attack(model, x, y, generator=generator())
+        assert torch.equal(attack(Detached(model), x, y, generator=generator()), seen)
+        return
+    with pytest.raises(DataError, match=r"No gradient comes back.*attack=square"):
+        attack(Detached(model), x, y, generator=generator())
 
 
 @pytest.mark.parametrize("norm", NORMS)
