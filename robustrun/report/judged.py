@@ -14,6 +14,7 @@ WORDS = {  # how a difference is told; other keys are an attack's settings
     "network": "origin of the network",
     "attacks": "attacks",
 }
+ASIDE = ("recipe.", "tracker.", "resume", "published")  # they decide nothing, or through others
 SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration has
 
 
@@ -59,7 +60,7 @@ def network(run: Found) -> str:
     evaluated = (run.results or {}).get("evaluated")
     if evaluated is not None:
         return str(evaluated.get("weights_sha256") or run.folder)
-    return repr({key: value for key, value in run.settings.items() if key != "resume"})
+    return repr({key: v for key, v in run.settings.items() if not key.startswith(ASIDE)})
 
 
 def apart(found: list[Found], keys: list[str]) -> list[str]:
