@@ -187,6 +187,7 @@ def problems(found: list[Found]) -> list[str]:
 def group_table(found: list[Found], made: list[Group]) -> Table:
     """Each accuracy over the runs of each group, in percent."""
     header, *rows = tables.table(found, made, tables.PLAIN)
+    rows = [[cell.replace(" (", "\n(") for cell in row] for row in rows]  # the interval below
     several = any(len(group.runs) > 1 for group in made)
     title = "mean ± standard deviation (95% interval)" if several else "accuracy (95% interval)"
     return console.table(title, header, rows)

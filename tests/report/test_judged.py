@@ -115,7 +115,7 @@ def test_by_a_method_s_setting_three_radii_give_three_rows(
     assert command([str(tmp_path), "--by", "method.beta", "--csv", str(tmp_path / "a.csv")]) == 0
     shown = capfd.readouterr().out
     assert "Not averaged together: runs that differ in radius." in shown
-    assert "50.00 (" in shown
+    assert all(f" {share}.00 " in shown for share in (70, 50, 30))
     assert "±" not in shown
     assert "60.00" not in shown  # which is no run's
 
