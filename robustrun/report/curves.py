@@ -1,6 +1,7 @@
 """What the charts of report.html are drawn from, as plain values: one entry per run."""
 
 import csv
+import logging
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from robustrun.report import groups, published, summary
 from robustrun.report.collect import Found
 from robustrun.report.groups import Group
 
+log = logging.getLogger(__name__)
 POINTS = 60  # of a training curve; more are not seen at its width
 CURVES = ("train_loss", "train_accuracy", "validation_clean_accuracy", "validation_robust_accuracy")
 SWEPT_KEYS = 4
@@ -95,7 +97,10 @@ def training(path: Path) -> dict[str, list[float | None]]:
             values = [_value(row.get(name)) for row in rows]
             if any(value is not None for value in values):
                 made[name] = values
-    except (OSError, ValueError, KeyError, csv.Error):
+    except FileNotFoundError:  # of a network that was only measured
+        return {}
+    except (OSError, ValueError, KeyError, csv.Error) as error:
+        log.warning("no training curve of %s, which cannot be read: %s", path, error)
         return {}
     return made
 

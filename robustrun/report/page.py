@@ -263,11 +263,13 @@ def _images(found: list[Found], made: list[Group], room: int) -> str:
     measured = {run.folder: run for run in found if run.evaluation is not None}
     first = {group.runs[0].folder: group.runs[0] for group in made}
     shown: list[str] = []
+    without: list[str] = []  # names of runs whose picture is missing or damaged
     tried = 0
     for run in (first | measured).values():
         figure = _figure(run)
         tried += 1
         if figure is None:
+            without.append(run.name)
             continue
         room -= len(figure)
         if room < 0 or len(shown) == MOST_IMAGES:
@@ -278,6 +280,8 @@ def _images(found: list[Found], made: list[Group], room: int) -> str:
         return "<p>No run has images to show.</p>"
     more = len(measured) - tried
     shown[0] = shown[0].replace("<details ", "<details open ", 1)
+    if without:
+        shown.append(f"<p>No picture could be read of: {escape(', '.join(without))}.</p>")
     return "".join(shown) + (f"<p>{more} more are in their runs' figures.</p>" if more else "")
 
 
