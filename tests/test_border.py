@@ -1,6 +1,9 @@
 """Images are checked where they come in: what is wrong is named, what is harmless is converted."""
 
+import subprocess
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -359,5 +362,49 @@ def test_evaluation_of_wrong_images_is_a_value_error(
 def test_network_of_one_logit_is_refused() -> None:
     x, y = brightness()
     one = nn.Sequential(nn.Flatten(), nn.Linear(4, 1))
-    with pytest.raises(ValueError, match="at least 2 classes are needed"):
+    with pytest.raises(ValueError, match="one logit for each of the classes"):
         evaluate(one, [(x, y.clamp(max=0))], {})
+
+
+# --- a whole run -------------------------------------------------------------------------------
+
+PLUGIN = """
+from dataclasses import dataclass
+
+import torch
+
+from robustrun.datasets.tensors import TensorImages
+from robustrun.types import DATASETS, Splits
+
+
+@DATASETS.register("theirs")
+@dataclass(frozen=True)
+class Theirs:
+    scale: float
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+
+    def load(self):
+        x, y = torch.rand(40, 1, 8, 8) * self.scale, torch.arange(40, dtype=torch.int32) % 2
+        return Splits(TensorImages(x, y), TensorImages(x.double(), y.to(torch.uint8)), ("a", "b"))
+"""
+
+
+@pytest.mark.parametrize("scale", [1, 255])
+def test_a_plugins_images_are_checked_before_a_run_begins(tmp_path: Path, scale: int) -> None:
+    (tmp_path / "conf" / "dataset").mkdir(parents=True)
+    (tmp_path / "conf" / "their_data.py").write_text(PLUGIN)
+    text = "# Theirs\nname: theirs\nscale: 1\nmean: [0.5]\nstd: [0.25]\n"
+    (tmp_path / "conf" / "dataset" / "theirs.yaml").write_text(text)
+    words = ["plugins=[their_data]", "dataset=theirs", f"dataset.scale={scale}", "method=standard"]
+    words += ["evaluation=none", "training.epochs=1", "training.batch_size=8", "attack=fgsm"]
+    words += ["attack.epsilon=0.1", "device.threads=1"]
+    command = [sys.executable, "-m", "robustrun", "-cd", "conf", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
+    if scale == 1:
+        assert done.returncode == 0, done.stderr
+    else:
+        assert done.returncode == 2
+        assert "training images: image 0 has a pixel of " in done.stderr
+        assert "Divide by 255" in done.stderr
+        assert not list(tmp_path.glob("outputs/*/*/metrics.csv"))

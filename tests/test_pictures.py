@@ -182,7 +182,7 @@ def test_of_several_frames_the_first_is_used_and_that_is_said_once(
     assert not whole(train.subset(torch.tensor([1]))).any()
     told = [r.getMessage() for r in caplog.records if "first frame" in r.getMessage()]
     place = tmp_path / "train" / "a" / f"0.{ending}"
-    assert told == [f"only the first frame of animated images is used: {place}"]
+    assert told == [f"only the first frame is used of images that have several: {place}"]
 
 
 def test_of_one_frame_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
