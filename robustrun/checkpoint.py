@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from robustrun.errors import DataError
-from robustrun.results import write_atomically
+from robustrun.files import write_atomically
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 MARK = b"robustrun checkpoint 1 sha256 "  # then the digest, a new line, and what torch.save wrote

@@ -5,6 +5,7 @@ import json
 import logging
 import os
 import re
+import shlex
 import signal
 import sys
 import traceback
@@ -26,7 +27,7 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose, console, interrupts, plugins, words
+from robustrun import catalogue, compose, console, files, interrupts, origin, plugins, words
 from robustrun.errors import RobustrunError, RunFailure
 from robustrun.words import Line
 
@@ -52,6 +53,8 @@ class Session:
 
     sweep_folder: Path | None = None
     line: Line = field(default_factory=lambda: words.split([]))  # what was typed
+    folders: list[Path] = field(default_factory=list)  # of options, beside the catalogue
+    command: str = ""  # as it was typed
     goes_on: bool = False  # what is finished in its folder is not done again
     error: BaseException | None = None  # of a single run
     outcomes: list[Outcome] = field(default_factory=list)
@@ -146,22 +149,22 @@ def _message(error: BaseException, arguments: list[str]) -> str:
 def _experiments(arguments: list[str], session: Session) -> int:
     """One run or a sweep, through Hydra."""
     line = words.split(arguments)
-    _refuse_what_no_group_takes(words.parse_all(line.words))
+    words.parse_all(line.words)
     if os.environ.get("WORLD_SIZE", "1") != "1":
         raise RobustrunError(
             "robustrun trains in one process: start it without torchrun or mpirun."
         )
-    if folder := line.value("--config-dir"):
-        plugins.look_in(Path(folder))
     compose.register_resolvers()
-    session.line = line
-    sys.argv = ["robustrun", *compose.for_hydra(line).arguments()]
+    session.command = session.command or shlex.join(["robustrun", *arguments])
+    session.line, session.folders = _as_from_the_catalogue(line)
+    _refuse_what_no_group_takes(words.parse_all(session.line.words), session.folders)
+    sys.argv = ["robustrun", *compose.for_hydra(session.line, session.folders).arguments()]
 
     @hydra_main(config_path=str(compose.catalogue()), config_name="config", version_base="1.3")
     def job(composed: DictConfig) -> None:
         _one_run(composed, session)
 
-    session.runs = compose.runs_of_sweep(line)
+    session.runs = compose.runs_of_sweep(session.line)
     if session.runs is None:
         job()
     else:
@@ -172,8 +175,35 @@ def _experiments(arguments: list[str], session: Session) -> int:
     return _exit_code(session)
 
 
-def _refuse_what_no_group_takes(overrides: list[Override]) -> None:
-    groups = compose.groups()
+def _as_from_the_catalogue(line: Line) -> tuple[Line, list[Path]]:
+    """The line, and the folders of further options; of `--config-path RUN` the words that make the
+    run's configuration from the catalogue."""
+    folders = compose.named_folders(line)
+    for folder in folders:
+        plugins.look_in(folder)
+    place = line.value("--config-path")
+    if place is None or not _has_configuration(Path(place)):
+        return line, folders
+    from robustrun import repetition
+
+    if not repetition.is_run(Path(place)):
+        return line, folders
+    line, kept, remarks = repetition.repeated_line(line)
+    _remark(remarks)
+    return line, list(dict.fromkeys([*folders, *kept]))
+
+
+def _has_configuration(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("config.yaml", "checkpoint/origin.json"))
+
+
+def _remark(remarks: list[str]) -> None:
+    for remark in remarks:
+        print(f"robustrun: {remark}", file=sys.stderr)
+
+
+def _refuse_what_no_group_takes(overrides: list[Override], folders: list[Path]) -> None:
+    groups = compose.groups(folder for folder in folders if folder.is_dir())
     for override in overrides:
         group = words.key(override)
         if group not in groups or override.is_delete() or override.is_sweep_override():
@@ -213,11 +243,30 @@ def _one_run(composed: DictConfig, session: Session) -> None:
     if before is not None and before != folder:
         _remove_if_empty(folder)
     try:
-        _execute(run_config, before or claim(folder))
+        asked = _asked(session, list(hydra.overrides.task), run_config)
+        _execute(run_config, before or origin.claim(folder, asked))
     except Exception as error:  # kept, because Hydra would add words of its own
         session.error = error
     except SystemExit as error:
         session.error = RunFailure(f"A part of the run called sys.exit({error.code!r}).")
+
+
+def _asked(session: Session, overrides: list[str], run_config: Any = None) -> origin.Origin:
+    """What a run of this session is started with; without a configuration, it was refused."""
+    made = [word for word in overrides if words.key(words.parse(word)) != "resume"]
+    elsewhere = session.line.value("--config-path") or session.line.value("--config-name")
+    if run_config is None:
+        return origin.new(command=session.command)
+    from robustrun import config
+
+    places = plugins.places(run_config)
+    return origin.new(
+        command=session.command,
+        overrides=None if elsewhere else made,
+        folders=[str(folder) for folder in (*session.folders, *plugins.config_folders(places))],
+        plugins=places,
+        configuration=config.dump(run_config),
+    )
 
 
 def _wants_to_go_on(composed: DictConfig) -> bool:
@@ -235,31 +284,33 @@ def _remove_if_empty(folder: Path) -> None:
 def _begun_before(folder: Path, run_config: Any) -> Path | None:
     """The latest unfinished run with this configuration: in `folder` itself or, if that was named
     by the time, among the runs of all days beside it."""
-    from robustrun import config, origin
+    from robustrun import config
 
     plain = config.dump(run_config)
-    if (folder / RUN_LOG).is_file():
+    if origin.taken(folder):
         return folder
     if not fnmatch(folder.parent.name, DAY):
         return None
-    for file in sorted(folder.parent.parent.glob(f"{DAY}/*/config.yaml"), reverse=True):
-        if origin.goes_on(file.parent, plain):
-            return file.parent
+    begun = folder.parent.parent.glob(f"{DAY}/*/{origin.FOLDER}/{origin.FILE}")
+    for file in sorted(begun, reverse=True):
+        if origin.goes_on(file.parents[1], plain):
+            return file.parents[1]
     return None
 
 
 def _note_sweep(folder: Path, arguments: list[str]) -> None:
     """Keep what `robustrun resume` needs to begin the sweep again."""
     if not (folder / SWEEP).exists():
-        (folder / SWEEP).write_text(json.dumps({"arguments": arguments, "directory": os.getcwd()}))
+        about = {"arguments": arguments, "directory": os.getcwd()}
+        files.write_atomically(folder / SWEEP, json.dumps(about).encode())
 
 
 def _one_of_a_sweep(
     composed: DictConfig, folder: Path, overrides: list[str], session: Session, goes_on: bool
 ) -> None:
     """Whatever goes wrong is kept for the end, and the next run starts; only signals stop it."""
-    begun = goes_on and (folder / RUN_LOG).exists()
-    outcome = Outcome(folder if begun else claim(folder), overrides, DONE)
+    claimed = begun = goes_on and origin.taken(folder)
+    outcome = Outcome(folder, overrides, DONE)
     session.outcomes.append(outcome)
     log.info("%s%s: %s", session.place, session.left, " ".join(overrides))
     if session.bar is not None:
@@ -267,13 +318,19 @@ def _one_of_a_sweep(
     try:
         if begun and _completed(folder):
             return
-        _execute(_load(composed), outcome.folder)
+        run_config = _load(composed)
+        if not begun:
+            outcome.folder = origin.claim(folder, _asked(session, overrides, run_config))
+        claimed = True
+        _execute(run_config, outcome.folder)
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | interrupts.Terminated):
             outcome.code = INTERRUPTED
             raise
         outcome.code = _code(error)
         outcome.message = _message(error, overrides)
+        if not claimed:
+            outcome.folder = origin.claim(folder, _asked(session, overrides))
         log.error("run %s failed: %s", outcome.folder.name, outcome.message)
         _record_refusal(composed, outcome)
     finally:
@@ -283,8 +340,6 @@ def _one_of_a_sweep(
 
 
 def _completed(folder: Path) -> bool:
-    from robustrun import origin
-
     return origin.status(folder) == "completed"
 
 
@@ -301,7 +356,7 @@ def _execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
     from robustrun.console import logging_to
     from robustrun.report import terminal
 
-    with logging_to(folder / RUN_LOG):
+    with logging_to(folder / origin.RUN_LOG):
         if source is None:
             result = dispatch.run(run_config, folder)
         else:
@@ -318,23 +373,9 @@ def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
         results.write_refusal(outcome.folder, raw, outcome.message)
 
 
-RUN_LOG = "run.log"
 SWEEP = "sweep.json"
 SET_BY_US = ("hydra.sweep.dir", "hydra.searchpath")  # of a sweep that is resumed
 DAY = "????-??-??"  # the folder of a day's runs
-
-
-def claim(folder: Path) -> Path:
-    """Make `folder` this run's own, or a sibling with a number if another run has it already."""
-    candidates = [folder, *(folder.with_name(f"{folder.name}-{n}") for n in range(2, 1000))]
-    for candidate in candidates:
-        candidate.mkdir(parents=True, exist_ok=True)
-        try:
-            (candidate / RUN_LOG).open("x").close()
-            return candidate
-        except FileExistsError:
-            continue
-    raise RobustrunError(f"Every folder from {folder} to {candidates[-1]} belongs to another run.")
 
 
 def _summarise(session: Session) -> None:
@@ -364,17 +405,17 @@ def _resume(arguments: list[str]) -> int:
     folder = Path(arguments[0]).resolve()
     if (folder / SWEEP).is_file():
         return _resume_sweep(folder)
-    from robustrun import config, console, finished, origin
+    from robustrun import config, console, finished
     from robustrun.report import terminal
 
     about = origin.read(folder)
     if origin.status(folder) == "completed":
         terminal.show_run(json.loads((folder / "results.json").read_text()), folder)
         return DONE
-    run_config = config.load(finished.configuration(folder))
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     if Path(about.directory).is_dir():
         os.chdir(about.directory)  # where relative paths begin
+    run_config = config.load(finished.configuration(folder))
     _execute(run_config, folder, Path(about.source) if about.source else None)
     return DONE
 
@@ -434,25 +475,46 @@ def _evaluate(arguments: list[str]) -> int:
         raise RobustrunError(
             "robustrun evaluate takes a finished run's folder or a file of weights, then overrides."
         )
-    source, overrides = Path(arguments[0]), arguments[1:]
+    source, line = Path(arguments[0]), words.split(arguments[1:])
     if not source.exists():
         raise RobustrunError(f"{source} does not exist.")
-    from robustrun import config, console, finished
-    from robustrun.models import program
+    if other := [name for name, _ in line.flags if name != "--config-dir"]:
+        raise RobustrunError(f"robustrun evaluate takes no {other[0]}: one run or file at a time.")
+    from robustrun import config, console
 
-    if program.kind(source):
-        file = words.quoted(str(source.absolute()))
-        overrides = ["model=program", f"model.file={file}", *overrides]
-    base = finished.raw_config(source) if source.is_dir() else None
-    raw = compose.compose_raw(overrides) if base is None else compose.compose_over(base, overrides)
-    run_config = config.load(raw)
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
+    run_config = config.load(_to_measure(source, line))
     now = datetime.now()
     measured = run_config.name_of("method") if source.is_dir() else source.stem
     names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")
-    folder = claim(Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve())
-    _execute(run_config, folder, source)
+    folder = Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve()
+    about = origin.new(
+        source,
+        shlex.join(["robustrun", "evaluate", *arguments]),
+        folders=[str(place) for place in compose.named_folders(line)],
+        plugins=plugins.places(run_config),
+        configuration=config.dump(run_config),
+    )
+    _execute(run_config, origin.claim(folder, about), source)
     return DONE
+
+
+def _to_measure(source: Path, line: Line) -> dict[str, Any]:
+    """The configuration of an evaluation of a finished run, or of a file of weights."""
+    from robustrun import finished, repetition
+    from robustrun.models import program
+
+    folders = compose.named_folders(line)
+    for folder in folders:
+        plugins.look_in(folder)
+    if source.is_dir():
+        finished.raw_config(source)
+        raw, remarks = repetition.measured_again(source, line)
+        _remark(remarks)
+        return raw
+    file = words.quoted(str(source.absolute()))
+    more = ["model=program", f"model.file={file}"] if program.kind(source) else []
+    return compose.compose_raw([*more, *line.words], folders)
 
 
 def _report(arguments: list[str]) -> int:

@@ -11,11 +11,12 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from robustrun import plugins, words
-from robustrun.errors import ConfigError, did_you_mean, require
+from robustrun.errors import did_you_mean, require
 from robustrun.words import Line
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
@@ -72,20 +73,20 @@ def runs_of_sweep(line: Line) -> int | None:
         return None
 
 
-def for_hydra(line: Line) -> Line:
-    """The line with what Hydra needs beside the user's words: where plugins and, for a
-    configuration from elsewhere (`--config-path`), the catalogue's own way of logging and writing
-    are found."""
-    elsewhere = line.value("--config-path")
-    if elsewhere is None:
-        return replace(line, words=_with_search_path(line.words, plugins.config_folders()))
+def for_hydra(line: Line, folders: Iterable[Path] = ()) -> Line:
+    """The line with what Hydra needs beside the user's words: where plugins, options in further
+    `folders` and, for a configuration from elsewhere (`--config-path`), the catalogue's own way of
+    logging and writing are found."""
+    folders = [*folders, *plugins.config_folders()]
+    if line.value("--config-path") is None:
+        return replace(line, words=_with_search_path(line.words, folders))
     names = ("output", "job_logging", "hydra_logging", "help")
     more = [f"hydra/{name}=robustrun" for name in names]
     more += ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.job.name=robustrun"]
     more += [f"hydra.run.dir={OUTPUTS}" + "_${method.name}_${dataset.name}"]
     chosen = {words.key(words.parse(word)) for word in line.words}
     own = [word for word in more if word.partition("=")[0] not in chosen]
-    folders = [*plugins.config_folders(), catalogue()]
+    folders = [*folders, catalogue()]
     flags = [
         (name, _absolute(value) if name == "--config-path" else value) for name, value in line.flags
     ]
@@ -97,12 +98,24 @@ def _absolute(folder: str | None) -> str:
     return str(Path(folder or ".").resolve())
 
 
+def named_folders(line: Line) -> list[Path]:
+    """The folders of options that a line names: `-cd FOLDER`, hydra.searchpath=[file://FOLDER]."""
+    overrides = [word for word in map(words.parse, line.words) if words.key(word) == SEARCH_PATH]
+    places = [str(place) for word in overrides for place in _listed(word)]
+    folders = [place.removeprefix("file://") for place in places if place.startswith("file://")]
+    return [Path(folder).resolve() for folder in (line.value("--config-dir"), *folders) if folder]
+
+
+def _listed(override: Override) -> list[Any]:
+    value = override.value()
+    return value if isinstance(value, list) else []
+
+
 def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[str, ...]:
     """The words with further folders of options, after those that the user names."""
     overrides = [words.parse(word) for word in given]
     named = [word for word in overrides if words.key(word) == SEARCH_PATH]
-    values = [value for word in named if isinstance(value := word.value(), list)]
-    places = [str(place) for value in values for place in value]
+    places = [str(place) for word in named for place in _listed(word)]
     places += [f"file://{folder}" for folder in folders]
     others = [str(word.input_line) for word in overrides if words.key(word) != SEARCH_PATH]
     if not places:
@@ -139,51 +152,6 @@ def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
     return whole | {"options": whole.get("options", {}) | chosen}
 
 
-MEASURING = ("attack", "evaluation", "device", "tracker")  # what `evaluate` may choose anew
-
-
-def compose_over(run: dict[str, Any], given: list[str]) -> dict[str, Any]:
-    """A finished run's configuration with other attacks, evaluation, device or data.
-
-    A group that an override touches is composed anew from the catalogue (`attack.steps=50` keeps
-    the run's kind of attack); everything else stays as the run has it.
-    """
-    overrides = words.parse_all(given)
-    touched = {words.group(word) for word in overrides}
-    if wrong := touched - {*MEASURING, "dataset"}:
-        allowed = ", ".join([*MEASURING, "dataset"])
-        raise ConfigError(
-            f"{' and '.join(sorted(wrong))}: a finished run has these already; what evaluate can "
-            f"choose anew is {allowed}."
-        )
-    before = {name: run[name]["name"] for name in ("dataset", "attack")} | run.get("options", {})
-    chosen = {words.key(word) for word in overrides}
-    kept = [
-        f"{name}={before[name]}"
-        for name in ("dataset", "attack")
-        if _listed(before, name) and name not in chosen
-    ]
-    fresh = compose_raw([*kept, *given])
-    composed = OmegaConf.create(fresh)
-    anew = touched - ({"dataset"} if "dataset" not in chosen else set())
-    if "attack" in touched and "evaluation" not in touched:
-        anew.add("evaluation")  # its attacks borrow the radius
-        for key in ("examples", "choose", "batch_size"):
-            composed.evaluation[key] = run["evaluation"][key]
-    for section in run:
-        if section not in {*anew, "options"}:
-            OmegaConf.update(composed, section, run[section], merge=False, force_add=True)
-    for word in overrides:
-        if words.key(word).startswith("dataset.") and "dataset" not in anew:
-            OmegaConf.update(composed, words.key(word), word.value())
-    renewed = {name: option for name, option in fresh["options"].items() if name in anew}
-    return plain(composed) | {"options": run.get("options", {}) | renewed}
-
-
-def _listed(options: dict[str, str], group: str) -> bool:
-    return options[group] in groups()[group]
-
-
 @contextmanager
 def _catalogue() -> Iterator[None]:
     register_resolvers()
@@ -200,13 +168,14 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items() if key != "resume"}
 
 
-def groups() -> dict[str, list[str]]:
-    """Every group with its options, those of installed plugins included."""
+def groups(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
+    """Every group with its options, those of installed plugins and further `folders` included."""
     found: dict[str, set[str]] = {}
-    for conf in (catalogue(), *plugins.config_folders()):
+    for conf in (catalogue(), *plugins.config_folders(), *folders):
         for folder in (f for f in conf.iterdir() if f.is_dir() and f.name != "hydra"):
             found.setdefault(folder.name, set()).update(file.stem for file in folder.glob("*.yaml"))
-    return {group: sorted(found[group]) for group in sorted(found)}
+    known = {group: sorted(options) for group, options in found.items() if options}
+    return {group: known[group] for group in sorted(known)}
 
 
 def option_file(group: str, option: str) -> Path:

@@ -24,8 +24,10 @@ from robustrun import (
     compiling,
     config,
     corruption_benchmark,
+    files,
     finished,
     origin,
+    plugins,
     record,
     results,
     run_data,
@@ -98,10 +100,11 @@ def _recorded(
         origin.require_same(folder, plain)
         if origin.status(folder) == "completed":  # since the caller looked
             return RunResult(folder, json.loads((folder / "results.json").read_text()))
-        results.clear_parts(folder)
+        files.clear_parts(folder)
         text = yaml.safe_dump(plain, sort_keys=False)
-        results.write_atomically(folder / "config.yaml", text.encode())
-        progress = Progress(run_config, folder, origin.begin(folder, source))
+        files.write_atomically(folder / "config.yaml", text.encode())
+        begun = origin.begin(folder, plugins.places(run_config), source)
+        progress = Progress(run_config, folder, begun)
         try:
             progress.tracker.start(folder, plain)
             work(progress)
@@ -155,7 +158,7 @@ def _load(progress: Progress, view: Callable[[Splits], Splits] = lambda splits: 
     progress.sections["dataset"] = record.dataset_section(cfg, data)
     if (chosen := data.splits.chosen) is not None:
         text = "\n".join(map(str, chosen.tolist())) + "\n"
-        results.write_atomically(progress.folder / "chosen_indices.txt", text.encode())
+        files.write_atomically(progress.folder / "chosen_indices.txt", text.encode())
     return data
 
 
@@ -427,13 +430,13 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
         written[name] = progress.sections.get(name)
     if "evaluated" in progress.sections:
         written["evaluated"] = progress.sections["evaluated"]
-    results.write_json(progress.folder / "results.json", written)
+    files.write_json(progress.folder / "results.json", written)
     before = len(progress.lost)
     with progress.spared(card.NAME):
         card.write(progress.folder)
     progress.tracker.finish(progress.folder, written)
     if len(progress.lost) > before:
-        results.write_json(progress.folder / "results.json", written)
+        files.write_json(progress.folder / "results.json", written)
     for what, why in progress.lost.items():
         log.warning("not made: %s (%s)", what, why)
     return written

@@ -11,8 +11,8 @@ from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from torch import nn
 
 from robustrun.evaluation import Measured, accuracy, batch_generator, wilson
+from robustrun.files import write_atomically
 from robustrun.predictions import NO_ANSWER, predicted
-from robustrun.results import write_atomically
 from robustrun.types import Attack, Images
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache

@@ -12,10 +12,9 @@ from typing import Any, Literal
 import safetensors
 import safetensors.torch
 import torch
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from robustrun import config
+from robustrun import config, origin
 from robustrun.attacks.observers import OBSERVERS
 from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
@@ -37,11 +36,9 @@ def raw_config(folder: Path) -> dict[str, Any]:
 
 
 def configuration(folder: Path) -> dict[str, Any]:
-    """What a run's config.yaml says."""
-    raw = OmegaConf.to_container(OmegaConf.load(folder / "config.yaml"))
-    if not isinstance(raw, dict):
-        raise DataError(f"{folder}/config.yaml is no configuration.")
-    return {str(key): value for key, value in raw.items()}
+    """What a run is to do, with every module that it was made with imported."""
+    origin.restore_plugins(folder)
+    return origin.configuration(folder)
 
 
 def load(folder: Path) -> tuple[config.RunConfig, nn.Module]:

@@ -3,9 +3,6 @@
 import csv
 import io
 import json
-import math
-import os
-import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +12,7 @@ import safetensors.torch
 from torch import Tensor
 
 from robustrun.evaluation import AttackResult, Measured, accuracy, per_class, wilson
+from robustrun.files import write_atomically, write_json
 
 SCHEMA_VERSION = 1
 METRICS = (
@@ -35,47 +33,6 @@ class RunResult:
 
     folder: Path
     results: dict[str, Any]
-
-
-PART = ".part"  # of a file that is being written
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace `path` by `content` in one step: a reader or a crash sees the old or the new. Who
-    may read it the umask decides, as for any new file."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-
-
-def clear_parts(folder: Path) -> None:
-    """Remove what writes that were killed have left in the folder of a run."""
-    for path in folder.rglob(f".*{PART}"):
-        path.unlink(missing_ok=True)
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Strict JSON: a number that is not finite becomes null, since JSON has none."""
-    text = json.dumps(_finite(value), indent=2, allow_nan=False)
-    write_atomically(path, (text + "\n").encode())
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {str(key): _finite(item) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, float) and not math.isfinite(value):
-        return None
-    return value
 
 
 def write_csv(path: Path, header: list[str], rows: list[dict[str, Any]]) -> None:

@@ -160,3 +160,14 @@ def quoted(text: str) -> str:
 
 def _escaped(found: re.Match[str]) -> str:
     return found[1] * 2 + ("\\'" if found[2] else "")
+
+
+def literal(value: object) -> str:
+    """A plain value (number, text, null, list, mapping) as Hydra reads it in a word."""
+    if isinstance(value, dict):
+        return "{" + ",".join(f"{name}:{literal(item)}" for name, item in value.items()) + "}"
+    if isinstance(value, list | tuple):
+        return "[" + ",".join(map(literal, value)) + "]"
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return quoted(value) if isinstance(value, str) else repr(value)

@@ -7,15 +7,25 @@ import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "robustrun"
 LAYERS = [  # from the ground up; a module imports only from its own line's packages or below
-    {"errors", "registry", "console", "interrupts", "journal", "shares", "chance", "words"},
+    {
+        "errors",
+        "registry",
+        "console",
+        "interrupts",
+        "journal",
+        "shares",
+        "chance",
+        "words",
+        "files",
+    },
     {"types"},
     {"losses", "predictions"},
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
-    {"config", "plugins", "compose", "finished", "collapse"},
+    {"config", "plugins", "compose", "origin", "finished", "collapse"},
     {"train", "averaging", "batching", "evaluation", "compiling", "run_data"},
     {"audit", "corruption_benchmark"},
-    {"results", "checkpoint", "record", "origin"},
+    {"results", "checkpoint", "record", "repetition"},
     {"figures"},
     {"dispatch", "report", "catalogue"},
     {"cli", "__main__", "__init__"},

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustrun import checkpoint, results
+from robustrun import checkpoint, files, results
 from robustrun.cli import run_command_line
 from robustrun.errors import DataError
 
@@ -20,20 +20,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     path = tmp_path / "results.json"
-    results.write_atomically(path, b"old")
+    files.write_atomically(path, b"old")
 
     def full(handle: int) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(results.os, "fsync", full)
+    monkeypatch.setattr(files.os, "fsync", full)
     with pytest.raises(OSError, match="No space"):
-        results.write_atomically(path, b"new")
+        files.write_atomically(path, b"new")
     assert path.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [path]
 
 
 def test_json_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
-    results.write_json(tmp_path / "a.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
+    files.write_json(tmp_path / "a.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "list": [None, 1.5]}
 
 
@@ -125,8 +125,8 @@ def masked(umask: int) -> Iterator[None]:
 def test_a_new_file_may_be_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) -> None:
     path = tmp_path / "results.json"
     with masked(umask):
-        results.write_atomically(path, b"old")
-        results.write_atomically(path, b"new")
+        files.write_atomically(path, b"old")
+        files.write_atomically(path, b"new")
     assert path.stat().st_mode & 0o777 == 0o666 & ~umask
 
 

@@ -3,9 +3,10 @@
 from pathlib import Path
 from typing import Any
 
+from robustrun.files import write_atomically
 from robustrun.report import judged, summary
 from robustrun.report.collect import option, read
-from robustrun.results import audit_verdict, write_atomically
+from robustrun.results import audit_verdict
 
 NAME = "MODEL_CARD.md"
 AUDITED = {

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from robustrun import console
 from robustrun.errors import DataError, RobustrunError
+from robustrun.files import write_atomically
 from robustrun.report import (
     collect,
     compare,
@@ -22,7 +23,6 @@ from robustrun.report import (
 )
 from robustrun.report.collect import Found
 from robustrun.report.groups import Group
-from robustrun.results import write_atomically
 
 DEFAULT_OUTPUT = Path("outputs", "report")
 DESCRIPTION = """\

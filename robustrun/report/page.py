@@ -22,10 +22,10 @@ from urllib.parse import quote
 from PIL import Image
 
 from robustrun.evaluation import wilson
+from robustrun.files import write_atomically
 from robustrun.report import collect, curves, groups, judged, published, summary, tables
 from robustrun.report.collect import Found
 from robustrun.report.groups import Group
-from robustrun.results import write_atomically
 
 ASSETS = Path(__file__).with_name("assets")
 LARGEST = 2_800_000  # bytes of the file: images are added until it is reached

@@ -15,7 +15,27 @@ CONTEXT.set_forkserver_preload(["robustrun.cli", "robustrun.dispatch", "robustru
 LONGEST = 120  # seconds for one command on a busy machine; most take one
 
 
-def work(folder: str, words: list[str], limit: int | None) -> None:
+def kill_at(event: int) -> None:
+    """Let this process be killed just before (odd) or after (even) the next steps in which files
+    appear: links, renames, new folders."""
+    left = [event]
+
+    def counted(function: Callable[..., Any]) -> Callable[..., Any]:
+        def called(*arguments: Any, **named: Any) -> Any:
+            for step in (lambda: None, lambda: function(*arguments, **named)):
+                result = step()
+                left[0] -= 1
+                if left[0] == 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+            return result
+
+        return called
+
+    for name in ("link", "replace", "mkdir"):
+        setattr(os, name, counted(getattr(os, name)))
+
+
+def work(folder: str, words: list[str], limit: int | None, event: int) -> None:
     """What the child does: everything it prints goes to files in `folder`."""
     import resource
 
@@ -29,6 +49,8 @@ def work(folder: str, words: list[str], limit: int | None) -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)  # a write then fails with EFBIG
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
     torch.set_num_threads(1)
+    if event:
+        kill_at(event)
     sys.argv = ["robustrun", *words]
     from robustrun.cli import run_command_line
 
@@ -46,8 +68,10 @@ class Command:
     child: Any
 
     @classmethod
-    def start(cls, folder: Path, *words: str, limit: int | None = None) -> "Command":
-        child = CONTEXT.Process(target=work, args=(str(folder), list(words), limit))
+    def start(
+        cls, folder: Path, *words: str, limit: int | None = None, killed_at: int = 0
+    ) -> "Command":
+        child = CONTEXT.Process(target=work, args=(str(folder), list(words), limit, killed_at))
         child.start()
         return cls(folder, child)
 

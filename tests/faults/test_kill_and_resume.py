@@ -45,6 +45,80 @@ def test_sigkill_at_a_random_moment_then_resume_gives_the_same_bits(
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "a write that was cut short"
 
 
+START = ["training.epochs=1", "evaluation=none"]
+
+
+@pytest.fixture(scope="module")
+def started(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run that is killed as it starts, whole."""
+    folder = tmp_path_factory.mktemp("started")
+    robustrun(folder, *changed(SHORT, *START), "hydra.run.dir=run")
+    return folder / "run"
+
+
+@pytest.mark.parametrize("event", range(1, 17))
+def test_killed_at_any_step_of_its_start_a_run_has_begun_or_has_left_nothing(
+    tmp_path: Path, started: Path, event: int
+) -> None:
+    words = [*changed(SHORT, *START), "hydra.run.dir=run"]
+    run = tmp_path / "run"
+    command = Command.start(tmp_path, *words, killed_at=event)
+    assert command.end() == -signal.SIGKILL, "it did not come to so many steps"
+    if (run / "checkpoint" / "origin.json").is_file():
+        robustrun(tmp_path, "resume", "run")
+    else:  # not claimed yet: nobody's
+        assert (
+            "is started again" in robustrun(tmp_path, "resume", "run", code=2) or not run.exists()
+        )
+        robustrun(tmp_path, *words)
+    assert fingerprint(run) == fingerprint(started)
+    assert [path.name for path in tmp_path.glob("run*")] == ["run"]
+
+
+@pytest.mark.parametrize("event", range(9, 25, 2))
+def test_killed_as_it_starts_a_run_of_a_sweep_goes_on_alone_and_with_its_sweep(
+    tmp_path: Path, event: int
+) -> None:
+    words = ["-m", *changed(SHORT, *START), "seed=0,1", "hydra.sweep.dir=sweep"]
+    Command.start(tmp_path, *words, killed_at=event).end()
+    if not (tmp_path / "sweep" / "sweep.json").is_file():  # nothing has begun
+        assert not list(tmp_path.rglob("origin.json"))
+        robustrun(tmp_path, *words)
+    if (tmp_path / "sweep/0/checkpoint/origin.json").is_file():
+        robustrun(tmp_path, "resume", "sweep/0")
+    robustrun(tmp_path, "resume", "sweep")
+    results = [json.loads((tmp_path / f"sweep/{n}/results.json").read_text()) for n in (0, 1)]
+    assert [found["run"]["status"] for found in results] == ["completed"] * 2
+    assert [found["config"]["seed"] for found in results] == [0, 1]
+    assert sorted(p.name for p in (tmp_path / "sweep").iterdir() if p.is_dir()) == ["0", "1"]
+
+
+def test_killed_at_random_moments_of_its_start_a_run_goes_on(tmp_path: Path, started: Path) -> None:
+    words = [*changed(SHORT, *START), "hydra.run.dir=run"]
+    run, drawn = tmp_path / "run", random.Random(0)
+    for _ in range(12):  # again and again the same run, or the same command where none had begun
+        begun = (run / "checkpoint" / "origin.json").is_file()
+        command = Command.start(tmp_path, *(["resume", "run"] if begun else words))
+        command.child.join(drawn.random() * 1.2)
+        command.child.kill()
+        command.end()
+    begun = (run / "checkpoint" / "origin.json").is_file()
+    robustrun(tmp_path, *(["resume", "run"] if begun else words))
+    assert fingerprint(run) == fingerprint(started)
+    assert [path.name for path in tmp_path.glob("run*")] == ["run"]
+
+
+def test_an_evaluation_that_is_killed_as_it_starts_goes_on(tmp_path: Path, started: Path) -> None:
+    words = ["evaluate", str(started), "attack.steps=1"]
+    Command.start(tmp_path, *words, killed_at=18).end()
+    (about,) = tmp_path.glob("outputs/*/*/checkpoint/origin.json")
+    robustrun(tmp_path, "resume", str(about.parents[1]))
+    found = json.loads((about.parents[1] / "results.json").read_text())
+    assert found["run"]["status"] == "completed"
+    assert found["evaluated"]["source"] == str(started)
+    assert found["config"]["attack"]["steps"] == 1
+
+
 def test_what_a_killed_write_has_left_is_removed(tmp_path: Path) -> None:
     (tmp_path / "run" / "checkpoint").mkdir(parents=True)
     left = [tmp_path / "run" / name for name in (".config.yaml.k2.part", "checkpoint/.o.x.part")]

@@ -1,0 +1,84 @@
+"""Writing that never tears: a reader, or a crash, sees the old file or the new one, whole."""
+
+import json
+import math
+import os
+import secrets
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+PART = ".part"  # of a file that is being written
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace `path` by `content` in one step: a reader or a crash sees the old or the new. Who
+    may read it the umask decides, as for any new file."""
+    temporary = _part_of(path, content)
+    try:
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def create_atomically(path: Path, content: bytes) -> bool:
+    """Make `path` with `content` in one step; False, and nothing is changed, if there is one."""
+    temporary = _part_of(path, content)
+    try:
+        os.link(temporary, path)
+    except FileExistsError:
+        return False
+    except OSError:  # no hard links on this disk: exclusive still, but a crash may leave it empty
+        return _create(path, content)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return True
+
+
+def _create(path: Path, content: bytes) -> bool:
+    with suppress(FileExistsError), path.open("xb") as file:
+        file.write(content)
+        return True
+    return False
+
+
+def _part_of(path: Path, content: bytes) -> Path:
+    """A new file beside `path` that holds `content`, on the disk."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
+    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+    return temporary
+
+
+def clear_parts(folder: Path) -> None:
+    """Remove what writes that were killed have left in the folder of a run."""
+    for path in folder.rglob(f".*{PART}"):
+        path.unlink(missing_ok=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Strict JSON: a number that is not finite becomes null, since JSON has none."""
+    write_atomically(path, json_bytes(value))
+
+
+def json_bytes(value: Any) -> bytes:
+    """`value` as strict JSON, in lines."""
+    return (json.dumps(_finite(value), indent=2, allow_nan=False) + "\n").encode()
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {str(key): _finite(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    return value
