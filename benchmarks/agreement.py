@@ -56,7 +56,7 @@ def official(folder: Path, source: Path, seed: int) -> tuple[np.ndarray, float, 
 
     plan = config.load(finished.configuration(folder))
     network = finished.load(source)[1]
-    images, index = dispatch.choose_examples(plan.dataset.load().test, plan.evaluation, plan.seed)
+    images, index = dispatch.choose_examples(plan.dataset.load().test, plan.evaluation)
     x, y = next(images.batches(len(images)))
     epsilon = plan.evaluation.attacks["autoattack"].epsilon
     attack = AutoAttack(

@@ -261,7 +261,7 @@ def _measure(
     """Clean and robust accuracy on the test images that `evaluation` asks for."""
     cfg = progress.config
     test = data.splits.test
-    images, indices = choose_examples(test, cfg.evaluation, cfg.seed)
+    images, indices = choose_examples(test, cfg.evaluation)
     images = images.to(runtime.device)
     subject = _subject(progress, data, images, model)
     journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", subject)
@@ -365,15 +365,16 @@ def place(model: nn.Module, runtime: Runtime) -> None:
     model.to(runtime.device).to(memory_format=runtime.memory_format)
 
 
-def choose_examples(test: Images, plan: EvaluationPlan, seed: int) -> tuple[Images, np.ndarray]:
-    """The test images to measure and their places in the test set."""
+def choose_examples(test: Images, plan: EvaluationPlan) -> tuple[Images, np.ndarray]:
+    """The test images to measure and their places in the test set: the same ones for every seed of
+    a run, whose accuracies are averaged and compared."""
     count = min(plan.examples or len(test), len(test))
     if plan.examples and plan.examples > count:
         asked = plan.examples
         log.warning("evaluation.examples is %d, but the test set has %d images", asked, count)
     indices = np.arange(count)
     if plan.choose == "random":
-        indices = np.sort(np.random.default_rng(seed).permutation(len(test))[:count])
+        indices = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
     return test.subset(torch.from_numpy(indices)), indices
 
 

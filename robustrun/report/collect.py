@@ -35,8 +35,10 @@ class Found:
     @property
     def file(self) -> str | None:
         """The name of the file that was measured; None for what a run has trained."""
-        source = Path((self.results or {}).get("evaluated", {}).get("source", ""))
-        return source.name if source.suffix and not source.is_dir() else None
+        about = (self.results or {}).get("evaluated", {})
+        source = Path(about.get("source", ""))
+        guess = "weights" if source.suffix and not source.is_dir() else "run"  # of older versions
+        return None if about.get("kind", guess) == "run" else source.name
 
     @cached_property
     def settings(self) -> dict[str, Any]:

@@ -96,19 +96,7 @@ def _parted(made: list[Group]) -> list[str]:
     keys = [*made[0].parted] if made else []
     if not keys:
         return []
-    said = [f"Not averaged together: runs that differ in {judged.told(keys)}."]
-    if "images" in keys and _drawn_by_seed(made):
-        said.append(
-            "With evaluation.choose=random every seed measures images of its own; with first, all "
-            "seeds measure the same ones, and their mean can be taken."
-        )
-    return said
-
-
-def _drawn_by_seed(made: list[Group]) -> bool:
-    runs = [run for group in made for run in group.runs]
-    drawn = [(run.evaluation or {})["subset"].get("chosen") == "random" for run in runs]
-    return all(drawn) and len({run.settings.get("seed") for run in runs}) > 1
+    return [f"Not averaged together: runs that differ in {judged.told(keys)}."]
 
 
 def _averaged(made: list[Group]) -> list[str]:

@@ -12,6 +12,7 @@ import pytest
 from rich.console import Console
 from rich.table import Table
 
+from robustrun import compose, config, dispatch
 from robustrun.report import (
     collect,
     groups,
@@ -120,18 +121,28 @@ def test_by_a_method_s_setting_three_radii_give_three_rows(
     assert "60.00" not in shown  # which is no run's
 
 
-def test_every_seed_s_own_images_are_not_averaged_and_the_way_out_is_told(tmp_path: Path) -> None:
+def test_other_images_are_not_averaged(tmp_path: Path) -> None:
     for seed in range(2):
         results = made.results("trades", seed, 90, 50)
         subset = {"size": 100, "of": 360, "chosen": "random", "fingerprint": f"of {seed}"}
         results["evaluation"]["subset"] = subset
         made.run(tmp_path / str(seed), results)
-    found = collect.runs([tmp_path])
-    parts = groups.grouped(found, [])
+    parts = groups.grouped(collect.runs([tmp_path]), [])
     assert [part.title.split(" (random)")[0] for part in parts] == [
         "images=100 of 360 test images"
     ] * 2
-    assert "evaluation.choose=random every seed measures images of its own" in tables.note(parts)
+    assert "Not averaged together: runs that differ in test images." in groups.notes(parts)
+
+
+def test_seeds_measure_the_same_images() -> None:
+    raw = compose.compose_raw(["evaluation.examples=30", "evaluation.choose=random"])
+    run_config = config.load(raw)
+    test = run_config.dataset.load().test
+    _, indices = dispatch.choose_examples(test, run_config.evaluation)
+    assert len(set(indices.tolist())) == 30
+    assert indices.max() > 60  # drawn from all of them
+    other = config.load(raw | {"seed": 1})
+    assert (dispatch.choose_examples(test, other.evaluation)[1] == indices).all()
 
 
 def test_the_same_network_twice_is_one(tmp_path: Path) -> None:
