@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from robustrun.config import Corruptions, EvaluationPlan, Perturbations
 from robustrun.datasets import corruptions
@@ -44,8 +44,10 @@ def check(plan: EvaluationPlan, splits: Splits) -> None:
     height, width, channels = corruptions.PIXELS
     if plan.corruptions is not None:
         _require_fit("corruptions", splits, (channels, height, width))
-        first = next(iter(corrupted(plan.corruptions, plan.examples)))  # labels are all the same
-        require_labels(first.images.labels, splits.classes, "evaluation.corruptions", "class names")
+        first = next(iter(corrupted(plan.corruptions, None)))  # labels are all the same
+        classes = splits.classes if splits.class_table is None else len(splits.class_table)
+        require_labels(first.images.labels, classes, "evaluation.corruptions", "class names")
+        _require_same_test_set(_as_seen(first.images.labels, splits), splits.test.labels)
     if plan.perturbations is not None:
         _require_fit("perturbations", splits, (channels, height, width))
         perturbed(plan.perturbations, splits.test, plan.examples)
@@ -57,6 +59,28 @@ def _require_fit(key: str, splits: Splits, shape: Shape) -> None:
             f"evaluation.{key} measures images of 3 x 32 x 32, but this run's are "
             f"{' x '.join(map(str, splits.test.shape))}: it needs dataset=cifar10 or its like."
         )
+
+
+def _require_same_test_set(stored: Tensor, test: Tensor) -> None:
+    """DataError if the files have as many images as the test set, and other labels."""
+    if len(stored) != len(test):
+        log.warning(
+            "evaluation.corruptions has %d images a severity, the test set %d: whether they are of "
+            "the same classes in the same order cannot be seen",
+            len(stored),
+            len(test),
+        )
+    elif not torch.equal(stored, test):
+        raise DataError(
+            f"evaluation.corruptions has other labels than the run's test set for "
+            f"{int((stored != test).sum())} of {len(test)} images: it is another data set's (the "
+            f"files of CIFAR-10-C go with dataset=cifar10, of CIFAR-100-C with dataset=cifar100)."
+        )
+
+
+def _as_seen(labels: Tensor, splits: Splits) -> Tensor:
+    """The files' labels as the measured network counts its classes."""
+    return labels if splits.class_table is None else splits.class_table[labels]
 
 
 def measure_corruptions(
@@ -79,21 +103,23 @@ def measure_corruptions(
 
     if plan.corruptions is not None:
         parts = corrupted(plan.corruptions, plan.examples)
-        found["corruptions"] = _corruptions(predicted, parts)
+        found["corruptions"] = _corruptions(predicted, parts, splits)
     if plan.perturbations is not None:
         films = perturbed(plan.perturbations, splits.test, plan.examples)
         found["perturbations"] = _perturbations(predicted, films)
     return found
 
 
-def _corruptions(predicted: Predicted, parts: Iterable[Corrupted]) -> dict[str, Any]:
+def _corruptions(
+    predicted: Predicted, parts: Iterable[Corrupted], splits: Splits
+) -> dict[str, Any]:
     """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
     began = time.monotonic()
     shares: dict[str, dict[str, float]] = {}
     missing = 0  # images whose logits are not finite
     for part in parts:
         predictions = predicted(part.images, f"{part.corruption} {part.severity}")
-        share = accuracy(predictions == part.images.labels.numpy())
+        share = accuracy(predictions == _as_seen(part.images.labels, splits).numpy())
         missing += int((predictions == NO_ANSWER).sum())
         shares.setdefault(part.corruption, {})[str(part.severity)] = share
         log.info("%s at severity %d: %.2f%%", part.corruption, part.severity, 100 * share)

@@ -1,5 +1,6 @@
 """The official files of the common corruptions, and what a run measures on them."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,10 +8,18 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
+from robustrun import corruption_benchmark
 from robustrun.cli import run_command_line
+from robustrun.compose import compose_raw
+from robustrun.config import Corruptions, load
 from robustrun.datasets import corruptions
+from robustrun.datasets.relabelled import TrainedOn, as_trained
+from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
+from robustrun.journal import Journal
+from robustrun.types import Splits
 
 COUNT = 4  # test images, officially 10,000
 
@@ -202,3 +211,34 @@ def test_missing_files_are_named_before_training(
     words = ["evaluation=corruptions", "training.epochs=1", "device.threads=1"]
     assert run_command_line(words) == 2
     assert "measures images of 3 x 32 x 32" in capsys.readouterr().err
+
+
+def test_corruptions_of_another_data_set_are_refused(
+    colours: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    labels = np.load(colours / "cifar-c" / "labels.npy")
+    np.save(colours / "cifar-c" / "labels.npy", 1 - labels)
+    words = ["evaluation=corruptions", "evaluation.corruptions.root=cifar-c"]
+    assert run_command_line([*RUN, *words, "evaluation.corruptions.names=[fog]"]) == 2
+    assert "has other labels than the run's test set for 8 of 8" in capsys.readouterr().err
+    assert not list(colours.glob("outputs/*/*/metrics.csv"))
+
+
+def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path) -> None:
+    plan = Corruptions("cifar-c", ("fog",), (1,))
+    labels = torch.tensor([0] * COUNT + [1] * COUNT)  # blue, then red
+    test = TensorImages(torch.zeros(2 * COUNT, 3, 32, 32), labels)
+    trained = TrainedOn(("red", "blue"), (3, 32, 32))
+    splits = as_trained(Splits(test, test, ("blue", "red")), trained, "RUN")
+
+    class Reddest(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return x.mean((2, 3))[:, [0, 2]]
+
+    raw = compose_raw(["evaluation=none"])
+    evaluation = dataclasses.replace(load(raw).evaluation, corruptions=plan)
+    corruption_benchmark.check(evaluation, splits)
+    found = corruption_benchmark.measure_corruptions(
+        Reddest(), evaluation, splits, torch.device("cpu"), Journal()
+    )
+    assert found["corruptions"]["accuracy"] == 1.0
