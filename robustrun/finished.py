@@ -20,8 +20,9 @@ from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
 from robustrun.models.trial import built, reason
-from robustrun.models.weights import aligned, fill, read
+from robustrun.models.weights import aligned, fill
 from robustrun.types import Adapts, HasFeatures, Shape, Splits
+from robustrun.weight_files import read
 
 log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"
@@ -100,7 +101,9 @@ class Source:
         about = {"input_shape": shape, "classes": splits.classes, "class_counts": counts}
         network = rebuild(run_config, about)
         if self.kind == "weights":  # a program has its own
-            fill(network, aligned(network, read(str(self.path))), str(self.path))
+            source = str(self.path)
+            state = read(source, "model.weights")
+            fill(network, aligned(network, state, source), source)
         return network.eval()
 
     def section(self) -> dict[str, str]:

@@ -5,24 +5,20 @@ of Laidlaw et al. (2021, https://arxiv.org/abs/2006.12655).
 
 import pickle
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol
 
-import safetensors
 import torch
 import torch.nn.functional as F
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, DataError
 from robustrun.registry import Registry
+from robustrun.weight_files import Weights, read
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CIFAR_ALEXNET_URL = "https://perceptual-advex.s3.us-east-2.amazonaws.com/alexnet_cifar.pt"
 RANDOM_SEED = 0  # of random weights: every process sees the same observer
-
-Weights = dict[str, Tensor]
 
 
 class ObserverSource(Protocol):
@@ -140,7 +136,7 @@ def filled(observer: Observer, weights: str | None, url: str) -> Observer:
     if weights == "random":
         return _randomised(observer)
     source = weights or url
-    state = _layers_only(_read(Path(weights)) if weights else _fetch(url), source)
+    state = _layers_only(read(weights, "lpips.weights") if weights else _fetch(url), source)
     try:
         observer.features.load_state_dict({k: v for k, v in state.items() if k in _keys(observer)})
     except RuntimeError as error:
@@ -159,20 +155,6 @@ def _randomised(observer: Observer) -> Observer:
             if isinstance(layer, nn.Conv2d):
                 layer.reset_parameters()
     return observer
-
-
-def _read(path: Path) -> Weights:
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        loaded: Weights = torch.load(path, map_location="cpu", weights_only=True)
-        return loaded
-    except FileNotFoundError:
-        raise DataError(f"lpips.weights names {path}, which does not exist.") from None
-    except (OSError, EOFError, RuntimeError, pickle.UnpicklingError) as error:
-        raise DataError(f"lpips.weights names {path}, which cannot be read: {error}") from None
-    except safetensors.SafetensorError as error:
-        raise DataError(f"lpips.weights names {path}, which is damaged: {error}") from None
 
 
 def _fetch(url: str) -> Weights:

@@ -185,7 +185,9 @@ class FileImages:
     def _tell(self, several_frames: str | None) -> None:
         if several_frames is not None and not self.told:
             self.told.add(several_frames)
-            log.warning("only the first frame is used of images that have several: %s", several_frames)
+            log.warning(
+                "only the first frame is used of images that have several: %s", several_frames
+            )
 
     def path(self, index: int) -> Path:
         return self.root / os.fsdecode(self.names[index])

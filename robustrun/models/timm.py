@@ -8,8 +8,9 @@ from torch import nn
 
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.normalize import Normalize, check_statistics, normalized
-from robustrun.models.weights import below, fill, head_keys, read
+from robustrun.models.weights import aligned, fill, head_keys
 from robustrun.types import MODELS, Shape
+from robustrun.weight_files import read
 
 
 @MODELS.register("timm")
@@ -38,11 +39,11 @@ class Timm:
                 f"model.architecture is {self.architecture!r}, which timm {timm.__version__} does "
                 f"not have.{guess} timm.list_models() lists them all."
             )
-        network = self._network(timm, shape[0], classes)
         normalize = Normalize(self.mean, self.std, shape[0])
+        network = self._network(timm, shape[0], classes, normalize)
         return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
 
-    def _network(self, timm: Any, channels: int, classes: int) -> nn.Module:
+    def _network(self, timm: Any, channels: int, classes: int, normalize: Normalize) -> nn.Module:
         pretrained = self.weights == "pretrained"
         try:
             network: nn.Module = timm.create_model(
@@ -57,7 +58,10 @@ class Timm:
                 f"file as model.weights, or set it to random."
             ) from error
         if self.weights not in ("random", "pretrained"):
-            fill(network, below(read(self.weights), "network."), self.weights, head_keys(network))
+            state = read(self.weights, "model.weights")
+            statistics = dict(normalize.named_buffers())
+            state = aligned(network, state, self.weights, statistics)
+            fill(network, state, self.weights, head_keys(network))
         return network
 
 

@@ -7,8 +7,9 @@ from torch import nn
 
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.models.normalize import check_statistics, colour, normalized
-from robustrun.models.weights import below, fetching, fill, head, head_keys, read
+from robustrun.models.weights import aligned, fetching, fill, head, head_keys
 from robustrun.types import MODELS, Shape
+from robustrun.weight_files import read
 
 # Inception's auxiliary classifiers would make its output a tuple in training.
 PLAIN: dict[str, dict[str, Any]] = {
@@ -48,7 +49,9 @@ class Torchvision:
         else:
             network = untrained(self.architecture, classes)
             if self.weights != "random":
-                state = below(read(self.weights), "network.")
+                state = read(self.weights, "model.weights")
+                statistics = dict(normalize.named_buffers())
+                state = aligned(network, state, self.weights, statistics)
                 fill(network, state, self.weights, head_keys(network))
         return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
 

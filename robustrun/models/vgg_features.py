@@ -10,8 +10,9 @@ from torch import Tensor, nn
 
 from robustrun.errors import require
 from robustrun.models.normalize import check_statistics, colour, require_size
-from robustrun.models.weights import Weights, below, fetching, fill, read
+from robustrun.models.weights import aligned, fetching, fill
 from robustrun.types import MODELS, Shape
+from robustrun.weight_files import Weights, read
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels
 LAYERS = sum(2 * len(block) + 1 for block in BLOCKS)
@@ -41,9 +42,11 @@ class VggFeatures:
     def build(self, shape: Shape, classes: int) -> nn.Module:
         if self.weights == "random":
             return VggFeaturesNetwork(self, shape, classes)
-        state = _published() if self.weights == "pretrained" else read(self.weights)
+        published = self.weights == "pretrained"
+        state = _published() if published else read(self.weights, "model.weights")
         network = VggFeaturesNetwork(self, shape, classes)
-        layers, own = below(state, "features."), network.features.state_dict()
+        statistics, own = dict(network.normalize.named_buffers()), network.features.state_dict()
+        layers = aligned(network.features, state, self.weights, statistics)
         fill(network.features, {k: layers[k] for k in own if k in layers}, self.weights)
         return network
 

@@ -1,60 +1,31 @@
-"""Weights that someone else trained: read from a file, or fetched, and put into a network."""
+"""Weights that someone else trained: put into a network whatever wrappers they were saved in."""
 
 import logging
 import os
 import socket
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from robustrun.errors import DataError
+from robustrun.weight_files import Weights
 
 log = logging.getLogger(__name__)
 
-Weights = dict[str, Tensor]
-
-WRAPPERS = ("module.", "_orig_mod.", "model.")  # of DataParallel, torch.compile, and by custom
-SHOWN = 6  # tensors that an error names
+# Parts of a name that DataParallel, torch.compile and others put anywhere into it.
+MARKS = {"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
+USUAL = ("model", "network", "net", "module", "student", "backbone", "encoder", "base_model")
+MEANS, STDS = ("mean", "means", "mu"), ("std", "stds", "sigma")  # of a normalisation in a file
+SAME = 1e-3  # in pixel units: statistics are quoted with three or four digits
+COUNTERS = ("n_averaged",)  # of torch.optim.swa_utils
+ENOUGH = 0.9  # share of the network's names that a part of a file must hold to be taken for it
+DEEPEST = 3  # parts of a name before which the network is looked for
+SHOWN = 10  # tensors that an error names
 PATIENCE = 10.0  # seconds that a server has to answer, and that a download may stand still
-
-
-def read(path: str) -> Weights:
-    """The state dict in a file: safetensors, or what torch.save wrote if it holds no code."""
-    file = Path(path).expanduser()
-    if not file.is_file():
-        raise DataError(f"model.weights is {path!r}, but there is no such file.")
-    try:
-        if file.suffix == ".safetensors":
-            return load_file(file)
-        loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except Exception as error:  # damaged files fail in a dozen ways
-        raise DataError(
-            f"model.weights names {file}, which cannot be read ({type(error).__name__}): it is "
-            f"damaged, or holds more than tensors. What is read are .safetensors files, and state "
-            f"dicts that torch.save wrote."
-        ) from error
-    return _tensors_in(loaded, file)
-
-
-def _tensors_in(loaded: Any, file: Path) -> Weights:
-    """The state dict in what was loaded, also from inside a checkpoint."""
-    if isinstance(loaded, dict):
-        inside = (loaded[key] for key in ("state_dict", "model") if key in loaded)
-        loaded = next(inside, loaded)
-    if not isinstance(loaded, dict) or not all(isinstance(v, Tensor) for v in loaded.values()):
-        raise DataError(f"model.weights names {file}, which holds no state dict of tensors.")
-    return loaded
-
-
-def below(state: Weights, prefix: str) -> Weights:
-    """The part of a state dict whose keys begin with `prefix`, without it; else all of it."""
-    part = {k.removeprefix(prefix): v for k, v in state.items() if k.startswith(prefix)}
-    return part or state
 
 
 def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str] = ()) -> None:
@@ -68,37 +39,218 @@ def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str]
     excused = {*spare, *(k for k in own if k.endswith("num_batches_tracked"))}
     wrong = [k for k in {**own, **state} if k not in fitting and k not in excused]
     if wrong:
-        shown = "; ".join(_difference(key, own, state) for key in wrong[:SHOWN])
-        more = f"; and {len(wrong) - SHOWN} more" if len(wrong) > SHOWN else ""
-        raise DataError(
-            f"model.weights: {source} holds the weights of another network. {len(wrong)} tensors "
-            f"are missing, unknown or of another shape: {shown}{more}."
-        )
+        raise DataError(_difference(network, own, state, wrong, source))
     if missing := [k for k in spare if k in own and k not in fitting]:
         log.info("%s does not fit the classes: %s start anew", source, " and ".join(missing))
     network.load_state_dict(fitting, strict=False)
 
 
-def _difference(key: str, own: Weights, state: Weights) -> str:
+def _difference(
+    network: nn.Module, own: Weights, state: Weights, wrong: list[str], source: str
+) -> str:
+    """What does not fit: counts, what that hints at, and a table."""
+    shapes = [k for k in wrong if k in own and k in state]
+    missing = [k for k in wrong if k not in state]
+    unknown = [k for k in wrong if k not in own]
+    counts = [
+        f"{len(keys)} {'are' if len(keys) > 1 else 'is'} {what}"
+        for keys, what in (
+            (shapes, "of another shape"),
+            (missing, "missing"),
+            (unknown, "unknown"),
+        )
+        if keys
+    ]
+    rows = [("tensor", "in the file", "in the network")]
+    rows += [(k, _shape(state, k), _shape(own, k)) for k in [*shapes, *missing, *unknown][:SHOWN]]
+    widths = [max(len(row[column]) for row in rows) for column in (0, 1)]
+    table = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]
+    more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
+    fit = len(own) - len(shapes) - len(missing)
+    said = (
+        f"model.weights: {source} holds the weights of another network. Of the {len(own)} tensors "
+        f"of the network {fit} fit, {', '.join(counts)}. {_hint(network, own, state, shapes)}"
+    )
+    return "\n".join([said.rstrip(), *table, *more])
+
+
+def _shape(state: Weights, key: str) -> str:
     if key not in state:
-        return f"{key} is missing"
-    found = "x".join(map(str, state[key].shape))
-    if key not in own:
-        return f"{key} ({found}) is unknown"
-    return f"{key} is {found} instead of {'x'.join(map(str, own[key].shape))}"
+        return "-"
+    return " x ".join(map(str, state[key].shape)) or "one number"
 
 
-def aligned(network: nn.Module, state: Weights) -> Weights:
-    """`state` under the names that `network` has: without what wrappers put before them, behind
-    `network.` where a library's network follows the normalisation, which files from elsewhere do
-    not hold and which stays as configured."""
-    for prefix in WRAPPERS:
-        if state and all(key.startswith(prefix) for key in state):
-            state = below(state, prefix)
+def _hint(network: nn.Module, own: Weights, state: Weights, shapes: list[str]) -> str:
+    """What may be another in the two networks."""
+    own = {k: v for k, v in own.items() if not k.startswith("normalize.")}
+    common = [k for k in own if k in state]
+    layers = [k for k, v in own.items() if v.ndim == 4]
+    first = layers[:1] or list(own)[:1]
+    if not common:
+        return "No name is in both: the file is of another architecture."
+    if shapes and set(shapes) <= set(head_keys(network)):
+        there, here = (len(part[shapes[0]]) for part in (state, own))
+        return f"The number of classes differs: {there} in the file, {here} in the network."
+    if shapes == first and state[shapes[0]].ndim == own[shapes[0]].ndim == 4:
+        there, here = (part[shapes[0]].shape[1] for part in (state, own))
+        return f"The number of channels differs: {there} in the file, {here} in the network."
+    if len(shapes) > len(common) / 2:
+        return "The names fit and the shapes do not: the file's network has another width."
+    if len(common) > len(own) / 2:
+        return "Most names are in both: a variant, or another depth, of this network."
+    return "Few names are in both: the file is of another architecture."
+
+
+def aligned(
+    network: nn.Module,
+    state: Weights,
+    source: str = "the file",
+    statistics: Weights | None = None,
+) -> Weights:
+    """`state` under the names that `network` has, whatever wrappers put before them, in any order.
+
+    Normalisation in the file must be that of `statistics` (`mean` and `std`; left out, those of
+    `network.normalize`), which stays as configured: DataError where it is another.
+    """
     own = network.state_dict()
-    if not any(key in own for key in state):
-        state = {f"network.{key}": value for key, value in state.items()}
-    return {key: value for key, value in own.items() if key.startswith("normalize.")} | state
+    kept = {k: v for k, v in own.items() if k.startswith("normalize.")}
+    if statistics is None:
+        statistics = {k.removeprefix("normalize."): v for k, v in kept.items()}
+    file = {k: v for k, v in state.items() if k not in COUNTERS}
+    if statistics:
+        file = _without_statistics(file, own, statistics, source)
+    inside = {k: v for k, v in own.items() if k not in kept}
+    return kept | _renamed(file, inside, source)
+
+
+def _without_statistics(state: Weights, own: Weights, statistics: Weights, source: str) -> Weights:
+    """The state without the normalisation in it, which must be the configured one."""
+    rest, found = dict(state), {}
+    for kind, names in (("mean", MEANS), ("std", STDS)):
+        count = statistics[kind].numel()
+        for key, value in state.items():
+            last = key.rpartition(".")[2]
+            if (
+                last in names
+                and value.numel() in (1, count)
+                and key not in own.keys() - {f"normalize.{kind}"}
+            ):
+                found[kind] = rest.pop(key).float().flatten()
+    different = [
+        kind
+        for kind, value in found.items()
+        if (value - statistics[kind].flatten().cpu()).abs().max() > SAME
+    ]
+    if different:
+        sides = [
+            ", ".join(f"{kind} {_listed(side[kind])}" for kind in found)
+            for side in (found, statistics)
+        ]
+        words = " ".join(f"'model.{kind}={_listed(value)}'" for kind, value in found.items())
+        raise DataError(
+            f"{source} was trained with another normalisation: {sides[0]} in the file, {sides[1]} "
+            f"here. To measure it as it was trained: {words}."
+        )
+    return rest
+
+
+def _listed(values: Tensor) -> str:
+    return f"[{','.join(f'{value:.4g}' for value in values.flatten().tolist())}]"
+
+
+@dataclass(frozen=True)
+class View:
+    """A way to read the names of a state dict: without what stands before them."""
+
+    names: dict[str, str]  # what is left of a name -> the name
+    prefix: str = ""  # all that is below this alone
+
+
+def _renamed(state: Weights, own: Weights, source: str) -> Weights:
+    """The state under the names `own`: of all ways to read both sides, the one with most in common.
+    What cannot be named is left as it was, for a message."""
+    ways = [(ours, theirs) for ours in _peeled(own) for theirs in _peeled(state)]
+    ways += [(ours, part) for ours in _peeled(own) for part in _parts(state, ours, own)]
+    if not ways:
+        return dict(state)
+    most = max(_common(*way) for way in ways)
+    best = [way for way in ways if _common(*way) == most]
+    ours, theirs = best[0]
+    if most == 0:
+        return dict(state)
+    if theirs.prefix:
+        theirs = _chosen([part for view, part in best if view is ours], state, source)
+    return {ours.names.get(left, full): state[full] for left, full in theirs.names.items()}
+
+
+def _common(ours: View, theirs: View) -> int:
+    return len(ours.names.keys() & theirs.names.keys())
+
+
+def _chosen(parts: list[View], state: Weights, source: str) -> View:
+    """Of parts of a file that would do alike, the one under the most usual name; that is said."""
+    different = {frozenset(part.names.values()): part for part in reversed(parts)}
+    by_root = {part.prefix.partition(".")[0]: part for part in different.values()}
+    usual = [name for name in USUAL if name in by_root]
+    if len(different) > 1 and not usual:
+        raise DataError(
+            f"{source} holds several networks that fit, under {', '.join(sorted(by_root))}: save "
+            f"the one that is meant alone."
+        )
+    chosen = by_root[usual[0]] if usual else parts[0]
+    others = sorted(by_root.keys() - {chosen.prefix.partition(".")[0]})
+    left = len(state) - len(chosen.names)
+    if others:
+        words = source, chosen.prefix, ", ".join(others)
+        log.warning("%s: taken is what is under %s; %s would fit as well", *words)
+    else:
+        log.info("%s: taken is what is under %s, not %d others", source, chosen.prefix, left)
+    return chosen
+
+
+def _peeled(names: Iterable[str]) -> list[View]:
+    """The names as they are, then again and again without what wrappers put into all of them."""
+    now = {name: name for name in names}
+    views = [View(dict(now))]
+    while (shorter := _shorter(now)) is not None:
+        now = shorter
+        views.append(View(now))
+    return views
+
+
+def _shorter(names: dict[str, str]) -> dict[str, str] | None:
+    """One wrapper less: marks that stand anywhere, or a first part that all names share."""
+    split = {left: left.split(".") for left in names}
+    bare = {left: ".".join(p for p in parts if p not in MARKS) for left, parts in split.items()}
+    if bare.keys() != {*bare.values()} and len({*bare.values()}) == len(names):
+        return {bare[left]: full for left, full in names.items()}
+    first = {parts[0] for parts in split.values()}
+    if len(first) == 1 and all(len(parts) > 1 for parts in split.values()):
+        return {left.partition(".")[2]: full for left, full in names.items()}
+    return None
+
+
+def _parts(state: Weights, ours: View, own: Weights) -> list[View]:
+    """What is below each beginning of a name, where that holds (nearly) all that is wanted."""
+    beginnings: dict[str, None] = {}
+    for name in state:
+        parts = name.split(".")
+        for depth in range(1, min(DEEPEST, len(parts) - 1) + 1):
+            beginnings[".".join(parts[:depth])] = None
+    views = []
+    for prefix in beginnings:
+        below = {k.removeprefix(f"{prefix}."): k for k in state if k.startswith(f"{prefix}.")}
+        if ENOUGH * len(ours.names) <= len(below) < len(state):
+            peeled = [{left: below[k] for left, k in v.names.items()} for v in _peeled(below)]
+            views += [View(names, prefix) for names in peeled]
+    return [view for view in views if _serves(view, ours, state, own)]
+
+
+def _serves(part: View, ours: View, state: Weights, own: Weights) -> bool:
+    """Whether a part of a file has the network's names, and half of the shapes or more."""
+    common = ours.names.keys() & part.names.keys()
+    shapes = [state[part.names[k]].shape == own[ours.names[k]].shape for k in common]
+    return len(common) >= ENOUGH * len(ours.names) and sum(shapes) >= len(shapes) / 2
 
 
 def head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:

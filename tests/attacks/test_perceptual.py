@@ -447,7 +447,7 @@ def test_weights_are_read_from_a_file(tmp_path, form: str):
 
 @pytest.mark.parametrize("name", ["none.pt", "none.safetensors"])
 def test_a_missing_weight_file_is_named(tmp_path, name: str):
-    with pytest.raises(DataError, match=f"{name}, which does not exist"):
+    with pytest.raises(DataError, match=f"{name}', but there is no such file"):
         OBSERVERS["alexnet"](str(tmp_path / name), None).load()
 
 
