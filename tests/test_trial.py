@@ -413,9 +413,9 @@ def test_a_program_on_the_command_line_is_tried_and_refused_with_the_whole_reaso
         words = ["evaluation=none", "evaluation.examples=20", "device.threads=1"]
         assert run_command_line(["evaluate", file, *words]) == 2
         said = capfd.readouterr().err
+        said = said.partition("robustrun: ")[2]  # before it, the log
         assert says in said
-        assert said.count("robustrun: ") == 1
-        assert "Traceback" not in said
+        assert said.count("\n") == 1
 
 
 # --- any network, any images ---
