@@ -418,6 +418,7 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
             "id": progress.folder.name,
             "status": status,
             "command": progress.origin.command,
+            "overrides": progress.origin.overrides,
             "started_at": progress.origin.started_at,
             "resumed_at": progress.origin.resumed_at,
             "finished_at": finished.isoformat(timespec="seconds"),

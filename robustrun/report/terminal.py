@@ -15,6 +15,12 @@ from robustrun.results import audit_verdict
 
 SHOWN = 10  # names of classes without an image
 
+# Words that leave the recipe of an experiment as it is.
+NO_CHANGE = (
+    *("experiment=", "seed=", "device", "evaluation", "tracker", "hydra", "resume="),
+    *("dataset.root=", "dataset.download=", "dataset.workers="),
+)
+
 
 def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}%"
@@ -141,7 +147,15 @@ def _sources(results: dict[str, Any]) -> list[str]:
     measured = judged.images(results["evaluation"])
     if said and not measured.startswith("all"):
         said.append(f"published numbers are of the whole test set; this run measured {measured}")
+    if said and (changes := _changes(results)):
+        said.append(f"published numbers are of the recipe as it stands; this run has {changes}")
     return said
+
+
+def _changes(results: dict[str, Any]) -> str:
+    """The words of a run that make it another than the experiment it names."""
+    given = results["run"].get("overrides") or []
+    return ", ".join(word for word in given if not word.lstrip("+~").startswith(NO_CHANGE))
 
 
 def show_table(folders: Iterable[Path]) -> None:

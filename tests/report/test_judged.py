@@ -270,3 +270,23 @@ def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
     fewer_images(results)
     terminal.show_run(results, Path("here"))
     assert "this run measured 100 of 10000 test images (first)" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["+experiment=trades_resnet18", "seed=3", "device.threads=1", "dataset.root=d"], ""),
+        (["+experiment=trades_resnet18", "attack.epsilon=4/255"], "attack.epsilon=4/255"),
+        (["+experiment=x", "model=small_cnn", "training.epochs=1"], "model=small_cnn, training"),
+        (None, ""),  # of a version that did not keep them
+    ],
+)
+def test_published_numbers_are_told_from_a_changed_recipe(
+    overrides: list[str] | None, said: str
+) -> None:
+    results = made.results("trades", 0, 90, 50)
+    results["run"]["overrides"] = overrides
+    entry = {"attack": "clean", "measure": "accuracy", "accuracy": 0.5, "source": "a paper"}
+    results["config"]["published"] = [entry]
+    remarks = [line for line in terminal._sources(results) if "recipe as it stands" in line]
+    assert [said in line for line in remarks] == ([True] if said else [])
