@@ -9,7 +9,7 @@ import shlex
 import signal
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -197,7 +197,7 @@ def _has_configuration(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("config.yaml", "checkpoint/origin.json"))
 
 
-def _remark(remarks: list[str]) -> None:
+def _remark(remarks: Iterable[str]) -> None:
     for remark in remarks:
         print(f"robustrun: {remark}", file=sys.stderr)
 
@@ -347,7 +347,11 @@ def _load(composed: DictConfig) -> Any:
     """The checked configuration. Imports torch: everything before this is quick."""
     from robustrun import config
 
-    return config.load(compose.with_options(composed, HydraConfig.get()))
+    raw = compose.with_options(composed, HydraConfig.get())
+    loaded = config.load(raw)
+    for remark in config.left_out(raw).values():
+        log.warning(remark)
+    return loaded
 
 
 def _execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
@@ -373,6 +377,7 @@ def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
         results.write_refusal(outcome.folder, raw, outcome.message)
 
 
+MEASURED_WITH = ("attack", "evaluation", "device", "tracker")  # nothing of a training
 SWEEP = "sweep.json"
 SET_BY_US = ("hydra.sweep.dir", "hydra.searchpath")  # of a sweep that is resumed
 DAY = "????-??-??"  # the folder of a day's runs
@@ -483,7 +488,10 @@ def _evaluate(arguments: list[str]) -> int:
     from robustrun import config, console
 
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
-    run_config = config.load(_to_measure(source, line))
+    raw = _to_measure(source, line)
+    run_config = config.load(raw)
+    remarks = config.left_out(raw).items()
+    _remark(said for key, said in remarks if key.startswith("evaluation."))
     now = datetime.now()
     measured = run_config.name_of("method") if source.is_dir() else source.stem
     names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")
@@ -514,7 +522,17 @@ def _to_measure(source: Path, line: Line) -> dict[str, Any]:
         return raw
     file = words.quoted(str(source.absolute()))
     more = ["model=program", f"model.file={file}"] if program.kind(source) else []
-    return compose.compose_raw([*more, *line.words], folders)
+    return _trained_as_may_be([*more, *line.words], folders)
+
+
+def _trained_as_may_be(given: list[str], folders: list[Path]) -> dict[str, Any]:
+    """The configuration for measuring a file: how it was trained is not known, and nothing of
+    that follows the attack that it is measured with."""
+    raw = compose.compose_raw(given, folders)
+    typed = [words.parse(word) for word in given]
+    others = [str(word.input_line) for word in typed if words.group(word) not in MEASURED_WITH]
+    before = compose.compose_raw(others, folders)
+    return raw | {name: before[name] for name in ("method", "training", "recipe")}
 
 
 def _report(arguments: list[str]) -> int:

@@ -26,6 +26,7 @@ from robustrun import (
     corruption_benchmark,
     files,
     finished,
+    foresight,
     origin,
     plugins,
     record,
@@ -132,7 +133,7 @@ def _measure_again(progress: Progress, path: Path) -> None:
     progress.sections["environment"] = record.environment(runtime)
     progress.sections["model"] = record.model_section(cfg, network)
     place(network, runtime)
-    _require_gradients(cfg, network, data, runtime)
+    _require_usable(cfg, network, data, runtime, training=False)
     images, measured = _measure(progress, data, network, runtime)
     _draw(progress, data, network, runtime, [], images, measured)
 
@@ -150,7 +151,7 @@ def _straight_line(progress: Progress) -> None:
     _draw(progress, data, model, runtime, history, images, measured)
 
 
-def _load(progress: Progress, view: Callable[[Splits], Splits] = lambda splits: splits) -> Data:
+def _load(progress: Progress, view: Callable[[Splits], Splits] | None = None) -> Data:
     cfg = progress.config
     seed_everything(cfg.seed)
     data = run_data.load(cfg, view)
@@ -171,7 +172,7 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     work = multiply_adds(model, data.train.shape) * cfg.training.batch_size
     runtime = cfg.device.prepare(work)
     place(model, runtime)
-    _require_gradients(cfg, model, data, runtime)  # now, not when the training is over
+    _require_usable(cfg, model, data, runtime, training=True)  # now, not when it is over
     if runtime.compile == "auto":
         runtime = dataclasses.replace(runtime, compile=_compiling_pays(cfg, data, model, runtime))
     sections["environment"] = record.environment(runtime)
@@ -184,9 +185,13 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     return model, runtime
 
 
-def _require_gradients(cfg: RunConfig, model: nn.Module, data: Data, runtime: Runtime) -> None:
+def _require_usable(
+    cfg: RunConfig, model: nn.Module, data: Data, runtime: Runtime, training: bool
+) -> None:
+    """What every attack to come needs is looked for."""
     x = trial.sample(data.splits.test.shape).to(runtime.device)
     trial.require_gradient(model, x, cfg.attacks())
+    foresight.require_usable(cfg, model, x, training)
 
 
 def _compiling_pays(cfg: RunConfig, data: Data, model: nn.Module, runtime: Runtime) -> bool:
@@ -386,7 +391,8 @@ def seed_everything(seed: int) -> None:
 
 def _log_epoch(row: dict[str, Any], epochs: int) -> None:
     clean, robust = row["validation_clean_accuracy"], row["validation_robust_accuracy"]
-    checked = "" if clean is None else f"  validation clean {clean:.1%}  robust {robust:.1%}"
+    checked = "" if clean is None else f"  validation clean {clean:.1%}"
+    checked += "" if robust is None else f"  robust {robust:.1%}"
     log.info(
         "epoch %d/%d  lr %.4g  loss %.4f%s  %.1f s",
         row["epoch"],

@@ -56,20 +56,21 @@ def _import_users(name: str) -> None:
 def places(value: Any) -> dict[str, str]:
     """Of the objects that a configuration holds: each module from outside this package that made
     one, with the folder that it was found in."""
-    modules = {type(part).__module__ for part in _parts(value)} | set(getattr(value, "plugins", ()))
+    modules = {type(part).__module__ for part in parts(value)} | set(getattr(value, "plugins", ()))
     ours = ("robustrun", "builtins", "__main__")
     found = {name: _place(name) for name in sorted(modules) if name.partition(".")[0] not in ours}
     return {name: place for name, place in found.items() if place}
 
 
-def _parts(value: Any) -> Iterator[Any]:
+def parts(value: Any) -> Iterator[Any]:
+    """Every object of a class within a configuration, itself first."""
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         yield value
         value = [getattr(value, field.name) for field in dataclasses.fields(value)]
     elif isinstance(value, dict):
         value = list(value.values())
     for item in value if isinstance(value, list | tuple) else ():
-        yield from _parts(item)
+        yield from parts(item)
 
 
 def _place(module: str) -> str | None:

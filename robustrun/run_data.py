@@ -31,9 +31,11 @@ class Data:
     fingerprints: dict[str, str | None]  # of the content of train, validation and test
 
 
-def load(cfg: RunConfig, view: Callable[[Splits], Splits] = lambda splits: splits) -> Data:
-    """The data set as `view` shows it."""
-    splits = view(checked_splits(cfg.dataset.load()))
+def load(cfg: RunConfig, view: Callable[[Splits], Splits] | None = None) -> Data:
+    """The data set to train on, or to be measured as `view` shows it: then training images may be
+    missing."""
+    splits = checked_splits(cfg.dataset.load(), to_train=view is None)
+    splits = splits if view is None else view(splits)
     train, validation = cut_validation(splits, cfg.training.validation_fraction, cfg.seed)
     class_counts = torch.bincount(train.labels, minlength=splits.classes)
     parts = {"train": train, "validation": validation, "test": splits.test}

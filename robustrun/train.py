@@ -300,6 +300,7 @@ class Kept:
         clean, robust = row["validation_clean_accuracy"], row["validation_robust_accuracy"]
         if self.select == "last" or clean is None:
             return
+        robust = 0.0 if robust is None else robust  # without a validation attack
         score = (clean, robust) if self.select == "best_clean" else (robust, clean)
         if score >= self.score:  # a tie goes to the longer trained
             self.score, self.epoch, self.state = score, row["epoch"], weights(trainer)
@@ -426,6 +427,9 @@ def _validate(
         if validation is None:
             return dict.fromkeys(names) | found, None
         tried = np.flatnonzero(_right(trainer.model, validation, runtime))
+        found["validation_clean_accuracy"] = len(tried) / len(validation)
+        if training.validation_attack is None:
+            return dict.fromkeys(names) | found, None
         device = runtime.device
         networks = searches(trainer.model, validation, "float32", EVALUATION_BATCH, device)
         robust, _ = run_attack(
@@ -438,7 +442,6 @@ def _validate(
             batch_size=EVALUATION_BATCH,
             device=device,
         )
-        found["validation_clean_accuracy"] = len(tried) / len(validation)
         found["validation_robust_accuracy"] = accuracy(robust)
         return found, packed(robust)
 

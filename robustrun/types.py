@@ -167,6 +167,15 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class Foresees(Protocol):
+    """A part of an attack or a method that needs more than a network and images of any kind."""
+
+    def require_usable(self, model: nn.Module, x: Tensor) -> None:
+        """ConfigError or DataError unless it can work with `model` and images like `x`."""
+        ...
+
+
+@runtime_checkable
 class HasArchitecture(Protocol):
     """A model that is one of many, by a library's name (timm's, torchvision's): so it is called."""
 

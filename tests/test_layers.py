@@ -24,7 +24,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "origin", "finished", "collapse"},
-    {"train", "averaging", "batching", "evaluation", "compiling", "run_data"},
+    {"train", "averaging", "batching", "evaluation", "compiling", "run_data", "foresight"},
     {"audit", "corruption_benchmark"},
     {"results", "checkpoint", "record", "repetition"},
     {"figures"},

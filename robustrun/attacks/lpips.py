@@ -94,6 +94,10 @@ class LPIPS:
         require(alone or self.weights is None, "weights", self.weights, "null for network self")
         require(alone or size is None, "enlarge_to", size, "null for network self")
 
+    def require_usable(self, model: nn.Module, x: Tensor) -> None:
+        """ConfigError or DataError unless there are weights, and `model` and `x` fit."""
+        self.of(model, x).features(x)
+
     def of(self, model: nn.Module, x: Tensor) -> Perception:
         """What an attack on `model` with images like `x` measures distances with."""
         return Perception(model, None if self.network == "self" else _load(self, x.device))

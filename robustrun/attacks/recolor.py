@@ -59,12 +59,16 @@ class ReColorAdv:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
+        self.require_usable(model, x)
+        with attacked(model):
+            return cascade(model, x, y, [partial(self._run, model, x, y)])
+
+    def require_usable(self, model: nn.Module, x: Tensor) -> None:
+        """ConfigError unless the images have colours."""
         if x.shape[1] != 3:
             raise ConfigError(
                 f"attack recolor needs colour images, but these have {x.shape[1]} channel(s)."
             )
-        with attacked(model):
-            return cascade(model, x, y, [partial(self._run, model, x, y)])
 
     def _run(self, model: nn.Module, x: Tensor, y: Tensor, left: Tensor) -> Tensor:
         return search(

@@ -24,18 +24,25 @@ NAMED = 20  # classes whose numbers of images are logged one by one
 AT_ONCE = 1000  # images that are looked at together
 FIRST = 64  # training images that are looked at as they come augmented
 NEARLY_ONE = 1.001
+NONE = torch.arange(0)
 PARTS = ("labels", "shape", "subset", "plain", "to", "batches", "fingerprint")  # of Images
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
-def checked_splits(splits: Splits) -> Splits:
-    """The splits of a data set, checked and converted; DataError says what is wrong and where."""
+def checked_splits(splits: Splits, to_train: bool = True) -> Splits:
+    """The splits of a data set, checked and converted; DataError says what is wrong and where.
+
+    Where nothing is trained (not `to_train`), there may be no training images.
+    """
     if not isinstance(splits, Splits):
         raise DataError(f"The data set's load() gives a {_kind(splits)}, but must give Splits.")
     names = splits.class_names
     if repeated := sorted({name for name in names if names.count(name) > 1}):
         raise DataError(f"The data set has several classes of the name {repeated[0]!r}.")
-    train, test = checked(splits.train, "training images"), checked(splits.test, "test images")
+    none = not to_train and _is_empty(splits.train)
+    train = None if none else checked(splits.train, "training images")
+    test = checked(splits.test, "test images")
+    train = test.subset(NONE) if train is None else train
     if train.shape != test.shape:
         raise DataError(
             f"The training images are {_size(train.shape)}, but the test images "
@@ -44,11 +51,16 @@ def checked_splits(splits: Splits) -> Splits:
     for images, place in ((train, "training images"), (test, "test images")):
         require_labels(images.labels, len(names), place, "class names")
         log.info("%d %s: %s", len(images), place, _by_class(images.labels, names))
-    _try_training(train)
+    if len(train):
+        _try_training(train)
     if isinstance(test, Watched):
         for _ in test.batches(FIRST):  # now, and not when the training is over
             pass
     return replace(splits, train=train, test=test)
+
+
+def _is_empty(images: Images) -> bool:
+    return hasattr(images, "__len__") and len(images) == 0
 
 
 def _by_class(labels: Tensor, names: tuple[str, ...]) -> str:
@@ -72,7 +84,8 @@ def checked(images: Images, place: str) -> Images:
             f"robustrun.datasets.tensors.TensorImages(pixels, labels) makes one."
         )
     if len(images) == 0:
-        raise DataError(f"{place}: there are none.")
+        more = " Without them, a data set can be measured (robustrun evaluate)."
+        raise DataError(f"{place}: there are none.{more if place == 'training images' else ''}")
     labels = _labels(images.labels, len(images), place)
     if type(images) is TensorImages:
         return replace(images, pixels=_pixels(images.pixels, place), labels=labels)

@@ -62,7 +62,8 @@ class ImageFolder:
 
     def load(self) -> Splits:
         class_names, train_files, test_files = find_tree(self.root, "train", "test")
-        shape = self._shape(train_files.root / os.fsdecode(train_files.names[0]))
+        first = train_files if len(train_files.names) else test_files
+        shape = self._shape(first.root / os.fsdecode(first.names[0]))
         reading = Reading(shape, self.image_size, self.channels == 1, colour(self.background))
         augment, workers = augmentation(self), worker_count(self.workers)
         train = FileImages(*train_files, reading, workers, augment)

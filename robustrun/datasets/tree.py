@@ -48,22 +48,39 @@ def find_tree(root: str, train: str, test: str) -> tuple[tuple[str, ...], Listin
     """(class names, training files, test files); DataError if the tree is not as it should be.
 
     All files below a class folder count, in sub-folders too. A class without any file in either
-    split is left out. What is ignored is logged.
+    split is left out. What is ignored is logged. A tree without its training folder has no
+    training files: it can be measured.
     """
     top = Path(root).expanduser().absolute()
-    for folder in (top, top / train, top / test):
+    for folder in (top, top / test):
         if not folder.is_dir():
             raise DataError(
                 f"{folder} is not a folder. dataset.root is {root!r}; below it, images are "
                 f"expected as {train}/CLASS/IMAGE and {test}/CLASS/IMAGE, with one folder per "
                 f"class. Set dataset.root to the folder that holds {train}/ and {test}/."
             )
-    trained, tested = read_split(top / train), read_split(top / test)
+    tested = read_split(top / test)
+    if not (top / train).exists():
+        log.warning("there is no folder %s: the data set has no training images", top / train)
+        classes = classes_of(tested)
+        tell_ignored(tested)
+        found = listing(tested, classes)
+        names = tuple(shown(name) for name in classes)
+        return names, Listing(found.root, found.names[:0], found.labels[:0]), found
+    trained = read_split(top / train)
     classes = common_classes(trained, tested)
     for split in (trained, tested):
         tell_ignored(split)
     names = tuple(shown(name) for name in classes)
     return names, listing(trained, classes), listing(tested, classes)
+
+
+def classes_of(test: Split) -> list[str]:
+    """The classes where only one split is there, sorted."""
+    classes = [name for name in sorted(test.images) if not test.is_bare(name)]
+    require_two(classes, test.folder)
+    require_images(test, classes)
+    return classes
 
 
 def read_split(folder: Path) -> Split:

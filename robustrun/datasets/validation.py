@@ -12,7 +12,7 @@ def cut_validation(splits: Splits, fraction: float, seed: int) -> tuple[Images, 
 
     Any fraction above 0 gives at least one image. Both parts keep the order of the training split.
     """
-    if fraction == 0:
+    if fraction == 0 or len(splits.train) == 0:
         return splits.train, None
     count = len(splits.train)
     held_out = max(1, round(count * fraction))
