@@ -184,7 +184,7 @@ RECOLOR_IN_THE_AUDIT = (
         (["+attack@evaluation.attacks.r=recolor"], ["evaluation.attacks.r: ", "colour"]),
         (
             ["+attack@evaluation.attacks.l=lpa", "evaluation.attacks.l.lpips.weights=no.pt"],
-            ["evaluation.attacks.l: ", "no.pt, which does not exist"],
+            ["evaluation.attacks.l: ", "'no.pt'"],
         ),
         (
             ["attack=ppgd", "attack.lpips.network=vgg16", "attack.lpips.weights=random"],
