@@ -82,9 +82,25 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
         return config.dump(config.load(finished.raw_config(run))), []
     found = settled(run, _folders(line), MEASURING)
     raw = compose.compose_raw(with_others(found, line.words), found.folders)
+    _require_own_normalisation(found, typed, raw)
     anew = {name: raw[name] for name in MEASURING if touches(name, typed)}
     options = {name: option for name, option in raw["options"].items() if name in anew}
     return found.before | anew | {"options": found.before["options"] | options}, found.remarks
+
+
+def _require_own_normalisation(
+    found: Repetition, typed: Iterable[Override], raw: dict[str, Any]
+) -> None:
+    """ConfigError for another mean or std than the network's own, which it was trained with."""
+    for key in ("mean", "std"):
+        own = found.before["model"].get(key, found.before["dataset"][key])
+        now = _numbers(raw["dataset"][key])
+        if f"dataset.{key}" in {words.key(word) for word in typed} and now != own:
+            raise ConfigError(
+                f"dataset.{key} is {now}, but the network of {found.run} normalises inside itself "
+                f"with {own}, as it was trained: images are given to it in [0, 1]. Leave the word "
+                f"out."
+            )
 
 
 def touches(section: str, typed: Iterable[Override]) -> bool:

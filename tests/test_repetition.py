@@ -12,6 +12,7 @@ import yaml
 
 from robustrun import config, origin, repetition, words
 from robustrun.cli import run_command_line
+from robustrun.errors import ConfigError
 
 SHORT = [
     "model=simple_cnn",
@@ -202,6 +203,18 @@ def measured(run: Path, *given: str) -> dict[str, Any]:
     return repetition.measured_again(run, words.split(given))[0]
 
 
+@pytest.mark.parametrize("key", ["mean", "std"])
+def test_another_normalisation_than_the_networks_own_is_refused(
+    finished: Path, here: Path, key: str
+) -> None:
+    own = config.load(origin.configuration(finished)).model
+    line = words.split([f"dataset.{key}=[{getattr(own, key)[0]}]"])
+    raw, _ = repetition.measured_again(finished, line)
+    assert raw["dataset"][key] == [getattr(own, key)[0]]
+    with pytest.raises(ConfigError, match=rf"^dataset\.{key} is \[0\.25\], but the network of"):
+        repetition.measured_again(finished, words.split([f"dataset.{key}=[1/4]"]))
+
+
 @pytest.mark.parametrize("older", [False, True])
 def test_evaluate_keeps_the_threat_model_and_what_the_training_was(
     finished: Path, here: Path, older: bool
@@ -230,7 +243,7 @@ def test_an_attack_that_is_added_leaves_the_runs_own_as_it_was(finished: Path) -
     [
         ("dataset.crop_padding=1", "crop_padding", 1),
         ("dataset.flip=true", "flip", True),
-        ("dataset.mean=[0.25]", "mean", [0.25]),
+        ("dataset.mean=[0.305]", "mean", [0.305]),
         ("dataset.imbalance_ratio=null", "imbalance_ratio", None),
         ("dataset.imbalance_ratio=1/2", "imbalance_ratio", "1/2"),
     ],

@@ -316,6 +316,7 @@ class Payload:
         ((10).to_bytes(8, "little") + b'{"a":[1]}', "damaged"),
         (pickle.dumps({"w": Payload("canary")}), "holds more than tensors"),
     ],
+    ids=str.split("empty page pointer hdf5 zip program cut tar npz damaged pickle"),
 )
 def test_other_files_are_told_apart_and_never_unpickled(
     content: bytes, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
