@@ -100,7 +100,10 @@ def _parted(made: list[Group]) -> list[str]:
 
 
 def _averaged(made: list[Group]) -> list[str]:
-    keys = dict.fromkeys(key for group in made for key in summary.telling(group.runs))
+    runs = (group.runs for group in made)
+    keys = dict.fromkeys(
+        key for side in runs for key in (*summary.telling(side), *summary.besides_seed(side))
+    )
     if not keys:
         return []
     said = [f"Rows of several runs are means over {', '.join(keys)}."]

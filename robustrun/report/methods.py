@@ -66,7 +66,7 @@ def compare_methods(a: list[Found], b: list[Found]) -> Comparison:
 
 def _by_seed(side: list[Found], letter: str) -> dict[Any, Found]:
     """The runs of a side by their seed; DataError if they differ in anything else."""
-    keys = [key for key in summary.telling(side) if key != "seed" and not key.startswith(WHERE)]
+    keys = [key for key in summary.besides_seed(side) if not key.startswith(WHERE)]
     keys += judged.apart([run for run in side if run.evaluation], keys)
     keys = [key for key in keys if key != "images"]  # the common ones are compared
     if keys:

@@ -53,7 +53,7 @@ def write(path: Path, found: list[Found], made: list[Group]) -> None:
 def write_sweep(sweep: Path, folders: list[Path]) -> None:
     """The page of a sweep's runs, beside them."""
     found = [collect.read(folder) for folder in folders]
-    keys = [key for key in summary.telling(found) if key != "seed"]
+    keys = summary.besides_seed(found)
     write(sweep / "report.html", found, groups.grouped(found, keys))
 
 

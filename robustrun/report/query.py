@@ -128,6 +128,6 @@ def keys_of_groups(found: list[Found], words: Iterable[str]) -> list[str]:
     """The columns to group by: those asked for, or what tells runs apart besides their seed."""
     words = [word for part in words for word in part.split(",") if word]
     if not words:
-        return [key for key in summary.telling(found) if key != "seed"]
+        return summary.besides_seed(found)
     known = columns(found)
     return [resolve(word, known, "--by") for word in words]

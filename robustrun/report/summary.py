@@ -39,6 +39,14 @@ def telling(found: list[Found]) -> list[str]:
     return separating(configs, sorted(varied(found), key=_rank), [])
 
 
+def besides_seed(found: list[Found]) -> list[str]:
+    """The short list of keys that tells runs apart whatever their seeds: two seeds of which one
+    was trained for longer are two ways of training."""
+    configs = [run.settings for run in found if run.results]
+    keys = [key for key in sorted(varied(found), key=_rank) if not key.endswith("seed")]
+    return separating(configs, keys, [])
+
+
 def separating(
     rows: list[dict[str, Any]], candidates: Iterable[str], given: list[str]
 ) -> list[str]:

@@ -145,6 +145,17 @@ def test_seeds_measure_the_same_images() -> None:
     assert (dispatch.choose_examples(test, other.evaluation)[1] == indices).all()
 
 
+def test_a_key_that_follows_the_seed_is_not_averaged_over(tmp_path: Path) -> None:
+    for seed in range(2):
+        results = made.results("trades", seed, 90, 50 - 30 * seed)
+        results["config"]["training"] = {"epochs": 10 + seed}
+        made.run(tmp_path / str(seed), results)
+    found = collect.runs([tmp_path])
+    keys = query.keys_of_groups(found, [])
+    assert keys == ["training.epochs"]
+    assert [len(part.runs) for part in groups.grouped(found, keys)] == [1, 1]
+
+
 def test_the_same_network_twice_is_one(tmp_path: Path) -> None:
     for name in ("a", "b"):
         recipe = {"epochs": 30 if name == "a" else 40}  # which something else has overridden
