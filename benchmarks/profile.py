@@ -52,6 +52,7 @@ def main() -> None:
 def epoch(settings: Settings, precision: str) -> str:
     """Seconds of some epochs, and the shares of one more."""
     from benchmarks.networks import load_data, plain_config, runtime_for, untrained
+    from robustrun.batching import Batching
     from robustrun.datasets.augmentation import as_floats
     from robustrun.train import Trainer
 
@@ -61,7 +62,8 @@ def epoch(settings: Settings, precision: str) -> str:
     model.to(memory_format=getattr(runtime, "memory_format", torch.contiguous_format))
     cfg = plain_config(["method=trades", f"attack.epsilon={data.epsilon}"])
     optimizer = cfg.optimizer.build(list(model.parameters()))
-    trainer = Trainer(model, optimizer, torch.ones(data.classes), STEPS, None, None)
+    counts, batches = torch.ones(data.classes), Batching(BATCH)
+    trainer = Trainer(model, optimizer, counts, batches, STEPS, None, None)
     x, y = as_floats(data.train.pixels[: BATCH * STEPS]), data.train.labels[: BATCH * STEPS]
 
     def train() -> float:

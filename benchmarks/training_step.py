@@ -12,6 +12,7 @@ from benchmarks.networks import Data, plain_config, runtime_for, untrained
 from benchmarks.peers import without_cuda
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
+from robustrun.batching import Batching
 from robustrun.datasets.augmentation import as_floats
 from robustrun.dispatch import place
 from robustrun.train import Trainer
@@ -170,7 +171,8 @@ def _ours(
     words += [f"optimizer.lr={LR}", f"optimizer.weight_decay={DECAY}"]
     cfg = plain_config(words)
     counts = torch.ones(data.classes, device=settings.device)
-    trainer = Trainer(model, cfg.optimizer.build(list(model.parameters())), counts, 1, None, None)
+    optimizer = cfg.optimizer.build(list(model.parameters()))
+    trainer = Trainer(model, optimizer, counts, Batching(len(batch.x)), 1, None, None)
 
     def step() -> Tensor:
         low = precision == "bfloat16"

@@ -1,6 +1,7 @@
 """The one place that draws: log lines and progress bars on stderr, tables on stdout."""
 
 import logging
+import sys
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -29,11 +30,19 @@ PLAIN = "%(asctime)s %(levelname)s %(message)s"
 log = logging.getLogger(__name__)
 
 
+class _CurrentStderr(logging.StreamHandler[Any]):
+    """Writes to what is standard error now: a program that calls this one may have replaced it."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.stream = sys.stderr
+        super().emit(record)
+
+
 def handler() -> logging.Handler:
     """Where log lines go: beside the bars on a terminal, else as plain lines that do not wrap."""
     if STDERR.is_terminal:
         return RichHandler(console=STDERR, show_path=False, rich_tracebacks=False, markup=False)
-    plain = logging.StreamHandler()
+    plain = _CurrentStderr()
     plain.setFormatter(logging.Formatter(PLAIN, "%H:%M:%S"))
     return plain
 

@@ -27,7 +27,9 @@ def loaded(*overrides: str) -> config.RunConfig:
 
 
 def run(*overrides: str) -> Path:
-    assert run_command_line([*SHORT, *overrides]) == 0
+    given = {word.partition("=")[0] for word in overrides}
+    short = [word for word in SHORT if word.partition("=")[0] not in given]
+    assert run_command_line([*short, *overrides]) == 0
     return max(Path("outputs").glob("*/*"))
 
 
