@@ -467,3 +467,11 @@ def test_a_right_number_or_a_clear_error(
     assert (found.predictions == expected)[clear].all()
     assert (found.clean_right == (found.predictions == label)).all()
     assert found.predictions.dtype == np.int64
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_a_network_that_is_refused_keeps_its_mode(training: bool) -> None:
+    network = nn.Sequential(nn.Flatten(), nn.Dropout(), nn.Linear(16, 1)).train(training)
+    with pytest.raises(DataError):
+        tried(network, sample(SHAPE), CLASSES, "one logit")
+    assert all(module.training == training for module in network.modules())

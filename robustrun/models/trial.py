@@ -111,9 +111,11 @@ def _eval_mode(network: nn.Module) -> Iterator[bool]:
         fixed = False
     except NotImplementedError:  # the module of a torch.export program
         fixed = True
-    yield fixed
-    for module, training in modes:
-        module.training = training
+    try:
+        yield fixed
+    finally:  # also where the network is refused
+        for module, training in modes:
+            module.training = training
 
 
 def _adaptation(
