@@ -44,6 +44,14 @@ class Batching:
         return chain(before, train.batches(self.size + 1, last, device, skip - done))
 
 
+def require_a_batch(batch_size: int, images: int) -> None:
+    """ConfigError if there are fewer training images than a batch has."""
+    if batch_size > images:
+        raise ConfigError(
+            f"training.batch_size is {batch_size}, but the training set has {images} images."
+        )
+
+
 def batching(model: nn.Module, images: int, shape: Shape, size: int) -> Batching:
     """Batches of `size` as the network can take them; ConfigError if each would be one image."""
     if size > 1 and images % size != 1:

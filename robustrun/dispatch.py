@@ -31,18 +31,20 @@ from robustrun import (
     plugins,
     record,
     results,
-    run_data,
 )
 from robustrun.audit import audit
+from robustrun.batching import require_a_batch
 from robustrun.config import EvaluationPlan, RunConfig
+from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
+from robustrun.datasets.run_data import Data
 from robustrun.errors import RunFailure
 from robustrun.evaluation import Measured, measure
 from robustrun.journal import Journal
 from robustrun.models import trial
 from robustrun.report import card
 from robustrun.results import RunResult
-from robustrun.run_data import Data
+from robustrun.run_folder.inputs import inputs
 from robustrun.shares import multiply_adds
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
@@ -144,7 +146,7 @@ def _as_trained(splits: Splits, trained: TrainedOn | None, source: Path) -> Spli
 
 def _straight_line(progress: Progress) -> None:
     data = _load(progress)
-    run_data.require_a_batch(progress.config, data.train)
+    require_a_batch(progress.config.training.batch_size, len(data.train))
     model, runtime = _build(progress, data)
     history = _train(progress, data, model, runtime)
     images, measured = _measure(progress, data, model, runtime)
@@ -154,7 +156,7 @@ def _straight_line(progress: Progress) -> None:
 def _load(progress: Progress, view: Callable[[Splits], Splits] | None = None) -> Data:
     cfg = progress.config
     seed_everything(cfg.seed)
-    data = run_data.load(cfg, view)
+    data = run_data.load(cfg.dataset, cfg.training.validation_fraction, cfg.seed, view)
     corruption_benchmark.check(cfg.evaluation, data.splits)
     progress.sections["dataset"] = record.dataset_section(cfg, data)
     if (chosen := data.splits.chosen) is not None:
@@ -217,8 +219,11 @@ def _train(
         progress.tracker.epoch(folder, history[-1])
         _log_epoch(history[-1], cfg.training.epochs)
 
-    inputs, environment = run_data.inputs(cfg, data), progress.sections["environment"]
-    about = {"config": config.dump(cfg), "inputs": inputs, "environment": environment}
+    about = {
+        "config": config.dump(cfg),
+        "inputs": inputs(cfg, data),
+        "environment": progress.sections["environment"],
+    }
     minutes, steps = cfg.training.checkpoint_minutes, cfg.training.checkpoint_steps
     fitted = fit(
         model,
@@ -298,7 +303,7 @@ def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -
     """Names what is measured with what: configuration, images, weights and program."""
     about = {
         "config": config.dump(progress.config),
-        "inputs": run_data.inputs(progress.config, data),
+        "inputs": inputs(progress.config, data),
         "images": images.fingerprint(),
         "evaluated": progress.sections.get("evaluated"),
         "robustrun": version("robustrun"),

@@ -16,7 +16,7 @@ import torchvision
 from torch import nn
 
 from robustrun.config import EvaluationPlan, RunConfig
-from robustrun.run_data import Data
+from robustrun.datasets.run_data import Data
 from robustrun.train import Fitted
 from robustrun.types import Images, Runtime, Splits
 

@@ -24,7 +24,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "origin", "finished", "collapse"},
-    {"train", "averaging", "batching", "evaluation", "compiling", "run_data", "foresight"},
+    {"train", "averaging", "batching", "evaluation", "compiling", "foresight", "run_folder"},
     {"audit", "corruption_benchmark"},
     {"results", "checkpoint", "record", "repetition"},
     {"figures"},
@@ -40,12 +40,14 @@ SHARED = {  # modules that the others of their package stand on
     "models.weights",
     "datasets.contents",
     "datasets.augmentation",
+    "datasets.border",
     "datasets.files",
     "datasets.longtail",
     "datasets.pictures",
     "datasets.settings",
     "datasets.tensors",
     "datasets.tree",
+    "datasets.validation",
     "trackers.contents",
 }
 PARTS = LAYERS[4]

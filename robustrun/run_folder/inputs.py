@@ -1,55 +1,16 @@
-"""The data of a run: loaded, seen as the measured network sees it, cut, and fingerprinted."""
+"""What decides a run beside its configuration: the content of its images and files."""
 
 import os
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from robustrun import config
 from robustrun.config import RunConfig
-from robustrun.datasets.border import checked_splits
 from robustrun.datasets.contents import content_digests
-from robustrun.datasets.validation import cut_validation
-from robustrun.errors import ConfigError
-from robustrun.types import Images, Splits
+from robustrun.datasets.run_data import Data
 
 HELD = (".npy", ".safetensors")  # files of a folder that a configuration names: corruptions, a run
-
-
-@dataclass(frozen=True)
-class Data:
-    """What is trained on, chosen by, and measured."""
-
-    splits: Splits
-    train: Images
-    validation: Images | None
-    class_counts: Tensor  # training images of each class, int64 of shape K
-    fingerprints: dict[str, str | None]  # of the content of train, validation and test
-
-
-def load(cfg: RunConfig, view: Callable[[Splits], Splits] | None = None) -> Data:
-    """The data set to train on, or to be measured as `view` shows it: then training images may be
-    missing."""
-    splits = checked_splits(cfg.dataset.load(), to_train=view is None)
-    splits = splits if view is None else view(splits)
-    train, validation = cut_validation(splits, cfg.training.validation_fraction, cfg.seed)
-    class_counts = torch.bincount(train.labels, minlength=splits.classes)
-    parts = {"train": train, "validation": validation, "test": splits.test}
-    prints = {name: None if part is None else part.fingerprint() for name, part in parts.items()}
-    return Data(splits, train, validation, class_counts, prints)
-
-
-def require_a_batch(cfg: RunConfig, train: Images) -> None:
-    """ConfigError if there are fewer training images than a batch has."""
-    if cfg.training.batch_size > len(train):
-        raise ConfigError(
-            f"training.batch_size is {cfg.training.batch_size}, but the training set has "
-            f"{len(train)} images."
-        )
 
 
 def inputs(cfg: RunConfig, data: Data) -> dict[str, str | None]:

@@ -1,0 +1,39 @@
+"""The data of a run: loaded, seen as the measured network sees it, cut, and fingerprinted."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from robustrun.datasets.border import checked_splits
+from robustrun.datasets.validation import cut_validation
+from robustrun.types import Dataset, Images, Splits
+
+
+@dataclass(frozen=True)
+class Data:
+    """What is trained on, chosen by, and measured."""
+
+    splits: Splits
+    train: Images
+    validation: Images | None
+    class_counts: Tensor  # training images of each class, int64 of shape K
+    fingerprints: dict[str, str | None]  # of the content of train, validation and test
+
+
+def load(
+    dataset: Dataset,
+    validation_fraction: float,
+    seed: int,
+    view: Callable[[Splits], Splits] | None = None,
+) -> Data:
+    """The data set to train on, or to be measured as `view` shows it: then training images may be
+    missing."""
+    splits = checked_splits(dataset.load(), to_train=view is None)
+    splits = splits if view is None else view(splits)
+    train, validation = cut_validation(splits, validation_fraction, seed)
+    class_counts = torch.bincount(train.labels, minlength=splits.classes)
+    parts = {"train": train, "validation": validation, "test": splits.test}
+    prints = {name: None if part is None else part.fingerprint() for name, part in parts.items()}
+    return Data(splits, train, validation, class_counts, prints)
