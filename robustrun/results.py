@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -126,8 +127,13 @@ def evaluation_block(
 
 def audit_verdict(evaluation: dict[str, Any]) -> str:
     """The worst status of the audit's checks: fail, warn or pass; empty if none were made."""
-    found = {check["status"] for check in evaluation.get("audit", [])}
-    return next((status for status in ("fail", "warn", "pass") if status in found), "")
+    return worst_status(check["status"] for check in evaluation.get("audit", []))
+
+
+def worst_status(statuses: Iterable[str]) -> str:
+    """The worst of audits' statuses; empty if there is none."""
+    present = set(statuses)
+    return next((status for status in ("fail", "warn", "pass") if status in present), "")
 
 
 def write_refusal(folder: Path, raw: Any, error: str) -> None:

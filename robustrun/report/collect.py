@@ -10,19 +10,20 @@ from typing import Any
 
 from robustrun.errors import DataError
 from robustrun.results import SCHEMA_VERSION
+from robustrun.trackers.contents import flat
 
 TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration
 NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders that hold none
 
 
 @dataclass(frozen=True)
-class Found:
+class StoredRun:
     """A run folder: what its results.json says, or why that could not be read."""
 
     folder: Path
     results: dict[str, Any] | None
     problem: str = ""
-    label: str = ""  # what tells it from the others that were found
+    label: str = ""  # what tells it from the others
 
     @property
     def name(self) -> str:
@@ -50,10 +51,10 @@ class Found:
         whole = dict(self.results["config"])
         chosen = whole.pop("options", None) or {}
         names = {f"{group}.name": option(self.results, group) for group in chosen if group in whole}
-        found = flat(whole) | names
+        settings = flat(whole) | names
         if self.file is None:
-            return found
-        kept = {key: value for key, value in found.items() if key.split(".")[0] not in TRAINING}
+            return settings
+        kept = {key: value for key, value in settings.items() if key.split(".")[0] not in TRAINING}
         return kept | {"method.name": self.file}
 
 
@@ -65,17 +66,7 @@ def option(results: dict[str, Any], group: str) -> str:
     return str(config.get("options", {}).get(group) or config[group]["name"])
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys; lists become text."""
-    if not isinstance(value, dict):
-        return {prefix: str(value) if isinstance(value, list) else value}
-    rows: dict[str, Any] = {}
-    for name, item in value.items():
-        rows |= flat(item, f"{prefix}.{name}" if prefix else str(name))
-    return rows
-
-
-def runs(paths: Iterable[Path]) -> list[Found]:
+def find_runs(paths: Iterable[Path]) -> list[StoredRun]:
     """Every run at or below the paths, by folder name; DataError if a path is missing or empty."""
     folders: set[Path] = set()
     for path in paths:
@@ -100,27 +91,27 @@ def _by_number(folder: Path) -> list[tuple[int, str]]:
     return [(int(part), "") if part.isdecimal() else (-1, part) for part in folder.parts]
 
 
-def _labelled(found: list[Found]) -> list[Found]:
+def _labelled(runs: list[StoredRun]) -> list[StoredRun]:
     """Each with its path below the folder that all share."""
-    if len(found) == 1:
-        return found
-    root = Path(os.path.commonpath([run.folder.parent for run in found]))
-    return [replace(run, label=run.folder.relative_to(root).as_posix()) for run in found]
+    if len(runs) == 1:
+        return runs
+    root = Path(os.path.commonpath([run.folder.parent for run in runs]))
+    return [replace(run, label=run.folder.relative_to(root).as_posix()) for run in runs]
 
 
-def read(folder: Path) -> Found:
+def read(folder: Path) -> StoredRun:
     """One run; a damaged or missing results.json becomes the problem that is listed."""
     try:
         raw = json.loads((folder / "results.json").read_text())
     except FileNotFoundError:
-        return Found(folder, None, "no results.json: killed, or still running")
+        return StoredRun(folder, None, "no results.json: killed, or still running")
     except (OSError, ValueError, RecursionError) as error:
-        return Found(folder, None, f"results.json cannot be read: {error}")
+        return StoredRun(folder, None, f"results.json cannot be read: {error}")
     try:
-        return Found(folder, _whole(raw))
+        return StoredRun(folder, _whole(raw))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         reason = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        return Found(folder, None, f"results.json is not a run's result ({reason})")
+        return StoredRun(folder, None, f"results.json is not a run's result ({reason})")
 
 
 def _whole(raw: Any) -> dict[str, Any]:
@@ -134,21 +125,26 @@ def _whole(raw: Any) -> dict[str, Any]:
     about["seconds"] = None if about["seconds"] is None else float(about["seconds"])
     sections = {name: {} | (raw.get(name) or {}) for name in ("dataset", "model", "environment")}
     configured = {"published": []} | (raw.get("config") or {})
-    made: dict[str, Any] = raw | sections | {"run": about, "config": configured}
-    made["training"] = raw.get("training") or None
-    made["evaluation"] = _evaluation(raw["evaluation"]) if raw.get("evaluation") else None
-    return made
+    whole: dict[str, Any] = raw | sections | {"run": about, "config": configured}
+    whole["training"] = raw.get("training") or None
+    whole["evaluation"] = _evaluation(raw["evaluation"]) if raw.get("evaluation") else None
+    return whole
 
 
 def _evaluation(raw: dict[str, Any]) -> dict[str, Any]:
-    made = {"subset": {}, "curve": [], "audit": []} | raw
-    for entry in [made["clean"], made["worst_case"], *made["attacks"], *made["curve"]]:
+    evaluation = {"subset": {}, "curve": [], "audit": []} | raw
+    for entry in [
+        evaluation["clean"],
+        evaluation["worst_case"],
+        *evaluation["attacks"],
+        *evaluation["curve"],
+    ]:
         low, high = entry["ci95"]
         numbers = (entry["accuracy"], low, high)
         if not all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers):
             raise ValueError(f"an accuracy is {entry['accuracy']!r}")
-    for attack in made["attacks"]:
+    for attack in evaluation["attacks"]:
         attack["name"], attack["epsilon"] = str(attack["name"]), float(attack["epsilon"])
-    for check in made["audit"]:
+    for check in evaluation["audit"]:
         check["status"] = str(check["status"])
-    return made
+    return evaluation

@@ -10,7 +10,7 @@ from robustrun.files import write_atomically
 from robustrun.report import (
     collect,
     compare,
-    groups,
+    grouping,
     judged,
     methods,
     page,
@@ -21,8 +21,8 @@ from robustrun.report import (
     tables,
     terminal,
 )
-from robustrun.report.collect import Found
-from robustrun.report.groups import Group
+from robustrun.report.collect import StoredRun
+from robustrun.report.grouping import Group
 
 DEFAULT_OUTPUT = Path("outputs", "report")
 DESCRIPTION = """\
@@ -114,15 +114,15 @@ def command(arguments: list[str]) -> int:
         return 0
     if not options.paths:
         raise RobustrunError("robustrun report takes the folder of a run, a sweep or any above it.")
-    there = collect.runs(options.paths)
-    found = query.where(there, options.where)
-    if options.where and not any(run.results for run in found):
+    there = collect.find_runs(options.paths)
+    runs = query.where(there, options.where)
+    if options.where and not any(run.results for run in runs):
         raise RobustrunError(f"No run fulfils {' and '.join(options.where)}.")
     if options.export:
-        written = robustbench.export(found, options.output or DEFAULT_OUTPUT)
+        written = robustbench.export(runs, options.output or DEFAULT_OUTPUT)
         console.show(*map(str, written))
         return 0
-    _report(query.ordered(found, options.sort, options.reverse), there, options)
+    _report(query.ordered(runs, options.sort, options.reverse), there, options)
     return 0
 
 
@@ -135,11 +135,11 @@ def _compare(options: argparse.Namespace) -> None:
         terminal.show_methods(methods.compare_methods(a, b))
 
 
-def _side(options: argparse.Namespace, place: int) -> list[Found]:
+def _side(options: argparse.Namespace, place: int) -> list[StoredRun]:
     """The measured runs of A or of B: what is at a path, or fulfils a condition."""
     word = options.compare[place]
     if options.paths:
-        there = query.where(collect.runs(options.paths), [word], "--compare")
+        there = query.where(collect.find_runs(options.paths), [word], "--compare")
     elif not Path(word).is_dir():
         raise DataError(
             f"--compare {word}: there is no such folder. Name the folders of two runs or sweeps, "
@@ -147,7 +147,7 @@ def _side(options: argparse.Namespace, place: int) -> list[Found]:
         )
     else:
         single = (Path(word) / "results.json").is_file()
-        there = [collect.read(Path(word))] if single else collect.runs([Path(word)])
+        there = [collect.read(Path(word))] if single else collect.find_runs([Path(word)])
     there = query.where(there, options.where)
     measured = [run for run in there if run.evaluation is not None]
     console.show(*terminal.problems(there))
@@ -157,31 +157,33 @@ def _side(options: argparse.Namespace, place: int) -> list[Found]:
     return measured
 
 
-def _report(found: list[Found], there: list[Found], options: argparse.Namespace) -> None:
-    keys = query.keys_of_groups(found, options.by)
-    made = groups.grouped(found, keys)
-    if options.sort in groups.accuracy_columns(found):  # by their means; else in the runs' order
-        made = groups.sort(made, options.sort, options.reverse)
-    _show(found, made, grouped=bool(options.by))
+def _report(runs: list[StoredRun], there: list[StoredRun], options: argparse.Namespace) -> None:
+    keys = query.keys_of_groups(runs, options.by)
+    groups = grouping.grouped(runs, keys)
+    if options.sort in grouping.accuracy_columns(runs):  # by their means; else in the runs' order
+        groups = grouping.sort(groups, options.sort, options.reverse)
+    _show(runs, groups, grouped=bool(options.by))
     writing = _writing(options)
     if writing.csv is not None:
         named = [key for key in keys if options.by and any(key in run.settings for run in there)]
         writing.csv.parent.mkdir(parents=True, exist_ok=True)
-        summary.write(writing.csv, found, named, there)
-    for path in _write(found, made, writing):
+        summary.write(writing.csv, runs, named, there)
+    for path in _write(runs, groups, writing):
         console.show(str(path))
 
 
-def _show(found: list[Found], made: list[Group], grouped: bool) -> None:
-    alone = found[0] if len(found) == 1 else None
-    if grouped and made:
-        console.show(judged.common(found), terminal.group_table(found, made), *groups.notes(made))
+def _show(runs: list[StoredRun], groups: list[Group], grouped: bool) -> None:
+    alone = runs[0] if len(runs) == 1 else None
+    if grouped and groups:
+        console.show(
+            judged.common(runs), terminal.group_table(runs, groups), *grouping.notes(groups)
+        )
     elif alone is not None and alone.results and alone.evaluation:
         terminal.show_run(alone.results, alone.folder)
     else:
-        console.show(judged.common(found), terminal.comparison(found))
-    beside = [f"published, not run here: {line}" for line in published.lines(found)]
-    console.show(*terminal.problems(found), *beside)
+        console.show(judged.common(runs), terminal.comparison(runs))
+    beside = [f"published, not run here: {line}" for line in published.lines(runs)]
+    console.show(*terminal.problems(runs), *beside)
 
 
 def _writing(options: argparse.Namespace) -> Writing:
@@ -197,14 +199,14 @@ def _writing(options: argparse.Namespace) -> Writing:
     )
 
 
-def _write(found: list[Found], made: list[Group], writing: Writing) -> list[Path]:
+def _write(runs: list[StoredRun], groups: list[Group], writing: Writing) -> list[Path]:
     paths = [path for path in vars(writing).values() if path is not None]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
     if writing.markdown is not None:
-        write_atomically(writing.markdown, tables.markdown(found, made).encode())
+        write_atomically(writing.markdown, tables.markdown(runs, groups).encode())
     if writing.latex is not None:
-        write_atomically(writing.latex, tables.latex(found, made).encode())
+        write_atomically(writing.latex, tables.latex(runs, groups).encode())
     if writing.html is not None:
-        page.write(writing.html, found, made)
+        page.write(writing.html, runs, groups)
     return paths

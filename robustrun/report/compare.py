@@ -16,7 +16,7 @@ import numpy as np
 from robustrun.errors import DataError
 from robustrun.evaluation import Z95
 from robustrun.report import collect
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
 
 LEVEL = 0.05  # a p-value below it is called a difference
 Examples = dict[str, np.ndarray]
@@ -45,8 +45,8 @@ class Difference:
 class Comparison:
     """Two runs side by side."""
 
-    a: Found
-    b: Found
+    a: StoredRun
+    b: StoredRun
     examples: int
     settings: list[tuple[str, Any, Any]]  # keys in which the configurations differ
     differences: list[Difference]
@@ -57,15 +57,15 @@ def compare(path_a: Path, path_b: Path) -> Comparison:
     return of_networks(_run(path_a), _run(path_b))
 
 
-def of_networks(a: Found, b: Found) -> Comparison:
+def of_networks(a: StoredRun, b: StoredRun) -> Comparison:
     """Of two runs that were measured; DataError if it was not on common examples."""
     right_a, right_b = matched([a, b])
     names = [name for name in right_a if name in right_b]
-    made = [_difference(name, right_a[name], right_b[name], a, b) for name in names]
-    return Comparison(a, b, len(right_a["clean"]), differing(a, b), made)
+    differences = [_difference(name, right_a[name], right_b[name], a, b) for name in names]
+    return Comparison(a, b, len(right_a["clean"]), differing(a, b), differences)
 
 
-def _run(path: Path) -> Found:
+def _run(path: Path) -> StoredRun:
     if not path.is_dir():
         raise DataError(f"{path} is not a run's folder.")
     run = collect.read(path)
@@ -74,7 +74,7 @@ def _run(path: Path) -> Found:
     return run
 
 
-def differing(a: Found, b: Found) -> list[tuple[str, Any, Any]]:
+def differing(a: StoredRun, b: StoredRun) -> list[tuple[str, Any, Any]]:
     """The keys of the configuration with other values; those that only one has, too."""
     keys = dict.fromkeys([*a.settings, *b.settings])
     absent = "(not there)"
@@ -82,7 +82,7 @@ def differing(a: Found, b: Found) -> list[tuple[str, Any, Any]]:
     return [(key, one, two) for key, one, two in pairs if one != two]
 
 
-def matched(runs: list[Found]) -> list[Examples]:
+def matched(runs: list[StoredRun]) -> list[Examples]:
     """For every measure of each run, whether the examples that all of them measured are right."""
     stored = [predictions(run.folder) for run in runs]
     first = runs[0]
@@ -106,10 +106,10 @@ def matched(runs: list[Found]) -> list[Examples]:
     return [_right(arrays, at) for arrays, at in zip(stored, places, strict=True)]
 
 
-def _same_images(a: Found, b: Found) -> bool:
+def _same_images(a: StoredRun, b: StoredRun) -> bool:
     """The measured images are the same, or are drawn from the same test set."""
 
-    def prints(run: Found) -> list[str | None]:
+    def prints(run: StoredRun) -> list[str | None]:
         assert run.results is not None  # _run saw to it
         data = run.results["dataset"]
         subset = run.results["evaluation"]["subset"].get("fingerprint")
@@ -147,14 +147,16 @@ def _right(arrays: Examples, at: np.ndarray) -> Examples:
     return {"clean": clean} | attacks | {"worst_case": worst}
 
 
-def _difference(name: str, a: np.ndarray, b: np.ndarray, of_a: Found, of_b: Found) -> Difference:
+def _difference(
+    name: str, a: np.ndarray, b: np.ndarray, of_a: StoredRun, of_b: StoredRun
+) -> Difference:
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     low, high = interval(only_a, only_b, len(a))
     p, why = mcnemar(only_a, only_b), caution(name, [of_a, of_b])
     return Difference(name, float(a.mean()), float(b.mean()), low, high, only_a, only_b, p, why)
 
 
-def caution(name: str, runs: list[Found]) -> str:
+def caution(name: str, runs: list[StoredRun]) -> str:
     """An attack with other settings, or a worst case over others, is another measure."""
     measures = [_measure(name, run) for run in runs]
     if all(measure == measures[0] for measure in measures):
@@ -162,7 +164,7 @@ def caution(name: str, runs: list[Found]) -> str:
     return "over other attacks" if name == "worst_case" else "measured with other settings"
 
 
-def _measure(name: str, run: Found) -> Any:
+def _measure(name: str, run: StoredRun) -> Any:
     attacks = (run.evaluation or {})["attacks"]
     settings = {
         attack["name"]: {"attack": attack["name"]}  # of runs that did not note which attack

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from robustrun.report import groups, published, summary
-from robustrun.report.collect import Found
-from robustrun.report.groups import Group
+from robustrun.report import grouping, published, summary
+from robustrun.report.collect import StoredRun
+from robustrun.report.grouping import Group
 
 log = logging.getLogger(__name__)
 POINTS = 60  # of a training curve; more are not seen at its width
@@ -16,22 +16,22 @@ CURVES = ("train_loss", "train_accuracy", "validation_clean_accuracy", "validati
 SWEPT_KEYS = 4
 
 
-def data(found: list[Found], made: list[Group]) -> dict[str, Any]:
+def data(runs: list[StoredRun], groups: list[Group]) -> dict[str, Any]:
     """Everything that the page's script needs; accuracies are fractions."""
-    group_of = {run.folder: place for place, group in enumerate(made) for run in group.runs}
-    varied, keys = summary.varied(found), [*made[0].values] if made else []
+    group_of = {run.folder: place for place, group in enumerate(groups) for run in group.runs}
+    varying, keys = summary.varying_keys(runs), [*groups[0].values] if groups else []
     return {
-        "columns": groups.accuracy_columns(found),
-        "groups": [_group(group) for group in made],
-        "runs": [_run(run, group_of.get(run.folder), varied) for run in found],
-        "sweeps": [_sweep(key, made) for key in numeric_keys(keys, made)[:SWEPT_KEYS]],
-        "published": [vars(entry) for entry in published.beside(found)],
+        "columns": grouping.accuracy_columns(runs),
+        "groups": [_group(group) for group in groups],
+        "runs": [_run(run, group_of.get(run.folder), varying) for run in runs],
+        "sweeps": [_sweep(key, groups) for key in numeric_keys(keys, groups)[:SWEPT_KEYS]],
+        "published": [vars(entry) for entry in published.comparable_entries(runs)],
     }
 
 
 def _group(group: Group) -> dict[str, Any]:
     """A group's point among others: [mean, low, high, deviation, runs] of every accuracy."""
-    columns = groups.accuracy_columns(group.runs)
+    columns = grouping.accuracy_columns(group.runs)
     return {
         "title": group.title,
         "judged": group.judged,
@@ -40,25 +40,25 @@ def _group(group: Group) -> dict[str, Any]:
     }
 
 
-def _run(run: Found, group: int | None, varied: list[str]) -> dict[str, Any]:
-    made: dict[str, Any] = {"name": run.name, "folder": run.folder.name}
+def _run(run: StoredRun, group: int | None, varying: list[str]) -> dict[str, Any]:
+    entry: dict[str, Any] = {"name": run.name, "folder": run.folder.name}
     if run.results is None:
-        return made | {"problem": run.problem}
+        return entry | {"problem": run.problem}
     results, evaluation = run.results, run.evaluation
-    made |= {
+    entry |= {
         "group": group,
         "status": results["run"]["status"],
         "command": str(results["run"]["command"]),
         "error": results["run"]["error"],
         "audit": summary.verdict(run),
         "environment": {k: v for k, v in results["environment"].items() if v is not None},
-        "settings": {k: run.settings[k] for k in varied if k in run.settings},
+        "settings": {k: run.settings[k] for k in varying if k in run.settings},
         "training": training(run.folder / "metrics.csv"),
     }
-    return made if evaluation is None else made | _measured(run, evaluation)
+    return entry if evaluation is None else entry | _measured(run, evaluation)
 
 
-def _measured(run: Found, evaluation: dict[str, Any]) -> dict[str, Any]:
+def _measured(run: StoredRun, evaluation: dict[str, Any]) -> dict[str, Any]:
     results = run.results or {}
     attack = evaluation["attacks"][0] if evaluation["attacks"] else {}
     curve = [
@@ -92,17 +92,17 @@ def training(path: Path) -> dict[str, list[float | None]]:
         with path.open(newline="") as file:
             rows = list(csv.DictReader(file))
         rows = _thinned(rows)
-        made = {"epoch": [_value(row["epoch"]) for row in rows]}
+        columns = {"epoch": [_value(row["epoch"]) for row in rows]}
         for name in CURVES:
             values = [_value(row.get(name)) for row in rows]
             if any(value is not None for value in values):
-                made[name] = values
+                columns[name] = values
     except FileNotFoundError:  # of a network that was only measured
         return {}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         log.warning("no training curve of %s, which cannot be read: %s", path, error)
         return {}
-    return made
+    return columns
 
 
 def _thinned(rows: list[dict[str, str]]) -> list[dict[str, str]]:
@@ -116,24 +116,24 @@ def _value(text: str | None) -> float | None:
     return round(float(text), 5) if text else None
 
 
-def numeric_keys(keys: Iterable[str], made: list[Group]) -> list[str]:
+def numeric_keys(keys: Iterable[str], groups: list[Group]) -> list[str]:
     """The grouping keys over which a line can be drawn: numbers, of more than one value."""
 
     def number(value: Any) -> bool:
         return isinstance(value, int | float) and not isinstance(value, bool)
 
-    values = {key: [group.values[key] for group in made] for key in keys}
+    values = {key: [group.values[key] for group in groups] for key in keys}
     return [
         k
-        for k, found in values.items()
-        if len(set(map(repr, found))) > 1 and all(map(number, found))
+        for k, numbers in values.items()
+        if len(set(map(repr, numbers))) > 1 and all(map(number, numbers))
     ]
 
 
-def _sweep(key: str, made: list[Group]) -> dict[str, Any]:
+def _sweep(key: str, groups: list[Group]) -> dict[str, Any]:
     """Accuracies over the values of one key: a line for each combination of the others."""
     lines: dict[str, list[Group]] = {}
-    for group in sorted(made, key=lambda group: float(group.values[key])):
+    for group in sorted(groups, key=lambda group: float(group.values[key])):
         others = {name: value for name, value in group.values.items() if name != key}
         lines.setdefault(Group(others).title, []).append(group)
     return {
@@ -144,7 +144,7 @@ def _sweep(key: str, made: list[Group]) -> dict[str, Any]:
                 "x": [group.values[key] for group in there],
                 **{
                     c: [_spread(g, c) for g in there]
-                    for c in groups.accuracy_columns(there[0].runs)
+                    for c in grouping.accuracy_columns(there[0].runs)
                 },
             }
             for name, there in lines.items()

@@ -2,8 +2,9 @@
 
 from typing import Any
 
-from robustrun.report import collect, summary
-from robustrun.report.collect import Found
+from robustrun.report import summary
+from robustrun.report.collect import StoredRun
+from robustrun.trackers.contents import flat
 
 WORDS = {  # how a difference is told; other keys are an attack's settings
     "dataset.name": "data set",
@@ -18,18 +19,18 @@ ASIDE = ("recipe.", "tracker.", "resume", "published")  # they decide nothing, o
 SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration has
 
 
-def judgement(run: Found) -> dict[str, Any]:
+def judgement(run: StoredRun) -> dict[str, Any]:
     """Data, images, threat model, and every attack with its settings, as one level of keys."""
     assert run.evaluation is not None  # what was not measured is in no group
     attacks = run.evaluation["attacks"]
-    made = {key: run.settings.get(key) for key in SETTINGS}
-    made["images"] = f"{images(run.evaluation)} {_fingerprint(run.evaluation)}".strip()
-    made |= {"network": _origin(run), "attacks": ", ".join(entry["name"] for entry in attacks)}
+    values = {key: run.settings.get(key) for key in SETTINGS}
+    values["images"] = f"{images(run.evaluation)} {_fingerprint(run.evaluation)}".strip()
+    values |= {"network": _origin(run), "attacks": ", ".join(entry["name"] for entry in attacks)}
     for entry in attacks:
         about = {"attack": entry.get("attack", entry["name"])}  # whose name the entry may not have
         about |= {"norm": entry["norm"], "epsilon": entry["epsilon"]} | entry.get("settings", {})
-        made |= collect.flat(about, entry["name"])
-    return made
+        values |= flat(about, entry["name"])
+    return values
 
 
 def images(evaluation: dict[str, Any]) -> str:
@@ -44,7 +45,7 @@ def _fingerprint(evaluation: dict[str, Any]) -> str:
     return str(evaluation["subset"].get("fingerprint") or "")[:7]
 
 
-def _origin(run: Found) -> str:
+def _origin(run: StoredRun) -> str:
     """A file that was measured is like itself alone, and a run measured again is no further run."""
     evaluated = (run.results or {}).get("evaluated")
     if evaluated is None:
@@ -54,7 +55,7 @@ def _origin(run: Found) -> str:
     return f"{run.file} {evaluated.get('weights_sha256', '')[:7]}".strip()
 
 
-def network(run: Found) -> str:
+def network(run: StoredRun) -> str:
     """What is equal for one network that was trained or measured twice: its weights, or all that
     decided its training."""
     evaluated = (run.results or {}).get("evaluated")
@@ -63,11 +64,11 @@ def network(run: Found) -> str:
     return repr({key: v for key, v in run.settings.items() if not key.startswith(ASIDE)})
 
 
-def apart(found: list[Found], keys: list[str]) -> list[str]:
+def apart(runs: list[StoredRun], keys: list[str]) -> list[str]:
     """The further keys, as few as do, that part runs of other judgements that agree in `keys`."""
-    judgements = [judgement(run) for run in found]
-    rows = [summary.row(run, keys) | made for run, made in zip(found, judgements, strict=True)]
-    return summary.separating(rows, dict.fromkeys(key for made in judgements for key in made), keys)
+    judgements = [judgement(run) for run in runs]
+    rows = [summary.row(run, keys) | row for run, row in zip(runs, judgements, strict=True)]
+    return summary.separating(rows, dict.fromkeys(key for row in judgements for key in row), keys)
 
 
 def told(keys: list[str]) -> str:
@@ -75,9 +76,9 @@ def told(keys: list[str]) -> str:
     return ", ".join(WORDS.get(key, key) for key in keys)
 
 
-def common(found: list[Found]) -> str:
+def common(runs: list[StoredRun]) -> str:
     """What all measured runs share, for the head of a table."""
-    measured = [run for run in found if run.evaluation is not None]
+    measured = [run for run in runs if run.evaluation is not None]
     if not measured:
         return "No run was measured."
     abouts = [_about(run) for run in measured]
@@ -86,13 +87,13 @@ def common(found: list[Found]) -> str:
         for word, value in abouts[0].items()
         if value is not None and all(about.get(word) == value for about in abouts)
     ]
-    return f"{'Common to all runs' if len(found) > 1 else 'The run'}: {', '.join(shared)}."
+    return f"{'Common to all runs' if len(runs) > 1 else 'The run'}: {', '.join(shared)}."
 
 
-def _about(run: Found) -> dict[str, Any]:
+def _about(run: StoredRun) -> dict[str, Any]:
     assert run.evaluation is not None  # `common` asks for such alone
     names = {"data set": "dataset.name", "class imbalance": "dataset.imbalance_ratio"}
     names |= {"model": "model.name", "method": "method.name", "norm": "attack.norm"}
     names |= {"radius": "attack.epsilon", "attack": "attack.name", "steps": "attack.steps"}
-    found = {word: run.settings.get(key) for word, key in names.items()}
-    return found | {"seed": run.settings.get("seed"), "": images(run.evaluation)}
+    values = {word: run.settings.get(key) for word, key in names.items()}
+    return values | {"seed": run.settings.get("seed"), "": images(run.evaluation)}

@@ -11,7 +11,7 @@ import numpy as np
 
 from robustrun.errors import DataError
 from robustrun.report import compare, judged, summary, uncertainty
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
 
 WHERE = ("device.", "tracker.", "resume", "dataset.root", "dataset.download")  # it ran, not what
 
@@ -36,16 +36,16 @@ class Difference:
 class Comparison:
     """Two methods side by side, with the runs that were compared."""
 
-    a: list[Found]
-    b: list[Found]
+    a: list[StoredRun]
+    b: list[StoredRun]
     paired: bool  # the same seeds, in the same order
-    left_out: list[Found]  # runs whose seed the other side lacks
+    left_out: list[StoredRun]  # runs whose seed the other side lacks
     examples: int
     settings: list[tuple[str, Any, Any]]  # keys in which the configurations differ, but the seed
     differences: list[Difference]
 
 
-def compare_methods(a: list[Found], b: list[Found]) -> Comparison:
+def compare_methods(a: list[StoredRun], b: list[StoredRun]) -> Comparison:
     """DataError if a side is no method with several seeds, or common examples are missing."""
     seeds_a, seeds_b = _by_seed(a, "A"), _by_seed(b, "B")
     shared = [seed for seed in seeds_a if seed in seeds_b]
@@ -58,13 +58,13 @@ def compare_methods(a: list[Found], b: list[Found]) -> Comparison:
             "two of each; to compare two networks, name a single run on either side."
         )
     right = compare.matched([*ones, *twos])
-    made = _differences(ones, twos, right, paired)
+    differences = _differences(ones, twos, right, paired)
     others = [run for run in (*a, *b) if run not in ones and run not in twos]
     settings = [entry for entry in compare.differing(ones[0], twos[0]) if entry[0] != "seed"]
-    return Comparison(ones, twos, paired, others, len(right[0]["clean"]), settings, made)
+    return Comparison(ones, twos, paired, others, len(right[0]["clean"]), settings, differences)
 
 
-def _by_seed(side: list[Found], letter: str) -> dict[Any, Found]:
+def _by_seed(side: list[StoredRun], letter: str) -> dict[Any, StoredRun]:
     """The runs of a side by their seed; DataError if they differ in anything else."""
     keys = [key for key in summary.besides_seed(side) if not key.startswith(WHERE)]
     keys += judged.apart([run for run in side if run.evaluation], keys)
@@ -74,24 +74,24 @@ def _by_seed(side: list[Found], letter: str) -> dict[Any, Found]:
             f"The runs of {letter} differ in {judged.told(keys)} ({_values(side, keys[0])}). A "
             f"side is one method, with several seeds: choose with --where {keys[0]}=VALUE."
         )
-    found: dict[Any, Found] = {}
+    by_seed: dict[Any, StoredRun] = {}
     for run in side:
-        other = found.setdefault(run.settings.get("seed"), run)
+        other = by_seed.setdefault(run.settings.get("seed"), run)
         if other is not run:
             raise DataError(
                 f"{other.folder} and {run.folder} are two runs of seed {run.settings.get('seed')}: "
                 "the same training twice tells nothing of its spread. Name one of them."
             )
-    return found
+    return by_seed
 
 
-def _values(side: list[Found], key: str) -> str:
+def _values(side: list[StoredRun], key: str) -> str:
     rows = [judged.judgement(run) | run.settings for run in side if run.evaluation]
     return ", ".join(dict.fromkeys(summary.text(row.get(key)) for row in rows))
 
 
 def _differences(
-    ones: list[Found], twos: list[Found], right: list[compare.Examples], paired: bool
+    ones: list[StoredRun], twos: list[StoredRun], right: list[compare.Examples], paired: bool
 ) -> list[Difference]:
     names = [name for name in right[0] if all(name in examples for examples in right)]
     return [

@@ -23,9 +23,9 @@ from PIL import Image
 
 from robustrun.evaluation import wilson
 from robustrun.files import write_atomically
-from robustrun.report import collect, curves, groups, judged, published, summary, tables
-from robustrun.report.collect import Found
-from robustrun.report.groups import Group
+from robustrun.report import collect, curves, grouping, judged, published, summary, tables
+from robustrun.report.collect import StoredRun
+from robustrun.report.grouping import Group
 
 ASSETS = Path(__file__).with_name("assets")
 LARGEST = 2_800_000  # bytes of the file: images are added until it is reached
@@ -43,46 +43,46 @@ SAYS = {
 }
 
 
-def write(path: Path, found: list[Found], made: list[Group]) -> None:
-    """The page of these runs, grouped as `made` has them; links are relative to the page."""
-    text = _without_images(found, made, path.parent)
+def write(path: Path, runs: list[StoredRun], groups: list[Group]) -> None:
+    """The page of these runs, grouped as `groups` has them; links are relative to the page."""
+    text = _without_images(runs, groups, path.parent)
     room = LARGEST - len(text.encode())
-    write_atomically(path, text.replace(IMAGES, _images(found, made, room), 1).encode())
+    write_atomically(path, text.replace(IMAGES, _images(runs, groups, room), 1).encode())
 
 
 def write_sweep(sweep: Path, folders: list[Path]) -> None:
     """The page of a sweep's runs, beside them."""
-    found = [collect.read(folder) for folder in folders]
-    keys = summary.besides_seed(found)
-    write(sweep / "report.html", found, groups.grouped(found, keys))
+    runs = [collect.read(folder) for folder in folders]
+    keys = summary.besides_seed(runs)
+    write(sweep / "report.html", runs, grouping.grouped(runs, keys))
 
 
 IMAGES = "<!-- images -->"
 
 
-def _without_images(found: list[Found], made: list[Group], beside: Path) -> str:
+def _without_images(runs: list[StoredRun], groups: list[Group], beside: Path) -> str:
     def asset(name: str) -> str:
         return (ASSETS / name).read_text(encoding="utf-8")
 
-    done = sum(run.evaluation is not None for run in found)
-    about = f"{len(found)} runs, {done} of them measured"
-    several = any(len(group.runs) > 1 for group in made)
+    done = sum(run.evaluation is not None for run in runs)
+    about = f"{len(runs)} runs, {done} of them measured"
+    several = any(len(group.runs) > 1 for group in groups)
     return Template(asset("page.html")).substitute(
         style=asset("page.css"),
         script=asset("page.js"),
         plotly=_packed(asset("plotly-basic.min.js")),
         licence=escape(asset("plotly-LICENSE.txt").replace("--", "- -")),
-        data=_packed(json.dumps(curves.data(found, made), allow_nan=False, default=str)),
+        data=_packed(json.dumps(curves.data(runs, groups), allow_nan=False, default=str)),
         about=f"{about}; robustrun {version('robustrun')}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
-        common=escape(judged.common(found)),
+        common=escape(judged.common(runs)),
         means="Mean ± standard deviation (95% interval)" if several else "Accuracy (95% interval)",
-        note=escape(tables.note(made)),
-        groups=_groups(found, made),
-        runs=_runs(found, beside),
-        heat=_heat_maps(made),
-        published=_published(found),
-        problems=_problems(found),
-        classes=_classes(found),
+        note=escape(tables.note(groups)),
+        groups=_groups(runs, groups),
+        runs=_runs(runs, beside),
+        heat=_heat_maps(groups),
+        published=_published(runs),
+        problems=_problems(runs),
+        classes=_classes(runs),
         images=IMAGES,
     )
 
@@ -92,40 +92,42 @@ def _packed(text: str) -> str:
     return base64.b64encode(gzip.compress(text.encode(), 9, mtime=0)).decode()
 
 
-def _groups(found: list[Found], made: list[Group]) -> str:
+def _groups(runs: list[StoredRun], groups: list[Group]) -> str:
     """Means over the runs that differ in their seed alone."""
-    keys, columns = [*made[0].values] if made else [], groups.accuracy_columns(found)
+    keys, columns = [*groups[0].values] if groups else [], grouping.accuracy_columns(runs)
     head = [*summary.heads(keys), *(f"{name} (%)" for name in columns), "runs"]
     rows = []
-    for group in made:
+    for group in groups:
         cells = [_cell(summary.text(value), value) for value in group.values.values()]
-        cells += [_group_cell(group, column, made) for column in columns]
+        cells += [_group_cell(group, column, groups) for column in columns]
         rows.append([*cells, _cell(str(len(group.runs)), len(group.runs))])
     return _table("groups", head, rows)
 
 
-def _group_cell(group: Group, column: str, made: list[Group]) -> str:
+def _group_cell(group: Group, column: str, groups: list[Group]) -> str:
     spread = group.spread(column)
     if spread is None:
         return _cell("-", None)
     text = escape(tables.percent(spread))
-    if groups.best(group, made, column):
+    if grouping.best(group, groups, column):
         text = f"<strong>{text}</strong>"
     return _cell(text + _mark(column, group.audit), spread.mean, escaped=True)
 
 
-def _runs(found: list[Found], beside: Path) -> str:
-    keys, columns = summary.telling(found), groups.accuracy_columns(found)
+def _runs(runs: list[StoredRun], beside: Path) -> str:
+    keys, columns = summary.distinguishing_keys(runs), grouping.accuracy_columns(runs)
     head = ["run", "status", *summary.heads(keys), *(f"{c} (%)" for c in columns), "seconds"]
-    rows = [_run(run, place, keys, columns, beside) for place, run in enumerate(found[:MOST_ROWS])]
-    more = len(found) - MOST_ROWS
+    rows = [_run(run, place, keys, columns, beside) for place, run in enumerate(runs[:MOST_ROWS])]
+    more = len(runs) - MOST_ROWS
     note = (
         f"<p>{more} further runs are left out here; summary.csv has them.</p>" if more > 0 else ""
     )
     return _table("runs", head, rows) + note
 
 
-def _run(run: Found, place: int, keys: list[str], columns: list[str], beside: Path) -> list[str]:
+def _run(
+    run: StoredRun, place: int, keys: list[str], columns: list[str], beside: Path
+) -> list[str]:
     row = summary.row(run, keys)
     link = quote(os.path.relpath(run.folder, beside.resolve()).replace(os.sep, "/")) + "/"
     name = f'<a href="{escape(link)}">{escape(run.name)}</a>'
@@ -172,13 +174,13 @@ def _table(name: str, head: list[str], rows: list[list[str]]) -> str:
     )
 
 
-def _heat_maps(made: list[Group]) -> str:
+def _heat_maps(groups: list[Group]) -> str:
     """Clean and worst-case accuracy over the first two swept numbers, for each of the others."""
-    numbers = curves.numeric_keys(made[0].values, made)[:2] if made else []
+    numbers = curves.numeric_keys(groups[0].values, groups)[:2] if groups else []
     if len(numbers) < 2:
         return ""
     others: dict[str, list[Group]] = {}
-    for group in made:
+    for group in groups:
         rest = {key: value for key, value in group.values.items() if key not in numbers}
         others.setdefault(Group(rest).title if rest else "", []).append(group)
     maps = [
@@ -189,9 +191,9 @@ def _heat_maps(made: list[Group]) -> str:
     return f'<div class="maps">{"".join(maps)}</div>{more if len(others) > MOST_MAPS else ""}'
 
 
-def _heat_map(title: str, made: list[Group], column: str, keys: list[str]) -> str:
-    across, down = (sorted({group.values[key] for group in made}) for key in keys)
-    at = {(group.values[keys[0]], group.values[keys[1]]): group for group in made}
+def _heat_map(title: str, groups: list[Group], column: str, keys: list[str]) -> str:
+    across, down = (sorted({group.values[key] for group in groups}) for key in keys)
+    at = {(group.values[keys[0]], group.values[keys[1]]): group for group in groups}
     corner = f"{summary.short(keys[1])} \\ {summary.short(keys[0])}"
     head = "".join(f"<th>{escape(summary.text(x))}</th>" for x in across)
     rows = "".join(
@@ -215,11 +217,11 @@ def _heat(group: Group | None, column: str) -> str:
     return f'<td style="{shade}" title="{escape(title)}">{100 * spread.mean:.1f}{mark}</td>'
 
 
-def _classes(found: list[Found]) -> str:
+def _classes(runs: list[StoredRun]) -> str:
     """How uncertain the accuracy of one class is, where the classes are of one size."""
     sizes = [
         run.evaluation["clean"]["total"] / len(run.results["dataset"]["class_names"])
-        for run in found
+        for run in runs
         if run.results and run.evaluation and run.results["dataset"].get("class_names")
     ]
     if not sizes:
@@ -231,17 +233,17 @@ def _classes(found: list[Found]) -> str:
     )
 
 
-def _published(found: list[Found]) -> str:
-    rows = [*published.lines(found), *dict.fromkeys(_named_by_runs(found))]
+def _published(runs: list[StoredRun]) -> str:
+    rows = [*published.lines(runs), *dict.fromkeys(_named_by_runs(runs))]
     if not rows:
         return ""
     items = "".join(f"<li>{escape(line)}</li>" for line in rows)
     return f"<h2>Published, not run here</h2><ul>{items}</ul>"
 
 
-def _named_by_runs(found: list[Found]) -> Iterator[str]:
+def _named_by_runs(runs: list[StoredRun]) -> Iterator[str]:
     """The numbers that an experiment's configuration carries."""
-    for run in found:
+    for run in runs:
         for entry in run.results["config"]["published"] if run.results else []:
             if isinstance(entry, dict) and isinstance(entry.get("accuracy"), float):
                 subject = run.settings.get("method.name")
@@ -249,19 +251,19 @@ def _named_by_runs(found: list[Found]) -> Iterator[str]:
                 yield f"{subject}: {number} ({entry.get('source')})"
 
 
-def _problems(found: list[Found]) -> str:
-    wrong = [run for run in found if run.problem]
+def _problems(runs: list[StoredRun]) -> str:
+    wrong = [run for run in runs if run.problem]
     if not wrong:
         return ""
     items = "".join(f"<li>{escape(run.name)}: {escape(run.problem)}</li>" for run in wrong)
     return f"<h2>Folders that could not be read</h2><ul>{items}</ul>"
 
 
-def _images(found: list[Found], made: list[Group], room: int) -> str:
+def _images(runs: list[StoredRun], groups: list[Group], room: int) -> str:
     """Grids of clean image, change and attacked image, as long as there is room: one run of each
     group first."""
-    measured = {run.folder: run for run in found if run.evaluation is not None}
-    first = {group.runs[0].folder: group.runs[0] for group in made}
+    measured = {run.folder: run for run in runs if run.evaluation is not None}
+    first = {group.runs[0].folder: group.runs[0] for group in groups}
     shown: list[str] = []
     without: list[str] = []  # names of runs whose picture is missing or damaged
     tried = 0
@@ -285,7 +287,7 @@ def _images(found: list[Found], made: list[Group], room: int) -> str:
     return "".join(shown) + (f"<p>{more} more are in their runs' figures.</p>" if more else "")
 
 
-def _figure(run: Found) -> str | None:
+def _figure(run: StoredRun) -> str | None:
     picture = _smaller(run.folder / "figures" / "adversarial_images.png")
     if picture is None:
         return None

@@ -9,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from robustrun.report.collect import Found, flat
+from robustrun.report.collect import StoredRun
+from robustrun.trackers.contents import flat
 
 TABLE = Path(__file__).with_name("published.yaml")
 SAME_RADIUS = 0.0005  # 0.031 and 8/255 are what the field takes for the same
@@ -38,9 +39,9 @@ def table() -> tuple[Entry, ...]:
     )
 
 
-def beside(found: Iterable[Found]) -> list[Entry]:
+def comparable_entries(runs: Iterable[StoredRun]) -> list[Entry]:
     """The entries with the data set, norm and radius of any of the runs."""
-    models = {threat_model(run) for run in found if run.results}
+    models = {threat_model(run) for run in runs if run.results}
     return [entry for entry in table() if any(_of(entry, *model) for model in models)]
 
 
@@ -49,7 +50,7 @@ def _of(entry: Entry, dataset: Any, norm: Any, epsilon: float | None) -> bool:
     return near and (entry.dataset, entry.norm) == (dataset, norm)
 
 
-def threat_model(run: Found) -> tuple[Any, Any, float | None]:
+def threat_model(run: StoredRun) -> tuple[Any, Any, float | None]:
     """Data set, norm and radius that a run is judged by; a long-tailed data set is another one."""
     names = ("dataset.imbalance_ratio", "attack.norm", "attack.epsilon")
     imbalance, norm, epsilon = (run.settings.get(name) for name in names)
@@ -59,22 +60,22 @@ def threat_model(run: Found) -> tuple[Any, Any, float | None]:
     return dataset if imbalance is None else None, norm, known
 
 
-def lines(found: list[Found]) -> list[str]:
+def lines(runs: list[StoredRun]) -> list[str]:
     """The entries beside the runs, and what keeps the two from being compared."""
-    entries = beside(found)
-    parts = [run for run in found if _measured_in_part(run) and beside([run])]
+    entries = comparable_entries(runs)
+    parts = [run for run in runs if _measured_in_part(run) and comparable_entries([run])]
     if parts:
-        few = f"{len(parts)} of the {len(found)} runs here measured a part of the test set"
-        return [*map(line, entries), f"{few}; published numbers are of the whole one"]
-    return [*map(line, entries)]
+        few = f"{len(parts)} of the {len(runs)} runs here measured a part of the test set"
+        return [*map(format_entry, entries), f"{few}; published numbers are of the whole one"]
+    return [*map(format_entry, entries)]
 
 
-def _measured_in_part(run: Found) -> bool:
+def _measured_in_part(run: StoredRun) -> bool:
     subset = (run.evaluation or {}).get("subset", {})
     return bool(subset) and subset["size"] < subset["of"]
 
 
-def line(entry: Entry) -> str:
+def format_entry(entry: Entry) -> str:
     """An entry in one line of text."""
     return (
         f"{entry.name}, {entry.model}, {entry.dataset}: clean {100 * entry.clean:.2f}, "

@@ -10,7 +10,7 @@ from typing import Any
 
 from robustrun.errors import RobustrunError
 from robustrun.report import summary
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
     ">=": operator.ge,
@@ -20,13 +20,13 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 }
 
 
-def columns(found: Iterable[Found]) -> dict[str, None]:
+def columns(runs: Iterable[StoredRun]) -> dict[str, None]:
     """Every column that the runs have: what is measured, then every key of the configuration."""
-    rows = [complete_row(run) for run in found]
+    rows = [complete_row(run) for run in runs]
     return dict.fromkeys(name for row in rows for name in row)
 
 
-def complete_row(run: Found) -> dict[str, Any]:
+def complete_row(run: StoredRun) -> dict[str, Any]:
     """A run's summary with every key of its configuration."""
     return summary.row(run, list(run.settings))
 
@@ -52,15 +52,17 @@ def resolve(word: str, known: Iterable[str], option: str) -> str:
     )
 
 
-def where(found: list[Found], conditions: Iterable[str], option: str = "--where") -> list[Found]:
+def where(
+    runs: list[StoredRun], conditions: Iterable[str], option: str = "--where"
+) -> list[StoredRun]:
     """The runs that fulfil every condition: `dataset=cifar10`, `worst_case>=0.5`, `seed=0,1`.
 
     A damaged folder fulfils none, since nothing is known of it; it is kept, to be listed."""
-    known = columns(found)
+    known = columns(runs)
     for condition in conditions:
         column, test = _condition(condition, known, option)
-        found = [run for run in found if run.results is None or test(complete_row(run).get(column))]
-    return found
+        runs = [run for run in runs if run.results is None or test(complete_row(run).get(column))]
+    return runs
 
 
 def _condition(
@@ -103,20 +105,20 @@ def _same(value: Any, wanted: str) -> bool:
     return math.isclose(ours, theirs, rel_tol=1e-6)  # 0.0314 is not 8/255, 0.03137255 is
 
 
-def ordered(found: list[Found], word: str | None, reverse: bool = False) -> list[Found]:
+def ordered(runs: list[StoredRun], word: str | None, reverse: bool = False) -> list[StoredRun]:
     """By a column: the best accuracy first, anything else from small to large; unknown last."""
     if word is None:
-        return found
-    column = resolve(word, columns(found), "--sort")
-    values = {id(run): complete_row(run).get(column) for run in found}
-    there = [run for run in found if values[id(run)] is not None]
-    downwards = is_accuracy(found, column) != reverse
+        return runs
+    column = resolve(word, columns(runs), "--sort")
+    values = {id(run): complete_row(run).get(column) for run in runs}
+    there = [run for run in runs if values[id(run)] is not None]
+    downwards = is_accuracy(runs, column) != reverse
     there.sort(key=lambda run: _rank(values[id(run)]), reverse=downwards)
-    return there + [run for run in found if values[id(run)] is None]
+    return there + [run for run in runs if values[id(run)] is None]
 
 
-def is_accuracy(found: Iterable[Found], column: str) -> bool:
-    return any(column in summary.accuracies(run.results) for run in found if run.results)
+def is_accuracy(runs: Iterable[StoredRun], column: str) -> bool:
+    return any(column in summary.accuracies(run.results) for run in runs if run.results)
 
 
 def _rank(value: Any) -> tuple[int, float, str]:
@@ -124,10 +126,10 @@ def _rank(value: Any) -> tuple[int, float, str]:
     return (1, 0.0, str(value)) if number is None else (0, number, "")
 
 
-def keys_of_groups(found: list[Found], words: Iterable[str]) -> list[str]:
+def keys_of_groups(runs: list[StoredRun], words: Iterable[str]) -> list[str]:
     """The columns to group by: those asked for, or what tells runs apart besides their seed."""
     words = [word for part in words for word in part.split(",") if word]
     if not words:
-        return summary.besides_seed(found)
-    known = columns(found)
+        return summary.besides_seed(runs)
+    known = columns(runs)
     return [resolve(word, known, "--by") for word in words]

@@ -11,16 +11,16 @@ from typing import Any
 from robustrun.errors import DataError
 from robustrun.files import write_json
 from robustrun.report import summary
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
 
 THREAT_MODELS = {"linf": "Linf", "l2": "L2"}
 DATASETS = {"cifar10", "cifar100", "imagenet"}
 AUTOATTACK = "autoattack"
 
 
-def export(found: list[Found], folder: Path) -> list[Path]:
+def export(runs: list[StoredRun], folder: Path) -> list[Path]:
     """Write one file for every run that AutoAttack measured; DataError if there is none."""
-    measured = [run for run in found if _attack(run) is not None]
+    measured = [run for run in runs if _attack(run) is not None]
     if not measured:
         raise DataError(
             "RobustBench's leaderboard takes AutoAttack's accuracy (standard version, linf or l2), "
@@ -39,7 +39,7 @@ def export(found: list[Found], folder: Path) -> list[Path]:
     return paths
 
 
-def model_info(run: Found) -> dict[str, Any]:
+def model_info(run: StoredRun) -> dict[str, Any]:
     """The JSON of one run; accuracies are texts in percent, as the leaderboard's are."""
     results, attack = run.results, _attack(run)
     assert results is not None  # _attack found one
@@ -63,7 +63,7 @@ def model_info(run: Found) -> dict[str, Any]:
     }
 
 
-def _attack(run: Found) -> dict[str, Any] | None:
+def _attack(run: StoredRun) -> dict[str, Any] | None:
     """The entry of the standard AutoAttack; a weaker or longer one is no leaderboard number."""
     for attack in (run.evaluation or {}).get("attacks", []):
         kind = attack.get("attack", attack["name"])  # an entry's name is the user's
@@ -73,7 +73,7 @@ def _attack(run: Found) -> dict[str, Any] | None:
     return None
 
 
-def _threat_model(run: Found) -> str:
+def _threat_model(run: StoredRun) -> str:
     attack = _attack(run)
     assert attack is not None  # only such runs are exported
     return THREAT_MODELS[attack["norm"]]
@@ -92,7 +92,7 @@ def _footnote(results: dict[str, Any], attack: dict[str, Any]) -> str:
     return " ".join(said)
 
 
-def _name(run: Found) -> str:
+def _name(run: StoredRun) -> str:
     """A file name from the run's place: letters, digits, underscores."""
     method = str(run.settings.get("method.name", "run"))
     return re.sub(r"[^A-Za-z0-9]+", "_", f"{method}_{run.name}").strip("_")

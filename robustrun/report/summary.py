@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.report import collect
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
 from robustrun.results import audit_verdict, write_csv
 
 KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it
@@ -21,9 +21,9 @@ KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it
 SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
 
 
-def varied(found: list[Found]) -> list[str]:
+def varying_keys(runs: list[StoredRun]) -> list[str]:
     """The configuration keys in which the runs differ, those that follow others included."""
-    configs = [run.settings for run in found if run.results]
+    configs = [run.settings for run in runs if run.results]
     keys = dict.fromkeys(key for config in configs for key in config)
     return [
         key
@@ -32,18 +32,18 @@ def varied(found: list[Found]) -> list[str]:
     ]
 
 
-def telling(found: list[Found]) -> list[str]:
+def distinguishing_keys(runs: list[StoredRun]) -> list[str]:
     """A short list of keys that tells the runs apart: those that follow from kept ones are left
     out (`method.epsilon` follows `attack.epsilon`)."""
-    configs = [run.settings for run in found if run.results]
-    return separating(configs, sorted(varied(found), key=_rank), [])
+    configs = [run.settings for run in runs if run.results]
+    return separating(configs, sorted(varying_keys(runs), key=_rank), [])
 
 
-def besides_seed(found: list[Found]) -> list[str]:
+def besides_seed(runs: list[StoredRun]) -> list[str]:
     """The short list of keys that tells runs apart whatever their seeds: two seeds of which one
     was trained for longer are two ways of training."""
-    configs = [run.settings for run in found if run.results]
-    keys = [key for key in sorted(varied(found), key=_rank) if not key.endswith("seed")]
+    configs = [run.settings for run in runs if run.results]
+    keys = [key for key in sorted(varying_keys(runs), key=_rank) if not key.endswith("seed")]
     return separating(configs, keys, [])
 
 
@@ -69,19 +69,19 @@ def _rank(key: str) -> tuple[int, int]:
     return (order.index(True) if True in order else len(order), key.count("."))
 
 
-def row(run: Found, keys: list[str]) -> dict[str, Any]:
+def row(run: StoredRun, keys: list[str]) -> dict[str, Any]:
     """The summary of one run; what it does not have stays out."""
     if run.results is None:
         return {"run": run.name, "status": "damaged", "error": run.problem}
     about, config = run.results["run"], run.settings
-    made = {"run": run.name, "status": about["status"], "seconds": about["seconds"]}
-    made |= {"error": about["error"] or ""}
-    made |= {key: config[key] for key in keys if key in config}
+    values = {"run": run.name, "status": about["status"], "seconds": about["seconds"]}
+    values |= {"error": about["error"] or ""}
+    values |= {key: config[key] for key in keys if key in config}
     audit = verdict(run)
-    return made | accuracies(run.results) | ({"audit": audit} if audit else {})
+    return values | accuracies(run.results) | ({"audit": audit} if audit else {})
 
 
-def verdict(run: Found) -> str:
+def verdict(run: StoredRun) -> str:
     """What the run's audit says: fail, warn, pass, or nothing if none was made."""
     return audit_verdict(run.evaluation or {})
 
@@ -108,12 +108,12 @@ def accuracies(results: dict[str, Any]) -> dict[str, float]:
     evaluation = results.get("evaluation")
     if not evaluation:
         return {}
-    found = {"clean": evaluation["clean"]["accuracy"]}
-    found |= {attack["name"]: attack["accuracy"] for attack in evaluation["attacks"]}
-    return found | {"worst_case": evaluation["worst_case"]["accuracy"]}
+    shares = {"clean": evaluation["clean"]["accuracy"]}
+    shares |= {attack["name"]: attack["accuracy"] for attack in evaluation["attacks"]}
+    return shares | {"worst_case": evaluation["worst_case"]["accuracy"]}
 
 
-def intervals(run: Found) -> dict[str, tuple[float, float]]:
+def intervals(run: StoredRun) -> dict[str, tuple[float, float]]:
     """The 95% interval of every accuracy of a run, by the accuracy's name."""
     if run.evaluation is None:
         return {}
@@ -130,39 +130,41 @@ def header(keys: Iterable[str], attacks: Iterable[str]) -> list[str]:
     return ["run", "status", *keys, *names, "audit", "seconds", "error", "images", *ends]
 
 
-def attacks(found: Iterable[Found]) -> list[str]:
+def attacks(runs: Iterable[StoredRun]) -> list[str]:
     """The attacks that any of the runs was measured with."""
-    names = dict.fromkeys(name for run in found for name in accuracies(run.results or {}))
+    names = dict.fromkeys(name for run in runs for name in accuracies(run.results or {}))
     return [name for name in names if name not in ("clean", "worst_case")]
 
 
-def _filed(run: Found, keys: list[str]) -> dict[str, Any]:
+def _filed(run: StoredRun, keys: list[str]) -> dict[str, Any]:
     """A run's row of a file: accuracies are fractions, as in results.json."""
-    made = row(run, keys)
+    values = row(run, keys)
     for name, (low, high) in intervals(run).items():
-        made |= {f"{name}_low": low, f"{name}_high": high}
-    return made | ({"images": run.evaluation["clean"]["total"]} if run.evaluation else {})
+        values |= {f"{name}_low": low, f"{name}_high": high}
+    return values | ({"images": run.evaluation["clean"]["total"]} if run.evaluation else {})
 
 
-def write(path: Path, found: list[Found], keys: list[str], measured: list[Found]) -> None:
-    """summary.csv: columns are the same whichever of the runs `measured` were selected in `found`,
+def write(path: Path, runs: list[StoredRun], keys: list[str], measured: list[StoredRun]) -> None:
+    """summary.csv: columns are the same whichever of the runs `measured` were selected in `runs`,
     and whatever they have in common: KEYS, the given keys, and all other settings as JSON."""
     known = dict.fromkeys([*KEYS, *keys])
     rows = []
-    for run in found:
+    for run in runs:
         others = {key: value for key, value in run.settings.items() if key not in known}
         rows.append(_filed(run, list(known)) | {"settings": json.dumps(others, default=str)})
     write_csv(path, [*header(known, attacks(measured)), "settings"], rows)
 
 
-def write_sweep(sweep: Path, runs: Iterable[tuple[Path, dict[str, str]]]) -> None:
+def write_sweep(sweep: Path, entries: Iterable[tuple[Path, dict[str, str]]]) -> None:
     """summary.csv of a sweep so far, from each run's folder and its overrides.
 
     A column holds the checked value where the override names a key of the configuration, else
     (a group such as `method`) the word that was typed.
     """
-    runs = list(runs)
-    keys = list(dict.fromkeys(key for _, overrides in runs for key in overrides))
-    found = [collect.read(folder) for folder, _ in runs]
-    rows = [overrides | _filed(run, keys) for run, (_, overrides) in zip(found, runs, strict=True)]
-    write_csv(sweep / "summary.csv", header(keys, attacks(found)), rows)
+    entries = list(entries)
+    keys = list(dict.fromkeys(key for _, overrides in entries for key in overrides))
+    runs = [collect.read(folder) for folder, _ in entries]
+    rows = [
+        overrides | _filed(run, keys) for run, (_, overrides) in zip(runs, entries, strict=True)
+    ]
+    write_csv(sweep / "summary.csv", header(keys, attacks(runs)), rows)

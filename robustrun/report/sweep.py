@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from robustrun.report import collect
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
 
 RECIPE = "recipe"  # of the configuration: what other keys take their defaults from
 Runs = Iterable[tuple[Path, dict[str, str]]]  # each run's folder and what was swept or set in it
@@ -17,16 +17,16 @@ def remarks(runs: Runs) -> list[str]:
     return [*_lost([run for run, _ in read]), *_without_effect(read)]
 
 
-def _lost(found: list[Found]) -> list[str]:
-    lost = [(run, run.results["run"].get("lost", {})) for run in found if run.results]
+def _lost(runs: list[StoredRun]) -> list[str]:
+    lost = [(run, run.results["run"].get("lost", {})) for run in runs if run.results]
     return [
         f"{run.name}: not made: {what} ({why})" for run, lack in lost for what, why in lack.items()
     ]
 
 
-def _without_effect(read: list[tuple[Found, dict[str, str]]]) -> list[str]:
+def _without_effect(read: list[tuple[StoredRun, dict[str, str]]]) -> list[str]:
     """Pairs of runs that differ in what was asked for and in nothing that was done."""
-    first: dict[str, tuple[Found, dict[str, str]]] = {}
+    first: dict[str, tuple[StoredRun, dict[str, str]]] = {}
     said = []
     for run, words in read:
         if run.results is None:

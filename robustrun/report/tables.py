@@ -4,9 +4,9 @@ best, or what ties for it, in bold."""
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from robustrun.report import groups, judged, published, summary
-from robustrun.report.collect import Found
-from robustrun.report.groups import Group, Spread
+from robustrun.report import grouping, judged, published, summary
+from robustrun.report.collect import StoredRun
+from robustrun.report.grouping import Group, Spread
 
 LATEX_SPECIAL = str.maketrans(
     {c: f"\\{c}" for c in "&%$#_{}"}
@@ -43,44 +43,44 @@ def interval(low: float, high: float) -> str:
     return f"({100 * low:.1f}, {100 * high:.1f})"
 
 
-def table(found: list[Found], made: list[Group], layout: Layout) -> list[list[str]]:
+def table(runs: list[StoredRun], groups: list[Group], layout: Layout) -> list[list[str]]:
     """Header, then one row per group: its keys, every accuracy in %, audit, number of runs."""
-    keys, columns = list(made[0].values) if made else [], groups.accuracy_columns(found)
+    keys, columns = list(groups[0].values) if groups else [], grouping.accuracy_columns(runs)
     rows = [[*summary.heads(keys), *(f"{name} (%)" for name in columns), "audit", "runs"]]
-    for group in made:
+    for group in groups:
         cells = [summary.text(value) for value in group.values.values()]
         cells = [layout.escape(cell) for cell in cells]
-        cells += [_accuracy(group, column, made, layout) for column in columns]
+        cells += [_accuracy(group, column, groups, layout) for column in columns]
         rows.append([*cells, group.audit or "not made", str(len(group.runs))])
     return [[layout.escape(cell) for cell in rows[0]], *rows[1:]]
 
 
-def _accuracy(group: Group, column: str, made: list[Group], layout: Layout) -> str:
+def _accuracy(group: Group, column: str, groups: list[Group], layout: Layout) -> str:
     spread = group.spread(column)
     if spread is None:
         return "-"
     text = percent(spread, layout.plus_minus)
-    if groups.best(group, made, column):
+    if grouping.best(group, groups, column):
         text = layout.bold.format(text)
     # Clean accuracy is what it is; a failed audit doubts what attacks left standing.
     doubtful = group.audit == "fail" and column != "clean"
     return f"{text} ({AUDIT_FAILS})" if doubtful else text
 
 
-def markdown(found: list[Found], made: list[Group]) -> str:
-    header, *rows = table(found, made, MARKDOWN)
+def markdown(runs: list[StoredRun], groups: list[Group]) -> str:
+    header, *rows = table(runs, groups, MARKDOWN)
     lines = [header, ["---"] * len(header), *rows]
     text = "\n".join(f"| {' | '.join(cells)} |" for cells in lines)
-    notes = [f"- {line}" for line in published.lines(found)]
+    notes = [f"- {line}" for line in published.lines(runs)]
     if notes:
         text += "\n\nPublished, not run here:\n\n" + "\n".join(map(MARKDOWN.escape, notes))
-    return f"{MARKDOWN.escape(judged.common(found))}\n\n{text}\n\n{MARKDOWN.escape(note(made))}\n"
+    return f"{MARKDOWN.escape(judged.common(runs))}\n\n{text}\n\n{MARKDOWN.escape(note(groups))}\n"
 
 
-def note(made: list[Group]) -> str:
+def note(groups: list[Group]) -> str:
     """What a reader of a table of these groups must know."""
-    several = any(len(group.runs) > 1 for group in made)
-    return " ".join([*(OF_SEVERAL if several else OF_ONE), *groups.notes(made), BOLD, ROBUST])
+    several = any(len(group.runs) > 1 for group in groups)
+    return " ".join([*(OF_SEVERAL if several else OF_ONE), *grouping.notes(groups), BOLD, ROBUST])
 
 
 OF_ONE = (
@@ -98,15 +98,15 @@ BOLD = (
 ROBUST = "Robust accuracy counts examples that are right on the clean image and under attack."
 
 
-def latex(found: list[Found], made: list[Group]) -> str:
-    header, *rows = table(found, made, LATEX)
-    keys = len(made[0].values) if made else 0
+def latex(runs: list[StoredRun], groups: list[Group]) -> str:
+    header, *rows = table(runs, groups, LATEX)
+    keys = len(groups[0].values) if groups else 0
     columns = "l" * keys + "r" * (len(header) - keys)
-    title = _latex_line(LATEX.escape(judged.common(found)), len(header))
+    title = _latex_line(LATEX.escape(judged.common(runs)), len(header))
     lines = [rf"\begin{{tabular}}{{{columns}}}", r"\toprule", title, r"\midrule"]
     lines += [_latex_row(header), r"\midrule"]
-    lines += [*map(_latex_row, rows), *_latex_published(found, len(header))]
-    about = " ".join(note(made).split())  # a line break would end the comment
+    lines += [*map(_latex_row, rows), *_latex_published(runs, len(header))]
+    about = " ".join(note(groups).split())  # a line break would end the comment
     head = ["% needs \\usepackage{booktabs}", f"% {about}"]
     return "\n".join([*head, *lines, r"\bottomrule", r"\end{tabular}", ""])
 
@@ -115,8 +115,8 @@ def _latex_row(cells: list[str]) -> str:
     return " & ".join(cells) + r" \\"
 
 
-def _latex_published(found: list[Found], width: int) -> list[str]:
-    entries = [LATEX.escape(line) for line in published.lines(found)]
+def _latex_published(runs: list[StoredRun], width: int) -> list[str]:
+    entries = [LATEX.escape(line) for line in published.lines(runs)]
     if not entries:
         return []
     titled = [r"\emph{published, not run here}", *entries]

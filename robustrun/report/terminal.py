@@ -7,10 +7,10 @@ from typing import Any
 from rich.table import Table
 
 from robustrun import console
-from robustrun.report import collect, compare, groups, judged, methods, summary, tables
-from robustrun.report.collect import Found, option
+from robustrun.report import collect, compare, grouping, judged, methods, summary, tables
+from robustrun.report.collect import StoredRun, option
 from robustrun.report.compare import Comparison
-from robustrun.report.groups import Group
+from robustrun.report.grouping import Group
 from robustrun.results import audit_verdict
 
 SHOWN = 10  # names of classes without an image
@@ -160,24 +160,24 @@ def _changes(results: dict[str, Any]) -> str:
 
 def show_table(folders: Iterable[Path]) -> None:
     """Runs side by side: what they share, what differs between them and what they reached."""
-    found = [collect.read(folder) for folder in folders]
-    console.show(judged.common(found), comparison(found))
+    runs = [collect.read(folder) for folder in folders]
+    console.show(judged.common(runs), comparison(runs))
 
 
-def comparison(found: list[Found]) -> Table:
+def comparison(runs: list[StoredRun]) -> Table:
     """A row per run; accuracies in percent with their 95% intervals over images."""
-    keys, columns = summary.telling(found), groups.accuracy_columns(found)
+    keys, columns = summary.distinguishing_keys(runs), grouping.accuracy_columns(runs)
     header = ["run", "status", *summary.heads(keys), *(f"{name} (%)" for name in columns)]
-    rows = [[*_about(run, keys), *_accuracies(run, columns), _seconds(run)] for run in found]
+    rows = [[*_about(run, keys), *_accuracies(run, columns), _seconds(run)] for run in runs]
     return console.table(f"{len(rows)} runs (95% interval)", [*header, "seconds"], rows)
 
 
-def _about(run: Found, keys: list[str]) -> list[str]:
+def _about(run: StoredRun, keys: list[str]) -> list[str]:
     row = summary.row(run, keys)
     return [row["run"], row["status"], *(summary.text(row.get(key)) for key in keys)]
 
 
-def _accuracies(run: Found, columns: list[str]) -> list[str]:
+def _accuracies(run: StoredRun, columns: list[str]) -> list[str]:
     shares, bounds = summary.accuracies(run.results or {}), summary.intervals(run)
     cells = {
         name: f"{100 * share:.2f} {tables.interval(*bounds[name])}"
@@ -188,21 +188,21 @@ def _accuracies(run: Found, columns: list[str]) -> list[str]:
     return [cells.get(name, "-") for name in columns]
 
 
-def _seconds(run: Found) -> str:
+def _seconds(run: StoredRun) -> str:
     seconds = run.results["run"]["seconds"] if run.results else None
     return "-" if seconds is None else f"{seconds:.1f}"
 
 
-def problems(found: list[Found]) -> list[str]:
+def problems(runs: list[StoredRun]) -> list[str]:
     """One line for each folder that could not be read."""
-    return [f"skipped {run.folder}: {run.problem}" for run in found if run.problem]
+    return [f"skipped {run.folder}: {run.problem}" for run in runs if run.problem]
 
 
-def group_table(found: list[Found], made: list[Group]) -> Table:
+def group_table(runs: list[StoredRun], groups: list[Group]) -> Table:
     """Each accuracy over the runs of each group, in percent."""
-    header, *rows = tables.table(found, made, tables.PLAIN)
+    header, *rows = tables.table(runs, groups, tables.PLAIN)
     rows = [[cell.replace(" (", "\n(") for cell in row] for row in rows]  # the interval below
-    several = any(len(group.runs) > 1 for group in made)
+    several = any(len(group.runs) > 1 for group in groups)
     title = "mean ± standard deviation (95% interval)" if several else "accuracy (95% interval)"
     return console.table(title, header, rows)
 
@@ -260,7 +260,7 @@ def show_methods(comparison: methods.Comparison) -> None:
     )
 
 
-def _failed_audits(sides: list[tuple[str, list[Found]]]) -> list[str]:
+def _failed_audits(sides: list[tuple[str, list[StoredRun]]]) -> list[str]:
     return [
         f"The audit of {letter} fails: its robust accuracy is not to be believed."
         for letter, side in sides

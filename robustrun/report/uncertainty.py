@@ -68,5 +68,5 @@ def student(degrees: int) -> float:
     angle = np.linspace(0, math.pi / 2, 100_001)
     density = np.cos(angle) ** (degrees - 1)
     below = np.cumsum(density[1:] + density[:-1])
-    found = np.interp(0.95 * below[-1], below, angle[1:])
-    return math.sqrt(degrees) * math.tan(float(found))
+    quantile = np.interp(0.95 * below[-1], below, angle[1:])
+    return math.sqrt(degrees) * math.tan(float(quantile))

@@ -20,9 +20,9 @@ def package(module: str, extra: str) -> ModuleType:
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys."""
+    """A nested mapping as one level of dotted keys; lists become text."""
     if not isinstance(value, dict):
-        return {prefix: value}
+        return {prefix: str(value) if isinstance(value, list) else value}
     rows: dict[str, Any] = {}
     for name, item in value.items():
         rows |= flat(item, f"{prefix}.{name}" if prefix else str(name))

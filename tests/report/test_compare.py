@@ -6,9 +6,9 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import made
 import numpy as np
 import pytest
+import run_folders
 
 from robustrun.errors import DataError
 from robustrun.report import compare
@@ -37,53 +37,53 @@ def test_intervals_cover_the_true_difference_as_often_as_they_say() -> None:
 
 
 def test_the_difference_is_over_the_same_examples(tmp_path: Path) -> None:
-    a = made.run(tmp_path / "a", made.results("standard", 0, 90, 32))
-    b = made.run(tmp_path / "b", made.results("trades", 0, 85, 52))
-    found = compare.compare(a, b)
-    by_name = {entry.name: entry for entry in found.differences}
+    a = run_folders.run(tmp_path / "a", run_folders.results("standard", 0, 90, 32))
+    b = run_folders.run(tmp_path / "b", run_folders.results("trades", 0, 85, 52))
+    runs = compare.compare(a, b)
+    by_name = {entry.name: entry for entry in runs.differences}
     assert (by_name["clean"].only_a, by_name["clean"].only_b) == (5, 0)
     assert by_name["worst_case"].difference == pytest.approx(0.2)
     assert by_name["worst_case"].p == 2 * 0.5**20
-    assert found.settings == [("method.name", "standard", "trades")]
-    assert "B is better in the worst case, by 20.00 points" in compare.verdict(found)
+    assert runs.settings == [("method.name", "standard", "trades")]
+    assert "B is better in the worst case, by 20.00 points" in compare.verdict(runs)
     assert "A is better" in compare.verdict(compare.compare(b, a))
     assert "Neither" in compare.verdict(compare.compare(a, a))
-    assert "of these two networks on this test set, not of the methods" in compare.verdict(found)
+    assert "of these two networks on this test set, not of the methods" in compare.verdict(runs)
 
 
 def test_examples_are_matched_by_their_place_in_the_test_set(tmp_path: Path) -> None:
-    a = made.run(tmp_path / "a", made.results("standard", 0, 90, 32))
-    half = made.results("standard", 1, 90, 32)
+    a = run_folders.run(tmp_path / "a", run_folders.results("standard", 0, 90, 32))
+    half = run_folders.results("standard", 1, 90, 32)
     half["evaluation"]["subset"]["fingerprint"] = "half of them"
-    b = made.run(tmp_path / "b", half)
+    b = run_folders.run(tmp_path / "b", half)
     with np.load(a / "predictions.npz") as file:
         arrays = {name: file[name][::-2] for name in file.files}
     np.savez(b / "predictions.npz", **arrays)
-    found = compare.compare(a, b)
-    assert found.examples == 50
-    assert all(entry.only_a == entry.only_b == 0 for entry in found.differences)
+    runs = compare.compare(a, b)
+    assert runs.examples == 50
+    assert all(entry.only_a == entry.only_b == 0 for entry in runs.differences)
 
 
 def test_subsets_that_each_seed_draws_are_matched_where_their_test_set_is_the_same(
     tmp_path: Path,
 ) -> None:
     for seed in range(2):
-        results = made.results("standard", seed, 90, 32)
+        results = run_folders.results("standard", seed, 90, 32)
         results["evaluation"]["subset"]["fingerprint"] = f"of {seed}"
         results["dataset"] |= {"fingerprint": f"split {seed}", "fingerprints": {"test": "test"}}
-        made.run(tmp_path / str(seed), results)
-    assert compare.compare(tmp_path / "0", tmp_path / "1").examples == made.EXAMPLES
+        run_folders.run(tmp_path / str(seed), results)
+    assert compare.compare(tmp_path / "0", tmp_path / "1").examples == run_folders.EXAMPLES
 
 
 def test_other_settings_of_an_attack_are_another_measure(tmp_path: Path) -> None:
-    a = made.run(tmp_path / "a", made.results("standard", 0, 90, 32))
-    wider = made.results("standard", 0, 90, 20)
+    a = run_folders.run(tmp_path / "a", run_folders.results("standard", 0, 90, 32))
+    wider = run_folders.results("standard", 0, 90, 20)
     wider["evaluation"]["attacks"][0]["epsilon"] = 0.5
-    found = compare.compare(a, made.run(tmp_path / "b", wider))
-    cautions = {entry.name: entry.caution for entry in found.differences}
+    runs = compare.compare(a, run_folders.run(tmp_path / "b", wider))
+    cautions = {entry.name: entry.caution for entry in runs.differences}
     assert cautions["clean"] == ""
     assert "other settings" in cautions["pgd"]
-    assert "do not say which is better" in compare.verdict(found)
+    assert "do not say which is better" in compare.verdict(runs)
 
 
 def other_data(b: Path) -> None:
@@ -102,19 +102,19 @@ def cut_short(b: Path) -> None:
 
 
 def pickled(b: Path) -> None:
-    made.predictions(b, 9, 5, prediction=np.array([object()] * made.EXAMPLES))
+    run_folders.predictions(b, 9, 5, prediction=np.array([object()] * run_folders.EXAMPLES))
 
 
 def uneven(b: Path) -> None:
-    made.predictions(b, 9, 5, label=np.zeros(3))
+    run_folders.predictions(b, 9, 5, label=np.zeros(3))
 
 
 def other_labels(b: Path) -> None:
-    made.predictions(b, 9, 5, label=np.ones(made.EXAMPLES))
+    run_folders.predictions(b, 9, 5, label=np.ones(run_folders.EXAMPLES))
 
 
 def nothing_in_common(b: Path) -> None:
-    made.predictions(b, 9, 5, index=np.arange(made.EXAMPLES) + 1000)
+    run_folders.predictions(b, 9, 5, index=np.arange(run_folders.EXAMPLES) + 1000)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +131,8 @@ def nothing_in_common(b: Path) -> None:
     ids=lambda value: getattr(value, "__name__", None),
 )
 def test_what_cannot_be_paired_is_refused(tmp_path: Path, harm: Any, said: str) -> None:
-    a = made.run(tmp_path / "a", made.results("standard", 0, 90, 32))
-    b = made.run(tmp_path / "b", made.results("standard", 0, 90, 32))
+    a = run_folders.run(tmp_path / "a", run_folders.results("standard", 0, 90, 32))
+    b = run_folders.run(tmp_path / "b", run_folders.results("standard", 0, 90, 32))
     harm(b)
     with pytest.raises(DataError, match=said):
         compare.compare(a, b)

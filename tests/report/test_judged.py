@@ -7,15 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import made
 import pytest
+import run_folders
 from rich.console import Console
 from rich.table import Table
 
 from robustrun import compose, config, dispatch
 from robustrun.report import (
     collect,
-    groups,
+    grouping,
     judged,
     page,
     published,
@@ -89,18 +89,18 @@ def test_what_was_judged_otherwise_is_kept_apart_and_that_is_said(
     tmp_path: Path, change: Callable[[Results], None], said: str
 ) -> None:
     for seed in range(4):
-        results = made.results("trades", seed, 90, 50 + seed)
+        results = run_folders.results("trades", seed, 90, 50 + seed)
         if seed > 1:
             change(results)
-        made.run(tmp_path / str(seed), results)
-    found = collect.runs([tmp_path])
+        run_folders.run(tmp_path / str(seed), results)
+    runs = collect.find_runs([tmp_path])
     for keys in (["seed"], ["model.name"], []):
-        parts = groups.grouped(found, keys)
+        parts = grouping.grouped(runs, keys)
         assert all(len({run.name in "01" for run in part.runs}) == 1 for part in parts)
-    parts = groups.grouped(found, ["model.name"])
+    parts = grouping.grouped(runs, ["model.name"])
     assert len(parts) == 2
-    page.write(tmp_path / "report.html", found, parts)
-    texts = [tables.markdown(found, parts), tables.latex(found, parts)]
+    page.write(tmp_path / "report.html", runs, parts)
+    texts = [tables.markdown(runs, parts), tables.latex(runs, parts)]
     for text in [*texts, (tmp_path / "report.html").read_text()]:
         assert f"Not averaged together: runs that differ in {said}." in text
 
@@ -110,9 +110,9 @@ def test_by_a_method_s_setting_three_radii_give_three_rows(
 ) -> None:
     for place, epsilon in enumerate((0.1, 0.2, 0.3)):
         attack = {"name": "pgd", "norm": "linf", "epsilon": epsilon}
-        results = made.results("trades", 0, 95, 70 - 20 * place, attack=attack)
+        results = run_folders.results("trades", 0, 95, 70 - 20 * place, attack=attack)
         results["config"]["method"]["beta"] = 6.0
-        made.run(tmp_path / str(place), results)
+        run_folders.run(tmp_path / str(place), results)
     assert command([str(tmp_path), "--by", "method.beta", "--csv", str(tmp_path / "a.csv")]) == 0
     shown = capfd.readouterr().out
     assert "Not averaged together: runs that differ in radius." in shown
@@ -123,15 +123,15 @@ def test_by_a_method_s_setting_three_radii_give_three_rows(
 
 def test_other_images_are_not_averaged(tmp_path: Path) -> None:
     for seed in range(2):
-        results = made.results("trades", seed, 90, 50)
+        results = run_folders.results("trades", seed, 90, 50)
         subset = {"size": 100, "of": 360, "chosen": "random", "fingerprint": f"of {seed}"}
         results["evaluation"]["subset"] = subset
-        made.run(tmp_path / str(seed), results)
-    parts = groups.grouped(collect.runs([tmp_path]), [])
+        run_folders.run(tmp_path / str(seed), results)
+    parts = grouping.grouped(collect.find_runs([tmp_path]), [])
     assert [part.title.split(" (random)")[0] for part in parts] == [
         "images=100 of 360 test images"
     ] * 2
-    assert "Not averaged together: runs that differ in test images." in groups.notes(parts)
+    assert "Not averaged together: runs that differ in test images." in grouping.notes(parts)
 
 
 def test_seeds_measure_the_same_images() -> None:
@@ -147,48 +147,48 @@ def test_seeds_measure_the_same_images() -> None:
 
 def test_a_key_that_follows_the_seed_is_not_averaged_over(tmp_path: Path) -> None:
     for seed in range(2):
-        results = made.results("trades", seed, 90, 50 - 30 * seed)
+        results = run_folders.results("trades", seed, 90, 50 - 30 * seed)
         results["config"]["training"] = {"epochs": 10 + seed}
-        made.run(tmp_path / str(seed), results)
-    found = collect.runs([tmp_path])
-    keys = query.keys_of_groups(found, [])
+        run_folders.run(tmp_path / str(seed), results)
+    runs = collect.find_runs([tmp_path])
+    keys = query.keys_of_groups(runs, [])
     assert keys == ["training.epochs"]
-    assert [len(part.runs) for part in groups.grouped(found, keys)] == [1, 1]
+    assert [len(part.runs) for part in grouping.grouped(runs, keys)] == [1, 1]
 
 
 def test_the_same_network_twice_is_one(tmp_path: Path) -> None:
     for name in ("a", "b"):
         recipe = {"epochs": 30 if name == "a" else 40}  # which something else has overridden
-        made.run(tmp_path / name, made.results("trades", 0, 90, 50, recipe=recipe))
-        again = made.results("trades", 0, 90, 50)
+        run_folders.run(tmp_path / name, run_folders.results("trades", 0, 90, 50, recipe=recipe))
+        again = run_folders.results("trades", 0, 90, 50)
         measured_again(again)
-        made.run(tmp_path / f"{name}_again", again)
-    found = collect.runs([tmp_path])
-    parts = groups.grouped(found, ["method.name"])
+        run_folders.run(tmp_path / f"{name}_again", again)
+    runs = collect.find_runs([tmp_path])
+    parts = grouping.grouped(runs, ["method.name"])
     spreads = [part.spread("clean") for part in parts]
     assert [(spread.runs, spread.deviation) for spread in spreads if spread] == [(1, None)] * 2
     assert "Counted once: b, b_again" in tables.note(parts)
 
 
 def test_a_file_that_was_measured_is_no_method(tmp_path: Path) -> None:
-    results = made.results("trades", 0, 90, 50, training={"epochs": 30})
+    results = run_folders.results("trades", 0, 90, 50, training={"epochs": 30})
     file(results)
-    (found,) = collect.runs([made.run(tmp_path / "0", results)])
-    assert found.settings["method.name"] == "foreign.safetensors"
-    assert not any(key.startswith("training.") for key in found.settings)
-    assert "method foreign.safetensors" in judged.common([found])
+    (runs,) = collect.find_runs([run_folders.run(tmp_path / "0", results)])
+    assert runs.settings["method.name"] == "foreign.safetensors"
+    assert not any(key.startswith("training.") for key in runs.settings)
+    assert "method foreign.safetensors" in judged.common([runs])
 
 
 def test_what_all_runs_share_heads_tables_and_page(tmp_path: Path) -> None:
-    found = collect.runs([made.sweep(tmp_path / "sweep")])
-    parts = groups.grouped(found, ["method.name"])
+    runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
+    parts = grouping.grouped(runs, ["method.name"])
     shared = "data set cifar10, norm linf, radius 0.03137, attack pgd, all 100 test images."
-    assert shared in judged.common(found)
-    assert "method" not in judged.common(found)
-    assert "method trades" in judged.common(found[3:])
-    assert shared in tables.markdown(found, parts).splitlines()[0]
-    assert shared in tables.latex(found, parts)
-    page.write(tmp_path / "report.html", found, parts)
+    assert shared in judged.common(runs)
+    assert "method" not in judged.common(runs)
+    assert "method trades" in judged.common(runs[3:])
+    assert shared in tables.markdown(runs, parts).splitlines()[0]
+    assert shared in tables.latex(runs, parts)
+    page.write(tmp_path / "report.html", runs, parts)
     assert shared in (tmp_path / "report.html").read_text().split("<main>")[0]
 
 
@@ -198,10 +198,10 @@ def header(path: Path) -> list[str]:
 
 
 def test_columns_of_the_file_do_not_depend_on_which_runs_are_selected(tmp_path: Path) -> None:
-    root = made.sweep(tmp_path / "sweep")
-    further = made.results("mart", 0, 80, 40)
+    root = run_folders.sweep(tmp_path / "sweep")
+    further = run_folders.results("mart", 0, 80, 40)
     further["config"]["method"]["gamma"] = 2
-    made.run(root / "9", further)
+    run_folders.run(root / "9", further)
     path = str(root)
     selections = [
         [path],
@@ -226,18 +226,18 @@ def test_columns_of_the_file_do_not_depend_on_which_runs_are_selected(tmp_path: 
 
 
 def test_published_numbers_say_that_a_part_of_the_test_set_is_something_else() -> None:
-    whole, part, tailed = (made.results("trades", 0, 90, 50) for _ in range(3))
+    whole, part, tailed = (run_folders.results("trades", 0, 90, 50) for _ in range(3))
     fewer_images(part)
     long_tail(tailed)
-    found = [collect.Found(Path(), results) for results in (whole, part, tailed)]
-    assert "part of the test set" not in str(published.lines(found[:1]))
-    assert "1 of the 2 runs here measured a part of the" in published.lines(found[:2])[-1]
-    assert published.lines(found[2:]) == []  # another data set than the published one
+    runs = [collect.StoredRun(Path(), results) for results in (whole, part, tailed)]
+    assert "part of the test set" not in str(published.lines(runs[:1]))
+    assert "1 of the 2 runs here measured a part of the" in published.lines(runs[:2])[-1]
+    assert published.lines(runs[2:]) == []  # another data set than the published one
 
 
 def test_a_share_may_be_asked_for_in_percent(tmp_path: Path) -> None:
-    found = collect.runs([made.sweep(tmp_path / "sweep")])
-    assert [run.name for run in query.where(found, ["worst_case>=49%"])] == ["4", "5"]
+    runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
+    assert [run.name for run in query.where(runs, ["worst_case>=49%"])] == ["4", "5"]
 
 
 def test_heads_of_columns_are_short_where_that_is_not_ambiguous() -> None:
@@ -246,7 +246,7 @@ def test_heads_of_columns_are_short_where_that_is_not_ambiguous() -> None:
 
 
 def test_words_say_which_images_were_measured() -> None:
-    evaluation = made.results("trades", 0, 90, 50)["evaluation"]
+    evaluation = run_folders.results("trades", 0, 90, 50)["evaluation"]
     assert judged.images(evaluation) == "all 100 test images"
     evaluation["subset"] = {"size": 100, "of": 360, "chosen": "random"}
     assert judged.images(evaluation) == "100 of 360 test images (random)"
@@ -260,20 +260,20 @@ def narrow(table: Table) -> set[str]:
 
 
 def test_a_narrow_table_never_breaks_a_number(tmp_path: Path) -> None:
-    found = collect.runs([made.sweep(tmp_path / "sweep")])
-    parts = groups.grouped(found, ["method.name"])
-    of_runs = {f"{100 * end:.1f}" for run in found for end in summary.intervals(run)["clean"]}
-    assert of_runs <= narrow(terminal.comparison(found))
+    runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
+    parts = grouping.grouped(runs, ["method.name"])
+    of_runs = {f"{100 * end:.1f}" for run in runs for end in summary.intervals(run)["clean"]}
+    assert of_runs <= narrow(terminal.comparison(runs))
     spreads = [spread for part in parts if (spread := part.spread("clean"))]
     of_groups = {f"{100 * end:.1f}" for spread in spreads for end in (spread.low, spread.high)}
     assert len(of_groups) == 4
-    assert of_groups <= narrow(terminal.group_table(found, parts))
+    assert of_groups <= narrow(terminal.group_table(runs, parts))
 
 
 def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
-    results = made.results("trades", 0, 90, 50)
+    results = run_folders.results("trades", 0, 90, 50)
     entry = {"attack": "pgd", "measure": "accuracy", "accuracy": 0.5, "source": "a log"}
     results["config"]["published"] = [entry]
     terminal.show_run(results, Path("here"))
@@ -295,7 +295,7 @@ def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
 def test_published_numbers_are_told_from_a_changed_recipe(
     overrides: list[str] | None, said: str
 ) -> None:
-    results = made.results("trades", 0, 90, 50)
+    results = run_folders.results("trades", 0, 90, 50)
     results["run"]["overrides"] = overrides
     entry = {"attack": "clean", "measure": "accuracy", "accuracy": 0.5, "source": "a paper"}
     results["config"]["published"] = [entry]

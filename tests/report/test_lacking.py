@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-import made
 import pytest
+import run_folders
 
 from robustrun.report import page
 
@@ -14,7 +14,7 @@ def test_a_report_names_the_runs_whose_picture_or_curve_it_lacks(
 ) -> None:
     folders = [tmp_path / name for name in ("whole", "poor")]
     for seed, folder in enumerate(folders):
-        made.run(folder, made.results("trades", seed, 80, 50))
+        run_folders.run(folder, run_folders.results("trades", seed, 80, 50))
     picture = folders[1] / "figures" / "adversarial_images.png"
     picture.unlink()
     if damage is not None:

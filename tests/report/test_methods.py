@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-import made
 import numpy as np
 import pytest
+import run_folders
 
 from robustrun.errors import DataError
 from robustrun.report import collect, methods, uncertainty
@@ -15,74 +15,77 @@ SEEDS = {"standard": (30, 31, 32), "trades": (50, 54, 52)}
 
 def group(root: Path, method: str, seeds: tuple[int, ...] = (0, 1, 2), first: int = 0) -> Path:
     for place, robust in zip(seeds, SEEDS[method], strict=False):
-        results = made.results(method, place + first, 90, robust)
-        results["evaluation"]["worst_case"] = made.score(robust)
-        made.run(root / str(place), results)
+        results = run_folders.results(method, place + first, 90, robust)
+        results["evaluation"]["worst_case"] = run_folders.score(robust)
+        run_folders.run(root / str(place), results)
     return root
 
 
 def test_methods_differ_by_the_mean_of_seeds_with_an_interval_over_both(tmp_path: Path) -> None:
-    a = collect.runs([group(tmp_path / "a", "standard")])
-    b = collect.runs([group(tmp_path / "b", "trades")])
-    found = methods.compare_methods(a, b)
-    worst = found.differences[-1]
-    assert [entry.name for entry in found.differences] == ["clean", "pgd", "worst_case"]
+    a = collect.find_runs([group(tmp_path / "a", "standard")])
+    b = collect.find_runs([group(tmp_path / "b", "trades")])
+    runs = methods.compare_methods(a, b)
+    worst = runs.differences[-1]
+    assert [entry.name for entry in runs.differences] == ["clean", "pgd", "worst_case"]
     assert (worst.a, worst.b) == (pytest.approx((0.31, 0.01)), pytest.approx((0.52, 0.02)))
     place = np.arange(100)
     one, other = (np.stack([place < n for n in SEEDS[name]]) for name in SEEDS)
     assert (worst.low, worst.high) == uncertainty.of_difference(one, other, paired=True)
     assert worst.low < 0.21 < worst.high
-    said = methods.verdict(found)
+    said = methods.verdict(runs)
     assert said.startswith("Method B is better in the worst case, by 21.00 points.")
     assert "3 seeds that both have and the same 100 images" in said
     assert "Method A is better" in methods.verdict(methods.compare_methods(b, a))
     assert "Neither" in methods.verdict(methods.compare_methods(a, a))
-    assert found.settings == [("method.name", "standard", "trades")]
+    assert runs.settings == [("method.name", "standard", "trades")]
 
 
 def test_seeds_that_one_side_lacks_are_left_out_and_other_seeds_are_not_paired(
     tmp_path: Path,
 ) -> None:
-    a = collect.runs([group(tmp_path / "a", "standard")])
-    b = collect.runs([group(tmp_path / "b", "trades", (1, 2))])
-    found = methods.compare_methods(a, b)
-    assert (found.paired, len(found.a), [run.name for run in found.left_out]) == (True, 2, ["0"])
-    others = collect.runs([group(tmp_path / "c", "trades", first=7)])
+    a = collect.find_runs([group(tmp_path / "a", "standard")])
+    b = collect.find_runs([group(tmp_path / "b", "trades", (1, 2))])
+    runs = methods.compare_methods(a, b)
+    assert (runs.paired, len(runs.a), [run.name for run in runs.left_out]) == (True, 2, ["0"])
+    others = collect.find_runs([group(tmp_path / "c", "trades", first=7)])
     apart = methods.compare_methods(a, others)
     assert (apart.paired, len(apart.a), apart.left_out) == (False, 3, [])
     assert "3 seeds of A and 3 others of B" in methods.verdict(apart)
 
 
 def test_a_side_is_one_method_with_several_seeds(tmp_path: Path) -> None:
-    sweep = collect.runs([made.sweep(tmp_path / "sweep")])
+    sweep = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
     with pytest.raises(DataError, match=r"runs of A differ in method.name \(standard, trades\)"):
         methods.compare_methods(sweep, sweep)
     with pytest.raises(DataError, match="A has 1 and B has 3 seeds"):
         methods.compare_methods(sweep[:1], sweep[3:])
     with pytest.raises(DataError, match="two runs of seed 0"):
         methods.compare_methods([sweep[0], collect.read(sweep[0].folder)], sweep[3:])
-    wider = made.results("standard", 1, 90, 31)
+    wider = run_folders.results("standard", 1, 90, 31)
     wider["evaluation"]["attacks"][0]["epsilon"] = 0.5
-    other = collect.read(made.run(tmp_path / "wider", wider))
+    other = collect.read(run_folders.run(tmp_path / "wider", wider))
     with pytest.raises(DataError, match=r"A differ in pgd\.epsilon"):
         methods.compare_methods([sweep[0], other], sweep[3:])
 
 
 def test_methods_judged_by_other_attacks_get_no_verdict(tmp_path: Path) -> None:
-    a = collect.runs([group(tmp_path / "a", "standard")])
+    a = collect.find_runs([group(tmp_path / "a", "standard")])
     for seed in range(2):
-        results = made.results("trades", seed, 90, 50)
+        results = run_folders.results("trades", seed, 90, 50)
         results["evaluation"]["attacks"][0]["epsilon"] = 0.5
-        made.run(tmp_path / "b" / str(seed), results)
-    found = methods.compare_methods(a, collect.runs([tmp_path / "b"]))
-    assert [bool(entry.caution) for entry in found.differences] == [False, True, True]
-    assert "do not say which is better" in methods.verdict(found)
+        run_folders.run(tmp_path / "b" / str(seed), results)
+    runs = methods.compare_methods(a, collect.find_runs([tmp_path / "b"]))
+    assert [bool(entry.caution) for entry in runs.differences] == [False, True, True]
+    assert "do not say which is better" in methods.verdict(runs)
 
 
 def test_the_command_takes_folders_or_conditions(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    sweep, (a, b) = made.sweep(tmp_path / "sweep"), map(str, (tmp_path / "a", tmp_path / "b"))
+    sweep, (a, b) = (
+        run_folders.sweep(tmp_path / "sweep"),
+        map(str, (tmp_path / "a", tmp_path / "b")),
+    )
     group(Path(a), "standard"), group(Path(b), "trades")
     assert command(["--compare", a, b]) == 0
     assert "Method B is better in the worst case, by 21.00 points." in capfd.readouterr().out

@@ -8,34 +8,36 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import made
 import pytest
+import run_folders
 
-from robustrun.report import collect, groups, page, query
+from robustrun.report import collect, grouping, page, query
 
 CHROMIUM, DRIVER = shutil.which("chromium"), shutil.which("chromedriver")
 POISON = "<script>document.title='taken'</script><img src=x onerror=\"document.title='taken'\">"
 
 
 def written(root: Path, path: Path) -> Path:
-    found = collect.runs([root])
-    page.write(path, found, groups.grouped(found, query.keys_of_groups(found, [])))
+    runs = collect.find_runs([root])
+    page.write(path, runs, grouping.grouped(runs, query.keys_of_groups(runs, [])))
     return path
 
 
 @pytest.fixture(scope="module")
 def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Six runs over a swept number, one doubtful, one damaged, one that says what it should not."""
-    root = made.sweep(tmp_path_factory.mktemp("outputs") / "sweep")
+    root = run_folders.sweep(tmp_path_factory.mktemp("outputs") / "sweep")
     for number, radius in enumerate((0.1, 0.2)):
-        swept = made.results("trades", 0, 80, 40, sweeping={"radius": radius})
-        made.run(root / f"1{number}", swept)
-    doubtful = made.results(POISON, 0, 95, 94)
+        swept = run_folders.results("trades", 0, 80, 40, sweeping={"radius": radius})
+        run_folders.run(root / f"1{number}", swept)
+    doubtful = run_folders.results(POISON, 0, 95, 94)
     doubtful["evaluation"]["audit"] = [{"check": POISON, "status": "fail", "why": POISON}]
     doubtful["dataset"]["class_names"] = [POISON, "dog"]
     doubtful["run"]["command"] = POISON
-    made.run(root / "20", doubtful)
-    made.run(root / "<img src=x onerror=alert(1)>", made.results("standard", 7, 60, 20))
+    run_folders.run(root / "20", doubtful)
+    run_folders.run(
+        root / "<img src=x onerror=alert(1)>", run_folders.results("standard", 7, 60, 20)
+    )
     (root / "30").mkdir()
     (root / "30" / "results.json").write_text(POISON)
     return written(root, root / "report.html")
@@ -123,8 +125,8 @@ def test_points_are_groups_with_intervals_and_the_front_is_drawn_over_them(
 ) -> None:
     """The best single run is a lucky seed of the method that is worse in the mean."""
     for seed, (steady, lucky) in enumerate([(50, 62), (51, 40), (52, 39)]):
-        made.run(tmp_path / f"{seed}", made.results("steady", seed, 90, steady))
-        made.run(tmp_path / f"1{seed}", made.results("lucky", seed, 90, lucky))
+        run_folders.run(tmp_path / f"{seed}", run_folders.results("steady", seed, 90, steady))
+        run_folders.run(tmp_path / f"1{seed}", run_folders.results("lucky", seed, 90, lucky))
     browser.get(written(tmp_path, tmp_path / "report.html").as_uri())
     until(browser, "return document.body.dataset.ready === 'yes'")
     traces = browser.execute_script(
@@ -172,8 +174,8 @@ def test_details_of_a_run_are_shown_as_text(opened: Any) -> None:
 
 def test_a_dark_screen_gets_a_dark_page(opened: Any) -> None:
     def background() -> str:
-        found: str = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
-        return found
+        runs: str = opened.execute_script("return getComputedStyle(document.body).backgroundColor")
+        return runs
 
     seen = set()
     for scheme in ("light", "dark"):
@@ -203,9 +205,9 @@ def test_what_a_run_says_is_escaped_and_nothing_external_is_named(report: Path) 
 
 def test_a_thousand_runs_fit(tmp_path: Path) -> None:
     """Under 3 MB, with as many images as there is room for."""
-    one = made.results("trades", 0, 85, 52)
-    found = [
-        collect.Found(
+    one = run_folders.results("trades", 0, 85, 52)
+    runs = [
+        collect.StoredRun(
             tmp_path / str(number),
             one
             | {
@@ -215,9 +217,9 @@ def test_a_thousand_runs_fit(tmp_path: Path) -> None:
         )
         for number in range(1000)
     ]
-    made.run(tmp_path / "0", one)
-    grouped = groups.grouped(found, ["method.beta"])
-    page.write(tmp_path / "report.html", found, grouped)
+    run_folders.run(tmp_path / "0", one)
+    grouped = grouping.grouped(runs, ["method.beta"])
+    page.write(tmp_path / "report.html", runs, grouped)
     text = (tmp_path / "report.html").read_text()
     assert len(text.encode()) < 3_000_000
     assert text.count("<tr data-row=") == 1000 + 10

@@ -3,8 +3,8 @@
 import json
 from pathlib import Path
 
-import made
 import pytest
+import run_folders
 
 from robustrun.errors import DataError
 from robustrun.report import collect, robustbench
@@ -15,8 +15,10 @@ REQUIRED = {"link", "name", "authors", "additional_data", "number_forward_passes
 
 
 def test_a_run_becomes_a_file_of_the_leaderboard(tmp_path: Path) -> None:
-    found = collect.runs([made.run(tmp_path / "0", made.results("trades", 0, 85, 52))])
-    (path,) = robustbench.export(found, tmp_path / "out")
+    runs = collect.find_runs(
+        [run_folders.run(tmp_path / "0", run_folders.results("trades", 0, 85, 52))]
+    )
+    (path,) = robustbench.export(runs, tmp_path / "out")
     assert path.relative_to(tmp_path / "out").parent == Path("model_info/cifar10/Linf")
     info = json.loads(path.read_text())
     assert set(info) >= REQUIRED
@@ -26,15 +28,15 @@ def test_a_run_becomes_a_file_of_the_leaderboard(tmp_path: Path) -> None:
 
 
 def test_only_the_standard_autoattack_counts(tmp_path: Path) -> None:
-    weaker = made.results("trades", 0, 85, 52)
+    weaker = run_folders.results("trades", 0, 85, 52)
     weaker["evaluation"]["attacks"][1]["settings"]["version"] = "rand"
-    found = collect.runs([made.run(tmp_path / "0", weaker)])
+    runs = collect.find_runs([run_folders.run(tmp_path / "0", weaker)])
     with pytest.raises(DataError, match="evaluation=standard"):
-        robustbench.export(found, tmp_path / "out")
+        robustbench.export(runs, tmp_path / "out")
 
 
 def test_runs_of_like_names_get_a_file_each(tmp_path: Path) -> None:
     for name, clean in (("a-b", 85), ("a_b", 80)):
-        made.run(tmp_path / name, made.results("trades", 0, clean, 52))
-    paths = robustbench.export(collect.runs([tmp_path]), tmp_path / "out")
+        run_folders.run(tmp_path / name, run_folders.results("trades", 0, clean, 52))
+    paths = robustbench.export(collect.find_runs([tmp_path]), tmp_path / "out")
     assert [json.loads(path.read_text())["clean_acc"] for path in paths] == ["85.00", "80.00"]

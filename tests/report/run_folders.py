@@ -52,17 +52,17 @@ def results(method: str, seed: int, clean: int, robust: int, **config: Any) -> d
     }
 
 
-def run(folder: Path, made: dict[str, Any]) -> Path:
+def run(folder: Path, content: dict[str, Any]) -> Path:
     """Write the folder of one run: results, metrics, predictions and a picture."""
     (folder / "figures").mkdir(parents=True)
     (folder / "run.log").touch()
-    (folder / "results.json").write_text(json.dumps(made))
+    (folder / "results.json").write_text(json.dumps(content))
     (folder / "metrics.csv").write_text(
         "epoch,train_loss,train_accuracy,validation_clean_accuracy,validation_robust_accuracy\n"
         "1,2.0,0.5,0.4,0.2\n2,1.0,0.6,,\n"
     )
     imsave(folder / "figures" / "adversarial_images.png", np.zeros((4, 6, 3)))
-    evaluation = made["evaluation"]
+    evaluation = content["evaluation"]
     predictions(folder, *(evaluation[name]["correct"] for name in ("clean", "worst_case")))
     return folder
 

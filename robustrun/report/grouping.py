@@ -6,7 +6,8 @@ from functools import cached_property
 from typing import Any
 
 from robustrun.report import judged, summary, uncertainty
-from robustrun.report.collect import Found
+from robustrun.report.collect import StoredRun
+from robustrun.results import worst_status
 
 
 @dataclass(frozen=True)
@@ -27,14 +28,13 @@ class Group:
 
     values: dict[str, Any]
     parted: tuple[str, ...] = ()  # those of the keys that nobody asked for: see `judged.apart`
-    runs: list[Found] = field(default_factory=list)
-    repeats: list[Found] = field(default_factory=list)  # of a network that is in `runs` already
+    runs: list[StoredRun] = field(default_factory=list)
+    repeats: list[StoredRun] = field(default_factory=list)  # of a network that is in `runs` already
 
     @property
     def audit(self) -> str:
         """The worst verdict of its runs' audits; empty if none was made."""
-        found = {summary.verdict(run) for run in self.runs}
-        return next((word for word in ("fail", "warn", "pass") if word in found), "")
+        return worst_status(summary.verdict(run) for run in self.runs)
 
     @cached_property
     def judged(self) -> str:
@@ -56,11 +56,11 @@ class Group:
 
     @cached_property
     def _spreads(self) -> dict[str, Spread]:
-        found: dict[str, list[float]] = {}
+        shares_of: dict[str, list[float]] = {}
         for run in self.runs:
             for name, share in summary.accuracies(run.results or {}).items():
-                found.setdefault(name, []).append(share)
-        return {name: self._spread(name, shares) for name, shares in found.items()}
+                shares_of.setdefault(name, []).append(share)
+        return {name: self._spread(name, shares) for name, shares in shares_of.items()}
 
     def _spread(self, column: str, shares: list[float]) -> Spread:
         if len(shares) == 1:
@@ -70,10 +70,10 @@ class Group:
         return Spread(statistics.fmean(shares), statistics.stdev(shares), len(shares), *interval)
 
 
-def grouped(found: list[Found], keys: list[str]) -> list[Group]:
+def grouped(runs: list[StoredRun], keys: list[str]) -> list[Group]:
     """Groups in the order of their first run; runs without an accuracy are in none. Runs that were
     not judged alike are never in one group, whatever the keys."""
-    measured = [run for run in found if run.evaluation is not None]
+    measured = [run for run in runs if run.evaluation is not None]
     parted = judged.apart(measured, keys)
     groups: dict[str, Group] = {}
     known: set[tuple[str, str]] = set()
@@ -87,22 +87,24 @@ def grouped(found: list[Found], keys: list[str]) -> list[Group]:
     return list(groups.values())
 
 
-def notes(made: list[Group]) -> list[str]:
+def notes(groups: list[Group]) -> list[str]:
     """What a reader of the groups' means must know of them."""
-    return [*_parted(made), *_averaged(made), *_repeated(made)]
+    return [*_parted(groups), *_averaged(groups), *_repeated(groups)]
 
 
-def _parted(made: list[Group]) -> list[str]:
-    keys = [*made[0].parted] if made else []
+def _parted(groups: list[Group]) -> list[str]:
+    keys = [*groups[0].parted] if groups else []
     if not keys:
         return []
     return [f"Not averaged together: runs that differ in {judged.told(keys)}."]
 
 
-def _averaged(made: list[Group]) -> list[str]:
-    runs = (group.runs for group in made)
+def _averaged(groups: list[Group]) -> list[str]:
+    sides = (group.runs for group in groups)
     keys = dict.fromkeys(
-        key for side in runs for key in (*summary.telling(side), *summary.besides_seed(side))
+        key
+        for side in sides
+        for key in (*summary.distinguishing_keys(side), *summary.besides_seed(side))
     )
     if not keys:
         return []
@@ -112,8 +114,8 @@ def _averaged(made: list[Group]) -> list[str]:
     return said
 
 
-def _repeated(made: list[Group]) -> list[str]:
-    names = [run.name for group in made for run in group.repeats]
+def _repeated(groups: list[Group]) -> list[str]:
+    names = [run.name for group in groups for run in group.repeats]
     if not names:
         return []
     return [f"Counted once: {', '.join(names)} (the same network as another run)."]
@@ -126,18 +128,18 @@ def sort(groups: list[Group], column: str, reverse: bool = False) -> list[Group]
     return [group for group, _ in known] + [g for g in groups if g.spread(column) is None]
 
 
-def accuracy_columns(found: list[Found]) -> list[str]:
+def accuracy_columns(runs: list[StoredRun]) -> list[str]:
     """Every accuracy of any run: clean first, the worst case last."""
     names = dict.fromkeys(
-        name for run in found if run.results for name in summary.accuracies(run.results)
+        name for run in runs if run.results for name in summary.accuracies(run.results)
     )
     return sorted(names, key=lambda name: (name != "clean", name == "worst_case"))
 
 
-def best(group: Group, made: list[Group], column: str) -> bool:
+def best(group: Group, groups: list[Group], column: str) -> bool:
     """Whether a group has the highest mean of a column among several that were judged alike, or
     none of them is above it by more than the two are uncertain (a tie)."""
-    alike = [other for other in made if other.judged == group.judged]
+    alike = [other for other in groups if other.judged == group.judged]
     spreads = [spread for other in alike if (spread := other.spread(column))]
     own = group.spread(column)
     if own is None or len(spreads) < 2:
