@@ -1,0 +1,135 @@
+"""README and docs: their lines, links, words, and what they say can be typed."""
+
+import re
+import subprocess
+from itertools import chain
+from pathlib import Path
+
+import pytest
+from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from robustrun import compose, config
+
+ROOT = Path(__file__).parents[1]
+PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+# Words that stand for something else in each document: a run, a file, a folder.
+PLACEHOLDERS = ("RUN", "A", "B", "PATH", "FOLDER", "EVALUATION", "FILE")
+DIALECT = (
+    r"anew|elsewise|goes on|go on with|going on|within it|told of|to mend|mends|be it"
+    r"|of one's own|asks nobody|is met|are met|judged alike|told apart"
+)
+OTHERS = ("architecture.md", "report.md")  # written by other hands for now
+
+
+def each(pages: list[Path]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize("page", pages, ids=lambda page: page.name)
+
+
+MINE = [page for page in PAGES if page.name not in OTHERS]
+
+
+@each(MINE)
+def test_lines_have_100_columns_but_for_tables_and_links(page: Path) -> None:
+    long = [
+        line
+        for line in page.read_text().splitlines()
+        if len(line) > 100 and not line.startswith(("| ", "![", "[![")) and "://" not in line
+    ]
+    assert long == []
+
+
+@each(MINE)
+def test_sentences_have_no_words_that_only_some_readers_know(page: Path) -> None:
+    prose = re.sub(r"`[^`]*`", "", page.read_text()).replace("\n", " ")
+    assert re.findall(rf"\b(?:{DIALECT})\b", prose) == []
+
+
+def links(page: Path) -> list[str]:
+    return re.findall(r"\]\(([^)\s]+)\)", page.read_text())
+
+
+def heading(line: str) -> str:
+    """The anchor that GitHub gives a heading."""
+    return re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
+
+
+@each(PAGES)
+def test_links_lead_somewhere(page: Path) -> None:
+    for link in links(page):
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = page.parent / name if name else page
+        assert target.exists(), link
+        if anchor:
+            lines = target.read_text().splitlines()
+            assert anchor in [heading(line) for line in lines if line.startswith("#")], link
+
+
+def test_every_page_is_linked_from_the_readme() -> None:
+    linked = {(ROOT / link).resolve() for link in links(PAGES[0]) if "://" not in link}
+    assert [page.name for page in PAGES[1:] if page not in linked] == []
+
+
+def exists(code: str, names: list[str]) -> bool:
+    """Whether a test has the name in `code`, in which `…` stands for what is left out."""
+    part = re.sub(r"\[\w+\]$", "", code.rpartition("::")[2] if "::" in code else code)
+    pattern = ".*".join(re.escape(piece) for piece in part.split("…"))
+    return any(re.fullmatch(pattern, name) for name in names)
+
+
+def test_every_test_that_a_page_names_exists() -> None:
+    files = {str(file.relative_to(ROOT)): file.read_text() for file in ROOT.glob("tests/**/*.py")}
+    names = re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE)
+    codes = [code for page in PAGES for code in re.findall(r"`([^`\n]+)`", page.read_text())]
+    named = [code for code in codes if re.match(r"test_\w+(…|\[\w+\])?$|…\w+|\S+::", code)]
+    assert [code for code in named if not exists(code, names)] == []
+    paths = [code.partition("::")[0] for code in codes if code.startswith("tests/")]
+    assert [path for path in paths if not path.endswith("/") and path not in files] == []
+
+
+# --- what can be typed --------------------------------------------------------------------------
+
+
+def blocks(page: Path) -> list[str]:
+    """The shell commands of a page, block by block."""
+    found = re.findall(r"(?:^|\n\n)((?:    .+(?:\n|$))+)", page.read_text())
+    return [block for block in found if re.search(r"^    robustrun ", block, re.MULTILINE)]
+
+
+def typed(block: str) -> list[list[str]]:
+    """The words of each `robustrun` in a block, as a shell reads them."""
+    shell = 'python() { :; }; robustrun() { printf "%s\\0" "$@"; printf "\\0"; };\n'
+    lines = (line[4:] for line in block.splitlines())
+    script = shell + "\n".join(line for line in lines if not line.startswith((".venv", "python3")))
+    command = ["/bin/bash", "--norc", "-uec", script]
+    output = subprocess.run(
+        command, env={"PATH": "/none"}, capture_output=True, text=True, check=True
+    )
+    calls = output.stdout.split("\0\0")
+    return [[word for word in call.split("\0") if word] for call in calls if call]
+
+
+def overrides(words: list[str]) -> list[str]:
+    """What is left for Hydra: without sub-command, flags and what stands for a folder."""
+    if words[0] in ("list", "explain", "report", "resume"):
+        return []
+    rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
+    return [word for word in rest if word != "evaluate" and "…" not in word]
+
+
+COMMANDS = [
+    pytest.param(words, id=f"{page.stem}: {' '.join(words)}"[:100])
+    for page in PAGES
+    for words in chain.from_iterable(typed(block) for block in blocks(page))
+    if overrides(words)
+]
+
+
+@pytest.mark.parametrize("words", COMMANDS)
+def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
+    parsed = OverridesParser.create().parse_overrides(overrides(words))
+    combinations = BasicSweeper.split_arguments(parsed, None)[0]
+    for combination in (combinations[0], combinations[-1]):
+        config.load(compose.compose_raw(combination))
