@@ -45,6 +45,16 @@ def test_sentences_have_no_words_that_only_some_readers_know(page: Path) -> None
     assert re.findall(rf"\b(?:{DIALECT})\b", prose) == []
 
 
+def test_neither_have_the_comments_of_the_catalogue() -> None:
+    comments = [
+        (file.name, match[0])
+        for file in sorted((ROOT / "conf").rglob("*.yaml"))
+        for line in file.read_text().splitlines()
+        if (match := re.search(rf"#.*\b(?:{DIALECT})\b", line))
+    ]
+    assert comments == []
+
+
 def links(page: Path) -> list[str]:
     return re.findall(r"\]\(([^)\s]+)\)", page.read_text())
 
