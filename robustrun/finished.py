@@ -21,8 +21,8 @@ from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
+from robustrun.storage.weights import read
 from robustrun.types import Adapts, HasFeatures, Shape, Splits
-from robustrun.weight_files import read
 
 log = logging.getLogger(__name__)
 WEIGHTS = "model.safetensors"

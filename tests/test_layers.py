@@ -17,7 +17,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
         "chance",
         "words",
         "files",
-        "weight_files",
+        "storage",
     },
     {"types"},
     {"losses", "predictions"},

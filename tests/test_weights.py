@@ -23,7 +23,7 @@ from robustrun.cli import run_command_line
 from robustrun.errors import DataError
 from robustrun.models.normalize import Normalize
 from robustrun.models.weights import aligned, fill
-from robustrun.weight_files import read
+from robustrun.storage.weights import read
 
 State = dict[str, Tensor]
 

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, DataError
 from robustrun.registry import Registry
-from robustrun.weight_files import Weights, read
+from robustrun.storage.weights import Weights, read
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)

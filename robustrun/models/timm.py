@@ -9,8 +9,8 @@ from torch import nn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.normalize import Normalize, check_statistics, normalized
 from robustrun.models.weights import aligned, fill, head_keys
+from robustrun.storage.weights import read
 from robustrun.types import MODELS, Shape
-from robustrun.weight_files import read
 
 
 @MODELS.register("timm")

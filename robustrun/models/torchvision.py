@@ -8,8 +8,8 @@ from torch import nn
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.models.normalize import check_statistics, colour, normalized
 from robustrun.models.weights import aligned, fetching, fill, head, head_keys
+from robustrun.storage.weights import read
 from robustrun.types import MODELS, Shape
-from robustrun.weight_files import read
 
 # Inception's auxiliary classifiers would make its output a tuple in training.
 PLAIN: dict[str, dict[str, Any]] = {

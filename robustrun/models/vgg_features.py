@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from robustrun.errors import require
 from robustrun.models.normalize import check_statistics, colour, require_size
 from robustrun.models.weights import aligned, fetching, fill
+from robustrun.storage.weights import Weights, read
 from robustrun.types import MODELS, Shape
-from robustrun.weight_files import Weights, read
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels
 LAYERS = sum(2 * len(block) + 1 for block in BLOCKS)

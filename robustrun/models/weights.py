@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.errors import DataError
-from robustrun.weight_files import Weights
+from robustrun.storage.weights import Weights
 
 log = logging.getLogger(__name__)
 
