@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import safetensors
-import safetensors.torch
 import torch
 from torch import Tensor, nn
 
@@ -46,7 +45,7 @@ def load(folder: Path) -> tuple[config.RunConfig, nn.Module]:
     """The configuration and the selected weights of a finished run, in eval mode on the CPU."""
     run_config = config.load(raw_config(folder))
     network = rebuild(run_config, data_section(folder))
-    state = safetensors.torch.load_file(folder / WEIGHTS)
+    state = read(str(folder / WEIGHTS), f"The run {folder}")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:

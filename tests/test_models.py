@@ -432,11 +432,11 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
 def test_pretrained_weights_without_network_are_explained(
     settings: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def unreachable(*args: object, **kwargs: object) -> None:
+    def no_network(*args: object, **kwargs: object) -> None:
         raise OSError("Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("torch.hub.urlopen", unreachable)
+    monkeypatch.setattr("robustrun.storage.downloads.urlopen", no_network)
     with pytest.raises(DataError) as caught:
         settings.build(COLOUR, 10)
     message = str(caught.value)
@@ -452,6 +452,7 @@ def test_pretrained_weights_without_network_are_explained(
 
 def serve(state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torchvision find these weights instead of downloading any."""
+    monkeypatch.setattr("robustrun.storage.downloads.unreachable", lambda url: None)
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url", lambda *args, **kwargs: state
     )

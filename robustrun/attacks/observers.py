@@ -3,7 +3,6 @@
 of Laidlaw et al. (2021, https://arxiv.org/abs/2006.12655).
 """
 
-import pickle
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -13,6 +12,7 @@ from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, DataError
 from robustrun.registry import Registry
+from robustrun.storage.downloads import published_weights
 from robustrun.storage.weights import Weights, read
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -136,7 +136,7 @@ def filled(observer: Observer, weights: str | None, url: str) -> Observer:
     if weights == "random":
         return _randomised(observer)
     source = weights or url
-    state = _layers_only(read(weights, "lpips.weights") if weights else _fetch(url), source)
+    state = _layers_only(read(weights, "lpips.weights") if weights else _published(url), source)
     try:
         observer.features.load_state_dict({k: v for k, v in state.items() if k in _keys(observer)})
     except RuntimeError as error:
@@ -157,21 +157,9 @@ def _randomised(observer: Observer) -> Observer:
     return observer
 
 
-def _fetch(url: str) -> Weights:
-    try:
-        loaded: Weights = torch.hub.load_state_dict_from_url(
-            url,
-            map_location="cpu",
-            progress=False,
-            check_hash="pytorch.org" in url,
-            weights_only=True,
-        )
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError) as error:
-        raise DataError(
-            f"The weights of lpips.network could not be fetched from {url} ({error}). Fetch the "
-            "file where there is a network and name it as lpips.weights, or set lpips.network=self."
-        ) from None
-    return loaded
+def _published(url: str) -> Weights:
+    instead = "name a file as lpips.weights, or set lpips.network=self"
+    return published_weights(url, "lpips.network", instead)
 
 
 def _layers_only(state: Weights, source: str) -> Weights:

@@ -3,14 +3,9 @@
 Read by torchvision, which checks the MD5 sum of every file.
 """
 
-import socket
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from threading import Thread
 from typing import Any, ClassVar, Literal
-from urllib.request import Request, urlopen
 
 import torch
 
@@ -19,10 +14,8 @@ from robustrun.datasets.longtail import make_splits
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
+from robustrun.storage.downloads import stalls_end, unreachable
 from robustrun.types import DATASETS, Splits
-
-PATIENCE = 6.0  # seconds that the server has to answer at all
-STALL = 30.0  # seconds that a download may stand still
 
 
 @DATASETS.register("cifar10", "cifar100")
@@ -120,32 +113,3 @@ def damage(source: Any, folder: Path) -> str:
         if not check_integrity(folder / name, md5):
             return f"{folder / name} is damaged, its MD5 sum is not {md5}"
     return f"{folder} cannot be read"
-
-
-def unreachable(url: str) -> str | None:
-    """Why nothing answers at `url` within PATIENCE; None if something does."""
-    found: list[str | None] = [f"no answer within {PATIENCE:.0f} seconds"]
-
-    def ask() -> None:
-        try:
-            urlopen(Request(url, method="HEAD"), timeout=PATIENCE).close()
-            found.append(None)
-        except OSError as error:
-            found.append(str(getattr(error, "reason", error)))
-
-    # In a thread: looking up a name may take longer than any timeout of a connection.
-    thread = Thread(target=ask, daemon=True)
-    thread.start()
-    thread.join(PATIENCE)
-    return found[-1]
-
-
-@contextmanager
-def stalls_end() -> Iterator[None]:
-    """Within it, a connection that stands still is an error: torchvision sets no timeout."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(STALL)
-    try:
-        yield
-    finally:
-        socket.setdefaulttimeout(before)

@@ -9,6 +9,7 @@ from torch import nn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.normalize import Normalize, check_statistics, normalized
 from robustrun.models.weights import aligned, fill, head_keys
+from robustrun.storage.downloads import stalls_end
 from robustrun.storage.weights import read
 from robustrun.types import MODELS, Shape
 
@@ -46,9 +47,10 @@ class Timm:
     def _network(self, timm: Any, channels: int, classes: int, normalize: Normalize) -> nn.Module:
         pretrained = self.weights == "pretrained"
         try:
-            network: nn.Module = timm.create_model(
-                self.architecture, pretrained=pretrained, num_classes=classes, in_chans=channels
-            )
+            with stalls_end():
+                network: nn.Module = timm.create_model(
+                    self.architecture, pretrained=pretrained, num_classes=classes, in_chans=channels
+                )
         except Exception as error:  # timm and the hub behind it fail in many ways
             if not pretrained:
                 raise

@@ -7,7 +7,8 @@ from torch import nn
 
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.models.normalize import check_statistics, colour, normalized
-from robustrun.models.weights import aligned, fetching, fill, head, head_keys
+from robustrun.models.weights import INSTEAD, aligned, fill, head, head_keys
+from robustrun.storage.downloads import fetching
 from robustrun.storage.weights import read
 from robustrun.types import MODELS, Shape
 
@@ -70,7 +71,7 @@ def pretrained(architecture: str, classes: int) -> nn.Module:
     from torchvision import models
 
     weights = models.get_model_weights(architecture).DEFAULT
-    with fetching(weights.url):
+    with fetching(weights.url, "model.weights", INSTEAD):
         network: nn.Module = models.get_model(
             architecture, weights=weights, progress=False, **PLAIN.get(architecture, {})
         )

@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from robustrun.errors import require
 from robustrun.models.normalize import check_statistics, colour, require_size
-from robustrun.models.weights import aligned, fetching, fill
+from robustrun.models.weights import INSTEAD, aligned, fill
+from robustrun.storage.downloads import published_weights
 from robustrun.storage.weights import Weights, read
 from robustrun.types import MODELS, Shape
 
@@ -106,7 +107,4 @@ def vgg16_features() -> nn.Sequential:
 def _published() -> Weights:
     from torchvision.models import VGG16_Weights  # seconds: only where needed
 
-    published = VGG16_Weights.IMAGENET1K_V1
-    with fetching(published.url):
-        state: Weights = published.get_state_dict(progress=False, check_hash=True)
-    return state
+    return published_weights(VGG16_Weights.IMAGENET1K_V1.url, "model.weights", INSTEAD)

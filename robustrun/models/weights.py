@@ -1,14 +1,9 @@
 """Weights that someone else trained: put into a network whatever wrappers they were saved in."""
 
 import logging
-import os
-import socket
-from collections.abc import Collection, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
-import torch
 from torch import Tensor, nn
 
 from robustrun.errors import DataError
@@ -25,7 +20,7 @@ COUNTERS = ("n_averaged",)  # of torch.optim.swa_utils
 ENOUGH = 0.9  # share of the network's names that a part of a file must hold to be taken for it
 DEEPEST = 3  # parts of a name before which the network is looked for
 SHOWN = 10  # tensors that an error names
-PATIENCE = 10.0  # seconds that a server has to answer, and that a download may stand still
+INSTEAD = "name a file as model.weights, or start from random weights"
 
 
 def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str] = ()) -> None:
@@ -263,21 +258,3 @@ def head_keys(network: nn.Module) -> tuple[str, str]:
     """The names of the logits' layer in the state dict."""
     name, _ = head(network)
     return f"{name}.weight", f"{name}.bias"
-
-
-@contextmanager
-def fetching(url: str) -> Iterator[None]:
-    """Within it, a download to torch.hub's folder that fails is a DataError with the way out."""
-    before = socket.getdefaulttimeout()
-    socket.setdefaulttimeout(PATIENCE)  # torch.hub sets none, and would wait for ever
-    try:
-        yield
-    except (OSError, EOFError, RuntimeError) as error:
-        place = Path(torch.hub.get_dir()) / "checkpoints" / os.path.basename(url)
-        raise DataError(
-            f"model.weights is 'pretrained', but they could not be fetched from {url} ({error}). "
-            f"Fetch that file where there is a network and put it at {place}, or name a file as "
-            f"model.weights, or start from random weights."
-        ) from error
-    finally:
-        socket.setdefaulttimeout(before)

@@ -468,11 +468,9 @@ def test_weights_of_another_network_are_refused(tmp_path):
         OBSERVERS["vgg16"](str(tmp_path / "none.safetensors"), None).load()
 
 
-def test_published_weights_without_a_network_are_a_message(monkeypatch):
-    def offline(*_: object, **__: object) -> None:
-        raise OSError("no route to host")
-
-    monkeypatch.setattr(torch.hub, "load_state_dict_from_url", offline)
+def test_published_weights_without_a_network_are_a_message(monkeypatch, tmp_path):
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("robustrun.storage.downloads.unreachable", lambda url: "no route to host")
     with pytest.raises(DataError, match=r"alexnet_cifar\.pt.*no route to host.*lpips\.weights"):
         OBSERVERS["alexnet_cifar"](None, None).load()
 

@@ -168,6 +168,18 @@ def test_weights_that_are_none_are_refused_and_never_run(
         assert "6 x 1 x 3 x 3" in said
 
 
+@pytest.mark.parametrize("length", [0, 100, -100])
+def test_a_finished_runs_weights_that_were_cut_are_named(
+    tmp_path: Path, whole: Path, length: int
+) -> None:
+    shutil.copytree(whole, tmp_path / "run")
+    weights = tmp_path / "run" / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:length])
+    said = robustrun(tmp_path, "evaluate", "run", "evaluation=none", code=2)
+    assert "model.safetensors" in said
+    assert "Traceback" not in said
+
+
 # --- data -------------------------------------------------------------------------------------
 
 
