@@ -32,7 +32,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"cli", "__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_SHARE = ("attacks", "audit", "report")  # packages whose modules build on each other
+MAY_SHARE = ("attacks", "audit", "report", "storage")  # packages whose modules build on each other
 SHARED = {  # modules that the others of their package stand on
     "methods.batchnorm",
     "models.normalize",

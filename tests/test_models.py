@@ -462,14 +462,20 @@ def serve(state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     ("architecture", "head"), [("resnet18", "fc"), ("squeezenet1_1", "classifier.1")]
 )
 def test_pretrained_networks_get_a_new_last_layer_for_other_classes(
-    architecture: str, head: str, monkeypatch: pytest.MonkeyPatch
+    architecture: str,
+    head: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     from torchvision import models
 
     state = models.get_model(architecture, num_classes=1000).state_dict()
     serve(state, monkeypatch)
     settings = Torchvision(architecture=architecture, weights="pretrained", **PLAIN)
-    network: Any = settings.build(COLOUR, 7).eval()
+    with caplog.at_level("INFO"):
+        network: Any = settings.build(COLOUR, 7).eval()
+    told = f"the last layer ({head}) has new, random weights for 7 classes: "
+    assert f"{told}pretrained {architecture} has 1000 classes" in caplog.text
     assert network(torch.rand(2, *COLOUR)).shape == (2, 7)
     loaded = network.network.state_dict()
     changed = {k for k in state if not torch.equal(loaded[k], state[k])}
@@ -477,14 +483,16 @@ def test_pretrained_networks_get_a_new_last_layer_for_other_classes(
 
 
 def test_pretrained_networks_keep_their_last_layer_for_their_own_classes(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from torchvision import models
 
     state = models.resnet18(num_classes=1000).state_dict()
     serve(state, monkeypatch)
     settings = Torchvision(architecture="resnet18", weights="pretrained", **PLAIN)
-    loaded: Any = settings.build(COLOUR, 1000)
+    with caplog.at_level("INFO"):
+        loaded: Any = settings.build(COLOUR, 1000)
+    assert not caplog.text
     assert torch.equal(loaded.network.fc.weight, state["fc.weight"])
 
 
@@ -519,7 +527,8 @@ def test_torchvision_weights_come_from_a_file_whatever_its_classes(
     assert all(torch.equal(v, donor[k]) for k, v in same.state_dict().items())
     with caplog.at_level("INFO"):
         other: Any = tv("squeezenet1_1", str(tmp_path / "model.safetensors")).build(COLOUR, 7)
-    assert "classifier.1.weight and classifier.1.bias start anew" in caplog.text
+    told = "the last layer (classifier.1) has new, random weights for 7 classes: "
+    assert f"{told}{tmp_path / 'model.safetensors'} has 5 classes" in caplog.text
     changed = {k for k, v in other.state_dict().items() if not torch.equal(v, donor[k])}
     assert changed == {"network.classifier.1.weight", "network.classifier.1.bias"}
     with pytest.raises(DataError, match="holds the weights of another network"):
@@ -563,8 +572,12 @@ class FakeTimm(SimpleNamespace):
     def create_model(
         self, name: str, pretrained: bool, num_classes: int, in_chans: int
     ) -> nn.Module:
-        if pretrained:
+        if pretrained and name == "linear":
             raise OSError("no network\nat all")
+        if pretrained and name == "resnet18":
+            network = nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 64, num_classes))
+            network.pretrained_cfg = {"num_classes": 1000}  # type: ignore[assignment]
+            return network
         return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 64, num_classes))
 
 
@@ -584,6 +597,18 @@ def test_timm_networks_are_built_normalised(
         timm("linear").build((1, 9, 9), 7)
     with pytest.raises(DataError, match=r"could not be fetched \(no network\)"):
         timm("linear", "pretrained").build(DIGITS, 7)
+
+
+def test_timms_pretrained_networks_tell_of_a_new_last_layer(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "timm", FakeTimm())
+    with caplog.at_level("INFO"):
+        timm("resnet18", "pretrained").build(DIGITS, 1000)
+        assert not caplog.text
+        timm("resnet18", "pretrained").build(DIGITS, 7)
+    told = "the last layer (1) has new, random weights for 7 classes: pretrained resnet18 has 1000"
+    assert told in caplog.text
 
 
 def test_timms_own_networks_are_built() -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import yaml
 
-from robustrun import compose, config
+from robustrun import compose, config, finished
 from robustrun.cli import run_command_line
 from robustrun.errors import ConfigError
 from robustrun.report import collect, robustbench, summary
@@ -68,6 +68,20 @@ def test_is_called_as_it_was_chosen(group: str, option: str, registered: str) ->
 def test_a_librarys_network_is_called_by_its_architecture(library: str) -> None:
     run_config = loaded(f"model={library}", "model.architecture=resnet18")
     assert run_config.name_of("model") == "resnet18"
+
+
+def test_everything_that_a_run_leaves_has_the_architectures_name(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    words = ("model=torchvision", "model.architecture=shufflenet_v2_x0_5")
+    folder = run(*words, "evaluation=none", "dataset.imbalance_ratio=0.02")
+    assert "shufflenet_v2_x0_5 on " in capsys.readouterr().err
+    results = json.loads((folder / "results.json").read_text())
+    assert results["model"]["name"] == "shufflenet_v2_x0_5"
+    title = (folder / "MODEL_CARD.md").read_text().partition("# ")[2].splitlines()[0]
+    assert title == "shufflenet_v2_x0_5 trained with standard on digits"
+    assert finished.header(folder / "model.safetensors")["model"] == "shufflenet_v2_x0_5"
+    assert collect.read(folder).settings["model.name"] == "shufflenet_v2_x0_5"
 
 
 def test_a_name_that_an_override_made_untrue_is_not_used() -> None:

@@ -8,9 +8,8 @@ from torch import nn
 
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.normalize import Normalize, check_statistics, normalized
-from robustrun.models.weights import aligned, fill, head_keys
+from robustrun.models.weights import fill_from_file, head, tell_new_head
 from robustrun.storage.downloads import stalls_end
-from robustrun.storage.weights import read
 from robustrun.types import MODELS, Shape
 
 
@@ -19,8 +18,8 @@ from robustrun.types import MODELS, Shape
 class Timm:
     """Any classifier of timm, if it is installed: pip install 'robustrun[timm]'.
 
-    Where weights are for another number of classes, the last layer starts anew; pretrained ones are
-    fitted to other numbers of channels as timm does it.
+    Where weights are for another number of classes, the last layer gets random weights, and that
+    is said; pretrained ones are fitted to other numbers of channels as timm does it.
     """
 
     architecture: str
@@ -45,6 +44,17 @@ class Timm:
         return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
 
     def _network(self, timm: Any, channels: int, classes: int, normalize: Normalize) -> nn.Module:
+        network = self._created(timm, channels, classes)
+        if self.weights == "pretrained":
+            learnt = getattr(network, "pretrained_cfg", {}).get("num_classes", classes)
+            if learnt != classes:
+                source = f"pretrained {self.architecture}"
+                tell_new_head(source, head(network)[0], learnt, classes)
+        elif self.weights != "random":
+            fill_from_file(network, self.weights, normalize)
+        return network
+
+    def _created(self, timm: Any, channels: int, classes: int) -> nn.Module:
         pretrained = self.weights == "pretrained"
         try:
             with stalls_end():
@@ -54,16 +64,12 @@ class Timm:
         except Exception as error:  # timm and the hub behind it fail in many ways
             if not pretrained:
                 raise
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise DataError(
-                f"The pretrained weights of {self.architecture} could not be fetched "
-                f"({str(error).splitlines()[0]}). Fetch them where there is a network and name the "
-                f"file as model.weights, or set it to random."
+                f"The pretrained weights of {self.architecture} could not be fetched ({reason}). "
+                f"Fetch them where there is a network and name the file as model.weights, or set "
+                f"it to random."
             ) from error
-        if self.weights not in ("random", "pretrained"):
-            state = read(self.weights, "model.weights")
-            statistics = dict(normalize.named_buffers())
-            state = aligned(network, state, self.weights, statistics)
-            fill(network, state, self.weights, head_keys(network))
         return network
 
 

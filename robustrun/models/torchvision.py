@@ -7,9 +7,8 @@ from torch import nn
 
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.models.normalize import check_statistics, colour, normalized
-from robustrun.models.weights import INSTEAD, aligned, fill, head, head_keys
+from robustrun.models.weights import INSTEAD, fill_from_file, head, tell_new_head
 from robustrun.storage.downloads import fetching
-from robustrun.storage.weights import read
 from robustrun.types import MODELS, Shape
 
 # Inception's auxiliary classifiers would make its output a tuple in training.
@@ -24,7 +23,8 @@ PLAIN: dict[str, dict[str, Any]] = {
 class Torchvision:
     """Any classifier of torchvision, without auxiliary outputs; grey images are shown as colour.
 
-    Where weights are for another number of classes, the last layer starts anew.
+    Where weights are for another number of classes, the last layer gets random weights, and that
+    is said.
     """
 
     architecture: str
@@ -50,10 +50,7 @@ class Torchvision:
         else:
             network = untrained(self.architecture, classes)
             if self.weights != "random":
-                state = read(self.weights, "model.weights")
-                statistics = dict(normalize.named_buffers())
-                state = aligned(network, state, self.weights, statistics)
-                fill(network, state, self.weights, head_keys(network))
+                fill_from_file(network, self.weights, normalize)
         return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
 
 
@@ -75,12 +72,15 @@ def pretrained(architecture: str, classes: int) -> nn.Module:
         network: nn.Module = models.get_model(
             architecture, weights=weights, progress=False, **PLAIN.get(architecture, {})
         )
-    if len(weights.meta["categories"]) != classes:
-        network.set_submodule(head(network)[0], anew(head(network)[1], classes))
+    learnt = len(weights.meta["categories"])
+    if learnt != classes:
+        name, layer = head(network)
+        network.set_submodule(name, new_head(layer, classes))
+        tell_new_head(f"pretrained {architecture}", name, learnt, classes)
     return network
 
 
-def anew(layer: nn.Linear | nn.Conv2d, classes: int) -> nn.Module:
+def new_head(layer: nn.Linear | nn.Conv2d, classes: int) -> nn.Module:
     """The same kind of layer for another number of classes, with random weights."""
     if isinstance(layer, nn.Linear):
         return nn.Linear(layer.in_features, classes)

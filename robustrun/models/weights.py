@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from robustrun.errors import DataError
-from robustrun.storage.weights import Weights
+from robustrun.storage.weights import Weights, read
 
 log = logging.getLogger(__name__)
 
@@ -24,10 +24,8 @@ INSTEAD = "name a file as model.weights, or start from random weights"
 
 
 def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str] = ()) -> None:
-    """Put `state` into the network; tensors named in `spare` stay as they are if they do not fit.
-
-    DataError if the file is another network's.
-    """
+    """Put `state` into the network; tensors of its head, named in `spare`, stay as they are if they
+    do not fit, and that is said. DataError if the file is another network's."""
     own = network.state_dict()
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
     # Files from before PyTorch 0.4.1 do not count batches, which nothing here reads.
@@ -35,9 +33,25 @@ def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str]
     wrong = [k for k in {**own, **state} if k not in fitting and k not in excused]
     if wrong:
         raise DataError(_difference(network, own, state, wrong, source))
-    if missing := [k for k in spare if k in own and k not in fitting]:
-        log.info("%s does not fit the classes: %s start anew", source, " and ".join(missing))
+    if replaced := [k for k in spare if k in own and k not in fitting]:
+        learnt = len(state[replaced[0]]) if replaced[0] in state else None
+        tell_new_head(source, replaced[0].rpartition(".")[0], learnt, len(own[replaced[0]]))
     network.load_state_dict(fitting, strict=False)
+
+
+def fill_from_file(network: nn.Module, path: str, normalize: nn.Module) -> None:
+    """Put the weights in a file into the network, whose head may be for other classes; `normalize`
+    has the `mean` and `std` that stand before it. DataError if the file is another network's."""
+    state = read(path, "model.weights")
+    state = aligned(network, state, path, dict(normalize.named_buffers()))
+    fill(network, state, path, head_keys(network))
+
+
+def tell_new_head(source: str, layer: str, learnt: int | None, classes: int) -> None:
+    """Say that the layer of the logits has random weights, as `learnt` classes are not these."""
+    held = "no such layer" if learnt is None else f"{learnt} classes"
+    words = layer, classes, source, held
+    log.info("the last layer (%s) has new, random weights for %d classes: %s has %s", *words)
 
 
 def _difference(

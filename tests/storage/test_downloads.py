@@ -105,8 +105,6 @@ def test_a_download_that_stops_in_the_middle_is_given_up(
 
 def test_a_download_of_something_else_is_named(address: str) -> None:
     with pytest.raises(DataError, match=r"^model\.weights names .*damaged\.pt, which is no file"):
-        DataError, match=r"^model\.weights names .*damaged\.pt, which is no file of"
-    ):
         published_weights(f"{address}/damaged.pt", *WORDS)
 
 
