@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ball import distance
-from robustrun.attacks.momentum_pgd import MomentumPGD
+from robustrun.attacks.mi_fgsm import MomentumPGD
 from robustrun.errors import ConfigError
 
 
