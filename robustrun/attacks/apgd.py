@@ -13,15 +13,15 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked
-from robustrun.attacks.ball import (
+from robustrun.attacks.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
+from robustrun.attacks.geometry.ball import (
     Norm,
     check_threat_model,
     gaussian_start,
     project,
     sphere_start,
 )
-from robustrun.attacks.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
-from robustrun.attacks.l1 import support
+from robustrun.attacks.geometry.l1 import support
 from robustrun.attacks.standing import (
     Sparsity,
     Standing,

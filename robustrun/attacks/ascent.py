@@ -9,7 +9,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import around, project, steepest
+from robustrun.attacks.geometry.ball import around, project, steepest
 from robustrun.errors import DataError
 
 BnMode = Literal["eval", "train", "train_frozen"]

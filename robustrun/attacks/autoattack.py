@@ -8,8 +8,8 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import Norm
 from robustrun.attacks.ensemble import check_stages, describe_stages, run_stages, stages_at
+from robustrun.attacks.geometry.ball import Norm
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
 

@@ -7,7 +7,7 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import per_example
+from robustrun.attacks.geometry.ball import per_example
 from robustrun.losses import margin
 from robustrun.predictions import predicted
 

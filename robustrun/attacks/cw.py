@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from robustrun.attacks.adam import Adam
 from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.ball import check_threat_model
 from robustrun.attacks.cascade import cascade
+from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.attacks.nearest import Nearest, nearest_of_all
 from robustrun.errors import require
 from robustrun.losses import margin

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked
-from robustrun.attacks.ball import Norm, check_threat_model
 from robustrun.attacks.cascade import Run, cascade
+from robustrun.attacks.geometry.ball import Norm, check_threat_model
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
 

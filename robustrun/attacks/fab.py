@@ -10,7 +10,14 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.ball import (
+from robustrun.attacks.cascade import (
+    Rows,
+    filled_cascade,
+    gone_with,
+    likeliest_wrong,
+    still_right,
+)
+from robustrun.attacks.geometry.ball import (
     TINY,
     Norm,
     check_threat_model,
@@ -19,14 +26,7 @@ from robustrun.attacks.ball import (
     per_example,
     sphere_start,
 )
-from robustrun.attacks.cascade import (
-    Rows,
-    filled_cascade,
-    gone_with,
-    likeliest_wrong,
-    still_right,
-)
-from robustrun.attacks.hyperplane import to_hyperplane
+from robustrun.attacks.geometry.hyperplane import to_hyperplane
 from robustrun.errors import require
 from robustrun.shares import in_rows
 from robustrun.types import ATTACKS

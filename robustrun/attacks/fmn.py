@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.ball import TINY, check_threat_model, length, per_example, steepest
 from robustrun.attacks.cascade import cascade
+from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, per_example, steepest
 from robustrun.attacks.nearest import Nearest, nearest_of_all
 from robustrun.errors import require
 from robustrun.losses import margin

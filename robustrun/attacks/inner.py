@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import BnMode, Objective, ascend, attacked
-from robustrun.attacks.ball import gaussian_start, project, steepest, uniform_start
 from robustrun.attacks.folding import folded
+from robustrun.attacks.geometry.ball import gaussian_start, project, steepest, uniform_start
 from robustrun.errors import require
 
 Logits = Callable[[Tensor], Tensor]

@@ -5,7 +5,7 @@
 import torch
 from torch import Tensor
 
-from robustrun.attacks.ball import TINY, per_example
+from robustrun.attacks.geometry.ball import TINY, per_example
 from robustrun.attacks.lpips import Perception, separation
 
 NEWTON_STEPS = 10

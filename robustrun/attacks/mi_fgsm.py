@@ -9,8 +9,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.ball import TINY, check_threat_model, length, project, steepest
 from robustrun.attacks.cascade import cascade
+from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, project, steepest
 from robustrun.errors import require
 from robustrun.predictions import predicted
 from robustrun.types import ATTACKS

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import check_threat_model, gaussian_start
+from robustrun.attacks.geometry.ball import check_threat_model, gaussian_start
 from robustrun.types import ATTACKS
 
 MID_GREY = 0.5  # zero, in images normalised to [-1, 1]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.ball import (
+from robustrun.attacks.geometry.ball import (
     TINY,
     Norm,
     check_threat_model,

@@ -6,7 +6,7 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import check_threat_model
+from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.errors import require
 from robustrun.types import ATTACKS
 

@@ -13,8 +13,15 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked
-from robustrun.attacks.ball import TINY, Norm, check_threat_model, length, per_example, project
 from robustrun.attacks.cascade import Run, cascade
+from robustrun.attacks.geometry.ball import (
+    TINY,
+    Norm,
+    check_threat_model,
+    length,
+    per_example,
+    project,
+)
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.predictions import predicted

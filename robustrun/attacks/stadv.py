@@ -11,8 +11,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked
-from robustrun.attacks.ball import Norm, check_threat_model
 from robustrun.attacks.cascade import cascade
+from robustrun.attacks.geometry.ball import Norm, check_threat_model
 from robustrun.attacks.transformed import search
 from robustrun.errors import require
 from robustrun.types import ATTACKS

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import console
-from robustrun.attacks.ball import NORMS
+from robustrun.attacks.geometry.ball import NORMS
 from robustrun.audit.finite_differences import finite_differences
 from robustrun.audit.of_the_network import OF_THE_NETWORK, no_adversary
 from robustrun.audit.of_the_number import (

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import length, per_example
+from robustrun.attacks.geometry.ball import length, per_example
 from robustrun.attacks.pgd import PGD
 from robustrun.audit.subject import Check, Subject, beyond, by
 from robustrun.config import Differences

@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import ascend, attacked
-from robustrun.attacks.ball import sphere_start
+from robustrun.attacks.geometry.ball import sphere_start
 from robustrun.audit.subject import Check, Subject, beyond
 from robustrun.predictions import NO_ANSWER, predicted
 

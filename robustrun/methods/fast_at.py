@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.ascent import BnMode, ascend, attacked
-from robustrun.attacks.ball import check_threat_model, uniform_start
+from robustrun.attacks.geometry.ball import check_threat_model, uniform_start
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from robustrun.attacks.ball import check_threat_model, project, steepest
+from robustrun.attacks.geometry.ball import check_threat_model, project, steepest
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
 

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import TINY, check_threat_model, l2_norm, project, steepest
+from robustrun.attacks.geometry.ball import TINY, check_threat_model, l2_norm, project, steepest
 from robustrun.attacks.inner import Inner
 from robustrun.errors import require
 from robustrun.losses import kl_divergence

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from toys import DUAL, EPSILON, NORMS, SHAPE, Counting, attack, batch, generator, network, right
 
 import robustrun.attacks.apgd as apgd
-from robustrun.attacks.ball import length, steepest, uniform_start
-from robustrun.attacks.l1 import project_l1, sparse_sign
+from robustrun.attacks.geometry.ball import length, steepest, uniform_start
+from robustrun.attacks.geometry.l1 import project_l1, sparse_sign
 from robustrun.attacks.standing import begin, halve_where_stalled, sparsen
 from robustrun.errors import ConfigError
 from robustrun.losses import dlr, dlr_targeted

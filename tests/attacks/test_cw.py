@@ -5,8 +5,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks import cw
-from robustrun.attacks.ball import distance
 from robustrun.attacks.cw import CWL2
+from robustrun.attacks.geometry.ball import distance
 from robustrun.attacks.nearest import Nearest
 from robustrun.errors import ConfigError
 

@@ -21,9 +21,9 @@ from toys import (
     right,
 )
 
-from robustrun.attacks.ball import distance
 from robustrun.attacks.fab import FAB
-from robustrun.attacks.hyperplane import to_hyperplane
+from robustrun.attacks.geometry.ball import distance
+from robustrun.attacks.geometry.hyperplane import to_hyperplane
 from robustrun.errors import ConfigError
 
 PIXELS = 72

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import distance
 from robustrun.attacks.fmn import FMN
+from robustrun.attacks.geometry.ball import distance
 from robustrun.attacks.nearest import Nearest
 from robustrun.errors import ConfigError
 

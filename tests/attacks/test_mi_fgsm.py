@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ball import distance
+from robustrun.attacks.geometry.ball import distance
 from robustrun.attacks.mi_fgsm import MomentumPGD
 from robustrun.errors import ConfigError
 

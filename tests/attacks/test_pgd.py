@@ -6,8 +6,8 @@ import pytest
 import torch
 from toys import DUAL, EPSILON, Counting, Linear, attack, batch, generator, network, right
 
-from robustrun.attacks.ball import distance
 from robustrun.attacks.fgsm import FGSM
+from robustrun.attacks.geometry.ball import distance
 from robustrun.attacks.pgd import PGD
 from robustrun.errors import ConfigError
 

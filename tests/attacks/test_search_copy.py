@@ -6,8 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import compose, config, shares
-from robustrun.attacks.ball import around, project
 from robustrun.attacks.folding import folded
+from robustrun.attacks.geometry.ball import around, project
 from robustrun.attacks.inner import Inner
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages

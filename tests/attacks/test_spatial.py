@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.adam import Adam
-from robustrun.attacks.colour import to_luv, to_srgb
+from robustrun.attacks.geometry.colour import to_luv, to_srgb
 from robustrun.attacks.recolor import ReColorAdv, recolour
 from robustrun.attacks.stadv import StAdv, displace
 from robustrun.attacks.transformed import roughness, search

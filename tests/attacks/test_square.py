@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from toys import NORMS, SHAPE, Counting, attack, batch, generator, network, right
 
-from robustrun.attacks.ball import length
+from robustrun.attacks.geometry.ball import length
 from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes
 
 

@@ -9,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from robustrun.attacks.l1 import project_l1
+from robustrun.attacks.geometry.l1 import project_l1
 from robustrun.errors import require
 
 Norm = Literal["linf", "l2", "l1"]

@@ -1,0 +1,1 @@
+"""Balls of images: distances, projections, random starts, steepest directions."""
