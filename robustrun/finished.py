@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import config, origin
-from robustrun.attacks.observers import OBSERVERS
+from robustrun.attacks.perceptual.lpips_networks import OBSERVERS
 from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program

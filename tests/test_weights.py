@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from robustrun.attacks.observers import OBSERVERS
+from robustrun.attacks.perceptual.lpips_networks import OBSERVERS
 from robustrun.cli import run_command_line
 from robustrun.errors import DataError
 from robustrun.models.normalize import Normalize

@@ -18,8 +18,8 @@ from robustrun.attacks.geometry.ball import (
     l2_norm,
     per_example,
 )
-from robustrun.attacks.lpips import LPIPS, Perception, separation
-from robustrun.attacks.lpips_ball import check_inside, project_lpips
+from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
+from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.predictions import predicted

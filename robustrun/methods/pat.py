@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.ascent import attacked
 from robustrun.attacks.fast_lpa import LagrangianSearch
-from robustrun.attacks.lpips import LPIPS
+from robustrun.attacks.perceptual.lpips import LPIPS
 from robustrun.errors import require
 from robustrun.predictions import predicted
 from robustrun.types import METHODS, Learner

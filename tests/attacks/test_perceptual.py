@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import FastLPA, LagrangianSearch
 from robustrun.attacks.lpa import LPA
-from robustrun.attacks.lpips import LPIPS, Perception, perceived
-from robustrun.attacks.lpips_ball import check_inside, project_lpips
-from robustrun.attacks.observers import OBSERVERS, Observer
+from robustrun.attacks.perceptual.lpips import LPIPS, Perception, perceived
+from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
+from robustrun.attacks.perceptual.lpips_networks import OBSERVERS, Observer
 from robustrun.attacks.ppgd import PPGD, Linearised, conjugate_gradients
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import LagrangianSearch
-from robustrun.attacks.lpips import LPIPS, Perception
+from robustrun.attacks.perceptual.lpips import LPIPS, Perception
 from robustrun.errors import ConfigError
 from robustrun.methods.pat import Pat
 from robustrun.types import MinMax

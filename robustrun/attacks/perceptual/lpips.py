@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.observers import OBSERVERS
+from robustrun.attacks.perceptual.lpips_networks import OBSERVERS
 from robustrun.errors import ConfigError, did_you_mean, require
 from robustrun.types import HasFeatures
 

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import TINY, per_example
-from robustrun.attacks.lpips import Perception, separation
+from robustrun.attacks.perceptual.lpips import Perception, separation
 
 NEWTON_STEPS = 10
 BISECTIONS = 10

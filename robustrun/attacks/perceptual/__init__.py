@@ -1,0 +1,1 @@
+"""Distances as a network sees them, and the networks that measure them."""
