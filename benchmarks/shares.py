@@ -16,7 +16,7 @@ import torch
 from torch import nn
 
 from benchmarks.networks import plain_config, small_network
-from robustrun.attacks.ascent import gradient
+from robustrun.attacks.search.ascent import gradient
 from robustrun.attacks.search_copy import in_bfloat16, search_copy
 from robustrun.devices.local import keep_freed_memory
 from robustrun.shares import set_shares

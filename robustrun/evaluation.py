@@ -15,9 +15,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun import console
-from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.cascade import judged, room_for, verdict
 from robustrun.attacks.geometry.ball import distance
+from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.cascade import judged, room_for, verdict
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.border import checked, collected, require_labels
 from robustrun.errors import DataError

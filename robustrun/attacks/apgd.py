@@ -12,8 +12,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
-from robustrun.attacks.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
 from robustrun.attacks.geometry.ball import (
     Norm,
     check_threat_model,
@@ -22,7 +20,7 @@ from robustrun.attacks.geometry.ball import (
     sphere_start,
 )
 from robustrun.attacks.geometry.l1 import support
-from robustrun.attacks.standing import (
+from robustrun.attacks.search.apgd_state import (
     Sparsity,
     Standing,
     begin,
@@ -32,6 +30,8 @@ from robustrun.attacks.standing import (
     step_sparsely,
     step_with_momentum,
 )
+from robustrun.attacks.search.ascent import attacked
+from robustrun.attacks.search.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
 from robustrun.errors import require
 from robustrun.losses import dlr, dlr_targeted, gap, margin
 from robustrun.types import ATTACKS

@@ -7,9 +7,9 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
-from robustrun.attacks.cascade import Run, cascade
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
+from robustrun.attacks.search.ascent import attacked
+from robustrun.attacks.search.cascade import Run, cascade
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
 

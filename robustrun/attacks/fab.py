@@ -9,14 +9,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.cascade import (
-    Rows,
-    filled_cascade,
-    gone_with,
-    likeliest_wrong,
-    still_right,
-)
 from robustrun.attacks.geometry.ball import (
     TINY,
     Norm,
@@ -27,6 +19,14 @@ from robustrun.attacks.geometry.ball import (
     sphere_start,
 )
 from robustrun.attacks.geometry.hyperplane import to_hyperplane
+from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.cascade import (
+    Rows,
+    filled_cascade,
+    gone_with,
+    likeliest_wrong,
+    still_right,
+)
 from robustrun.errors import require
 from robustrun.shares import in_rows
 from robustrun.types import ATTACKS

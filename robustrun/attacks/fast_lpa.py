@@ -8,10 +8,10 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start, per_example
 from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
+from robustrun.attacks.search.ascent import attacked, input_gradient
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import ascend, attacked
 from robustrun.attacks.geometry.ball import check_threat_model
+from robustrun.attacks.search.ascent import ascend, attacked
 from robustrun.types import ATTACKS
 
 

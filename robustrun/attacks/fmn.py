@@ -9,10 +9,10 @@ from typing import ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.cascade import cascade
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, per_example, steepest
-from robustrun.attacks.nearest import Nearest, nearest_of_all
+from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.cascade import cascade
+from robustrun.attacks.search.nearest import Nearest, nearest_of_all
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.predictions import predicted

@@ -8,11 +8,11 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.fast_lpa import lpips_step
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start
 from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
+from robustrun.attacks.search.ascent import attacked, input_gradient
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.predictions import predicted

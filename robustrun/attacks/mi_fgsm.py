@@ -8,9 +8,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.cascade import cascade
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, project, steepest
+from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.cascade import cascade
 from robustrun.errors import require
 from robustrun.predictions import predicted
 from robustrun.types import ATTACKS

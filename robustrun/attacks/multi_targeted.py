@@ -9,14 +9,14 @@ from typing import Any, ClassVar, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
-from robustrun.attacks.cascade import (
+from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
+from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.cascade import (
     Rows,
     filled_cascade,
     gone_with,
     likeliest_wrong,
 )
-from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
 from robustrun.errors import require
 from robustrun.losses import gap
 from robustrun.predictions import predicted

@@ -7,8 +7,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked, input_gradient
 from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
+from robustrun.attacks.search.ascent import attacked, input_gradient
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.predictions import predicted

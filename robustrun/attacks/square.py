@@ -12,8 +12,6 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
-from robustrun.attacks.cascade import Run, cascade
 from robustrun.attacks.geometry.ball import (
     TINY,
     Norm,
@@ -22,6 +20,8 @@ from robustrun.attacks.geometry.ball import (
     per_example,
     project,
 )
+from robustrun.attacks.search.ascent import attacked
+from robustrun.attacks.search.cascade import Run, cascade
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.predictions import predicted

@@ -4,8 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import ascend, attacked
 from robustrun.attacks.geometry.ball import sphere_start
+from robustrun.attacks.search.ascent import ascend, attacked
 from robustrun.audit.subject import Check, Subject, beyond
 from robustrun.predictions import NO_ANSWER, predicted
 

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
 from robustrun.attacks.fast_lpa import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS
+from robustrun.attacks.search.ascent import attacked
 from robustrun.errors import require
 from robustrun.predictions import predicted
 from robustrun.types import METHODS, Learner

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import attacked
+from robustrun.attacks.search.ascent import attacked
 from robustrun.errors import DataError
 from robustrun.predictions import REPEATABLE, logit_difference
 from robustrun.types import ATTACKS, Attack, DeclaresGradient, Model, Shape, Staged

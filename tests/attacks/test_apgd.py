@@ -12,7 +12,7 @@ from toys import DUAL, EPSILON, NORMS, SHAPE, Counting, attack, batch, generator
 import robustrun.attacks.apgd as apgd
 from robustrun.attacks.geometry.ball import length, steepest, uniform_start
 from robustrun.attacks.geometry.l1 import project_l1, sparse_sign
-from robustrun.attacks.standing import begin, halve_where_stalled, sparsen
+from robustrun.attacks.search.apgd_state import begin, halve_where_stalled, sparsen
 from robustrun.errors import ConfigError
 from robustrun.losses import dlr, dlr_targeted
 

@@ -24,9 +24,9 @@ from toys import (
 
 from robustrun import config
 from robustrun.attacks import apgd, fab
-from robustrun.attacks.cascade import filled_cascade, room_for
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.geometry.ball import distance
+from robustrun.attacks.search.cascade import filled_cascade, room_for
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 from robustrun.types import Attack

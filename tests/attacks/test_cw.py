@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from robustrun.attacks import cw
 from robustrun.attacks.cw import CWL2
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.nearest import Nearest
+from robustrun.attacks.search.nearest import Nearest
 from robustrun.errors import ConfigError
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.fmn import FMN
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.nearest import Nearest
+from robustrun.attacks.search.nearest import Nearest
 from robustrun.errors import ConfigError
 
 NORMS = pytest.mark.parametrize("norm", ["linf", "l2"])

@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.adam import Adam
 from robustrun.attacks.geometry.colour import to_luv, to_srgb
 from robustrun.attacks.recolor import ReColorAdv, recolour
+from robustrun.attacks.search.adam import Adam
+from robustrun.attacks.search.transformed import roughness, search
 from robustrun.attacks.stadv import StAdv, displace
-from robustrun.attacks.transformed import roughness, search
 from robustrun.errors import ConfigError
 
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.cascade import still_right
 from robustrun.attacks.geometry.ball import distance, per_example, project
+from robustrun.attacks.search.cascade import still_right
 
 # How far beyond its place an image is moved, step by step, that the last look finds right again.
 BEYOND = (1.001, 1.01, 1.1)

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.adam import Adam
-from robustrun.attacks.ascent import input_gradient
+from robustrun.attacks.search.adam import Adam
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.losses import margin
 from robustrun.predictions import predicted
 

@@ -9,9 +9,9 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.ascent import input_gradient
 from robustrun.attacks.geometry.ball import per_example, project, steepest
 from robustrun.attacks.geometry.l1 import sparse_sign, support
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.errors import require
 from robustrun.predictions import predicted
 
