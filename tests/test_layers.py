@@ -34,7 +34,8 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
 MAY_SHARE = ("attacks", "audit", "report", "storage")  # packages whose modules build on each other
 SHARED = {  # modules that the others of their package stand on
-    "methods.batchnorm",
+    "methods.batch_norm",
+    "methods.inner",
     "models.normalize",
     "models.trial",
     "models.weights",

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model
-from robustrun.attacks.inner import Inner
+from robustrun.methods.inner import Inner
 from robustrun.types import METHODS, Learner
 
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, require
-from robustrun.methods.batchnorm import statistics_kept
+from robustrun.methods.batch_norm import statistics_kept
 from robustrun.types import METHODS, Adapts, Learner, Method, MinMax
 
 TINY = 1e-20  # the authors', for a gradient of zero

@@ -7,8 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model
-from robustrun.attacks.inner import Inner
 from robustrun.errors import require
+from robustrun.methods.inner import Inner
 from robustrun.types import METHODS, Learner
 
 

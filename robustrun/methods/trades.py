@@ -8,10 +8,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, l2_norm, project, steepest
-from robustrun.attacks.inner import Inner
 from robustrun.errors import require
 from robustrun.losses import kl_divergence
-from robustrun.methods.batchnorm import passage
+from robustrun.methods.batch_norm import passage
+from robustrun.methods.inner import Inner
 from robustrun.types import METHODS, Learner
 
 

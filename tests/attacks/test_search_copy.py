@@ -8,10 +8,10 @@ from torch import Tensor, nn
 from robustrun import compose, config, shares
 from robustrun.attacks.folding import folded
 from robustrun.attacks.geometry.ball import around, project
-from robustrun.attacks.inner import Inner
 from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation import Searches, measure, searches
+from robustrun.methods.inner import Inner
 from robustrun.types import Attack
 
 CPU = torch.device("cpu")

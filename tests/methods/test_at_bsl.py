@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from robustrun.attacks.inner import Inner
 from robustrun.methods.at_bsl import AtBsl
+from robustrun.methods.inner import Inner
 
 COUNTS = torch.tensor([500, 100, 20, 10])
 

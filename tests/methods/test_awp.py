@@ -7,10 +7,10 @@ import torch
 import torch.nn.functional as F
 
 from robustrun import config
-from robustrun.attacks.inner import Inner
 from robustrun.compose import compose_raw
 from robustrun.errors import ConfigError
 from robustrun.methods.awp import Awp
+from robustrun.methods.inner import Inner
 from robustrun.methods.pgd_at import PgdAt
 from robustrun.methods.standard import Standard
 from robustrun.methods.trades import Trades

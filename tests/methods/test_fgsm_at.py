@@ -3,8 +3,8 @@
 import torch
 import torch.nn.functional as F
 
-from robustrun.attacks.inner import Inner
 from robustrun.methods.fgsm_at import FgsmAt
+from robustrun.methods.inner import Inner
 
 
 def test_fgsm_at_weighs_clean_and_one_step_images(assert_golden, golden_step):

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from robustrun.attacks.inner import Inner
+from robustrun.methods.inner import Inner
 from robustrun.methods.mart import Mart, boosted_cross_entropy
 
 INNER = Inner("ce", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robustrun.attacks.inner import Inner
+from robustrun.methods.inner import Inner
 from robustrun.methods.pgd_at import PgdAt
 
 

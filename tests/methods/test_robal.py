@@ -5,9 +5,9 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robustrun.attacks.inner import Inner
 from robustrun.errors import ConfigError
 from robustrun.methods.awp import Awp
+from robustrun.methods.inner import Inner
 from robustrun.methods.robal import CosineHead, RoBal, cosine_head
 
 INNER = Inner("ce", steps=3, step_size=0.02, start="one_sided", start_std=0.0, bn_mode="eval")

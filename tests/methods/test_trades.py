@@ -4,8 +4,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robustrun.attacks.inner import Inner
 from robustrun.errors import ConfigError
+from robustrun.methods.inner import Inner
 from robustrun.methods.trades import Trades, box_then_ball, steepest_or_random
 
 INNER = Inner("kl", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
