@@ -17,9 +17,9 @@ from torch import nn
 
 from benchmarks.networks import plain_config, small_network
 from robustrun.attacks.search.ascent import gradient
-from robustrun.attacks.search_copy import in_bfloat16, search_copy
+from robustrun.compute.search_copy import in_bfloat16, search_copy
+from robustrun.compute.threads import set_shares
 from robustrun.devices.local import keep_freed_memory
-from robustrun.shares import set_shares
 
 ROUNDS, SHAPE, CLASSES = 7, (3, 32, 32), 10
 BATCHES = {"BN CNN": (4, 16, 64, 128), "PreAct ResNet-18": (8, 64)}

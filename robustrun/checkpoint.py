@@ -6,15 +6,14 @@ import hashlib
 import io
 import json
 import logging
-import random
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
+from robustrun.compute.random_state import rng_state
 from robustrun.errors import DataError
 from robustrun.files import write_atomically
 
@@ -45,31 +44,6 @@ class Saver:
         save(self.folder, {"about": json.dumps(self.about), "rng": rng_state(), "fit": state})
         self.saved = time.monotonic()
         self.cost = self.saved - began
-
-
-def rng_state() -> dict[str, Any]:
-    """The state of every generator that training draws from, as plain values and tensors."""
-    kind, keys, position, has_gauss, cached = np.random.get_state()
-    state: dict[str, Any] = {
-        "python": [list(random.getstate()[1]), random.getstate()[2]],
-        "numpy": [str(kind), torch.from_numpy(np.asarray(keys).astype(np.int64)), position],
-        "numpy_gauss": [has_gauss, cached],
-        "torch": torch.get_rng_state(),
-    }
-    if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
-    return state
-
-
-def restore_rng(state: dict[str, Any]) -> None:
-    """Set every generator to what `rng_state` gave."""
-    kind, keys, position = state["numpy"]
-    words, gauss = state["python"]
-    random.setstate((random.getstate()[0], tuple(words), gauss))
-    np.random.set_state((kind, keys.numpy().astype(np.uint32), position, *state["numpy_gauss"]))
-    torch.set_rng_state(state["torch"])
-    if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:

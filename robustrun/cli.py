@@ -27,7 +27,8 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose, console, files, interrupts, origin, plugins, words
+from robustrun import catalogue, compose, console, files, origin, plugins, words
+from robustrun.compute import interrupts
 from robustrun.errors import RobustrunError, RunFailure
 from robustrun.words import Line
 

@@ -8,7 +8,8 @@ import time
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.search.ascent import attacked, gradient
+from robustrun.attacks.search.ascent import gradient
+from robustrun.compute.modes import attacked
 
 log = logging.getLogger(__name__)
 SHORTEST = 60.0  # seconds of passes below which it is not even tried: compiling takes as long

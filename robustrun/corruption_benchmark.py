@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute.predictions import NO_ANSWER
 from robustrun.config import Corruptions, EvaluationPlan, Perturbations
 from robustrun.datasets import corruptions
 from robustrun.datasets.border import require_labels
@@ -19,7 +20,6 @@ from robustrun.datasets.corruptions import Corrupted, Sequences
 from robustrun.errors import DataError
 from robustrun.evaluation import accuracy, predict
 from robustrun.journal import Journal
-from robustrun.predictions import NO_ANSWER
 from robustrun.types import Images, Shape, Splits
 
 log = logging.getLogger(__name__)

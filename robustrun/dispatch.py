@@ -4,7 +4,6 @@ import dataclasses
 import hashlib
 import json
 import logging
-import random
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -34,6 +33,8 @@ from robustrun import (
 )
 from robustrun.audit import audit
 from robustrun.batching import require_a_batch
+from robustrun.compute.cost import multiply_adds
+from robustrun.compute.random_state import restore_rng, seed_everything
 from robustrun.config import EvaluationPlan, RunConfig
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
@@ -45,7 +46,6 @@ from robustrun.models import trial
 from robustrun.report import card
 from robustrun.results import RunResult
 from robustrun.run_folder.inputs import inputs
-from robustrun.shares import multiply_adds
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
 from robustrun.types import Adapts, Images, Runtime, Splits
@@ -260,7 +260,7 @@ def _state_before(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
             log.warning("%s was %s and is %s: the last bits may differ", name, then, now)
     epoch, batch = loaded["fit"]["position"][:2]
     log.info("going on in epoch %d after %d of its batches", epoch, batch)
-    checkpoint.restore_rng(loaded["rng"])
+    restore_rng(loaded["rng"])
     state: dict[str, Any] = loaded["fit"]
     return state
 
@@ -386,12 +386,6 @@ def choose_examples(test: Images, plan: EvaluationPlan) -> tuple[Images, np.ndar
     if plan.choose == "random":
         indices = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
     return test.subset(torch.from_numpy(indices)), indices
-
-
-def seed_everything(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed)  # libraries that draw from the legacy generator
-    torch.manual_seed(seed)
 
 
 def _log_epoch(row: dict[str, Any], epochs: int) -> None:

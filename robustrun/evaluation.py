@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from robustrun import console
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import judged, room_for, verdict
-from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import NO_ANSWER, predicted
+from robustrun.compute.search_copy import SearchCopy, in_bfloat16, search_copy
+from robustrun.compute.threads import beside, in_shares
 from robustrun.datasets.border import checked, collected, require_labels
 from robustrun.errors import DataError
 from robustrun.journal import Journal
 from robustrun.models import trial
 from robustrun.models.trial import same_values
-from robustrun.predictions import NO_ANSWER, predicted
-from robustrun.shares import beside, in_shares
 from robustrun.types import (
     ATTACKS,
     Attack,

@@ -10,9 +10,9 @@ import torch
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from torch import nn
 
+from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation import Measured, accuracy, batch_generator, wilson
 from robustrun.files import write_atomically
-from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.types import Attack, Images
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.search.ascent import attacked
+from robustrun.compute.modes import attacked
 from robustrun.config import RunConfig
 from robustrun.errors import ConfigError, DataError
 from robustrun.plugins import parts

@@ -12,10 +12,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustrun import console, interrupts
+from robustrun import console
 from robustrun.averaging import Average
 from robustrun.batching import Batching, batching
 from robustrun.collapse import Collapse, collapses, packed
+from robustrun.compute import interrupts
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
 from robustrun.evaluation import accuracy, predict, run_attack, searches

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 import robustrun
 from robustrun import compose, config
 from robustrun.cli import run_command_line
-from robustrun.predictions import NO_ANSWER
+from robustrun.compute.predictions import NO_ANSWER
 
 EPSILON = 0.05
 CLOSE = 1e-4  # logits and slopes nearer than this may fall either way in float32, and more in half

@@ -11,16 +11,14 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
         "errors",
         "registry",
         "console",
-        "interrupts",
         "journal",
-        "shares",
         "chance",
         "words",
         "files",
         "storage",
     },
     {"types"},
-    {"losses", "predictions"},
+    {"losses", "compute"},
     {"attacks"},
     {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
     {"config", "plugins", "compose", "origin", "finished", "collapse"},
@@ -32,7 +30,7 @@ LAYERS = [  # from the ground up; a module imports only from its own line's pack
     {"cli", "__main__", "__init__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_SHARE = ("attacks", "audit", "report", "storage")  # packages whose modules build on each other
+MAY_SHARE = ("attacks", "audit", "compute", "report", "storage")  # modules build on each other
 SHARED = {  # modules that the others of their package stand on
     "methods.batch_norm",
     "methods.inner",

@@ -13,11 +13,11 @@ from robustrun import compose, config
 from robustrun.attacks.pgd import PGD
 from robustrun.audit import audit
 from robustrun.cli import run_command_line
+from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.datasets.corruptions import flip_rate
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
 from robustrun.evaluation import evaluate, measure
-from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.train import How, fit
 from robustrun.types import Attack
 

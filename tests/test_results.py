@@ -13,6 +13,7 @@ import torch
 
 from robustrun import checkpoint, files, results
 from robustrun.cli import run_command_line
+from robustrun.compute import random_state
 from robustrun.errors import DataError
 
 
@@ -51,7 +52,7 @@ def test_a_checkpoint_comes_back_without_unpickling_code(tmp_path: Path) -> None
     state = {
         "model": {"w": torch.rand(3)},
         "history": [{"epoch": 1}],
-        "rng": checkpoint.rng_state(),
+        "rng": random_state.rng_state(),
     }
     checkpoint.save(tmp_path, state)
     loaded = checkpoint.load(tmp_path)
@@ -100,7 +101,7 @@ def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path) -> None:
 
 def test_every_generator_comes_back(tmp_path: Path) -> None:
     random.gauss(0, 1), np.random.randn()  # leave a second normal value waiting
-    checkpoint.save(tmp_path, {"rng": checkpoint.rng_state()})
+    checkpoint.save(tmp_path, {"rng": random_state.rng_state()})
 
     def drawn() -> list[float]:
         return [random.gauss(0, 1), random.random(), np.random.randn(), float(torch.rand(()))]
@@ -108,7 +109,7 @@ def test_every_generator_comes_back(tmp_path: Path) -> None:
     expected = drawn()
     loaded = checkpoint.load(tmp_path)
     assert loaded is not None
-    checkpoint.restore_rng(loaded["rng"])
+    random_state.restore_rng(loaded["rng"])
     assert drawn() == expected
 
 

@@ -13,11 +13,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robustrun import checkpoint, config
+from robustrun import config
 from robustrun.attacks.fgsm import FGSM
 from robustrun.averaging import Average
 from robustrun.batching import Batching
 from robustrun.collapse import packed
+from robustrun.compute import random_state
 from robustrun.config import Training
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.tensors import TensorImages
@@ -313,7 +314,7 @@ class Kept:
         return True
 
     def save(self, state: dict[str, Any]) -> None:
-        self.states.append((copy.deepcopy(state), checkpoint.rng_state()))
+        self.states.append((copy.deepcopy(state), random_state.rng_state()))
 
 
 class Noisy:
@@ -347,7 +348,7 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
         how = How(settings, sgd, rate, RUNTIME, 3)
         if "start" in more:
             more["start"], rng = more["start"]
-            checkpoint.restore_rng(rng)
+            random_state.restore_rng(rng)
         rows: list[list[dict[str, Any]]] = []
         counts = torch.tensor([5, 5])
         fitted = fit(model, Noisy(), data, data.plain(), counts, how, rows.append, **more)

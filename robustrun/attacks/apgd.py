@@ -30,8 +30,8 @@ from robustrun.attacks.search.apgd_state import (
     step_sparsely,
     step_with_momentum,
 )
-from robustrun.attacks.search.ascent import attacked
 from robustrun.attacks.search.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
+from robustrun.compute.modes import attacked
 from robustrun.errors import require
 from robustrun.losses import dlr, dlr_targeted, gap, margin
 from robustrun.types import ATTACKS

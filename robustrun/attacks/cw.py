@@ -10,12 +10,13 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.attacks.search.adam import Adam
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import cascade
 from robustrun.attacks.search.nearest import Nearest, nearest_of_all
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.errors import require
 from robustrun.losses import margin
-from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.types import ATTACKS
 
 INSIDE = 1 - 1e-6  # the tanh of no finite number is 1: black and white are moved in by this much

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
-from robustrun.attacks.search.ascent import attacked
 from robustrun.attacks.search.cascade import Run, cascade
+from robustrun.compute.modes import attacked
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
 

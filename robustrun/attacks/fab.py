@@ -19,7 +19,7 @@ from robustrun.attacks.geometry.ball import (
     sphere_start,
 )
 from robustrun.attacks.geometry.hyperplane import to_hyperplane
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import (
     Rows,
     filled_cascade,
@@ -27,8 +27,9 @@ from robustrun.attacks.search.cascade import (
     likeliest_wrong,
     still_right,
 )
+from robustrun.compute.modes import attacked
+from robustrun.compute.threads import in_rows
 from robustrun.errors import require
-from robustrun.shares import in_rows
 from robustrun.types import ATTACKS
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}

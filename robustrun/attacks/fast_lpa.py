@@ -11,7 +11,8 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start, per_example
 from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
+from robustrun.compute.modes import attacked
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS

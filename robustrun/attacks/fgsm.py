@@ -8,7 +8,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model
-from robustrun.attacks.search.ascent import ascend, attacked
+from robustrun.attacks.search.ascent import ascend
+from robustrun.compute.modes import attacked
 from robustrun.types import ATTACKS
 
 

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, per_example, steepest
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import cascade
 from robustrun.attacks.search.nearest import Nearest, nearest_of_all
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 DUAL = {"linf": "l1", "l2": "l2"}

@@ -12,10 +12,11 @@ from robustrun.attacks.fast_lpa import lpips_step
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start
 from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 DECAY = 0.1  # the step falls to this share of the bound over one round

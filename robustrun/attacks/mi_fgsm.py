@@ -9,10 +9,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, project, steepest
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import cascade
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 

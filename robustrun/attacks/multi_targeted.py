@@ -10,16 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import (
     Rows,
     filled_cascade,
     gone_with,
     likeliest_wrong,
 )
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import gap
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 

@@ -8,10 +8,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 

@@ -19,10 +19,11 @@ from robustrun.attacks.geometry.ball import (
 )
 from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 FLAT = 1e-4  # a gradient shorter than this (in logits per pixel unit) shows no way

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
 from robustrun.attacks.geometry.colour import to_luv, to_srgb
-from robustrun.attacks.search.ascent import attacked
 from robustrun.attacks.search.cascade import cascade
 from robustrun.attacks.search.transformed import search
+from robustrun.compute.modes import attacked
 from robustrun.errors import ConfigError, require
 from robustrun.types import ATTACKS
 

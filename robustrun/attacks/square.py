@@ -20,11 +20,11 @@ from robustrun.attacks.geometry.ball import (
     per_example,
     project,
 )
-from robustrun.attacks.search.ascent import attacked
 from robustrun.attacks.search.cascade import Run, cascade
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 from robustrun.types import ATTACKS
 
 # The share of changed pixels is halved after so many queries, if there are 10,000 of them.

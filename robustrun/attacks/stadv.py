@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
-from robustrun.attacks.search.ascent import attacked
 from robustrun.attacks.search.cascade import cascade
 from robustrun.attacks.search.transformed import search
+from robustrun.compute.modes import attacked
 from robustrun.errors import require
 from robustrun.types import ATTACKS
 

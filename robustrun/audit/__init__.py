@@ -3,8 +3,7 @@ https://arxiv.org/abs/1802.00420; Carlini et al. 2019, https://arxiv.org/abs/190
 """
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import asdict, replace
 
 import torch
@@ -27,9 +26,10 @@ from robustrun.audit.of_the_number import (
 )
 from robustrun.audit.subject import Attackable, Check, Subject, by
 from robustrun.audit.transfer import transfer
+from robustrun.compute.modes import left_as_found
+from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.config import AuditSettings
 from robustrun.journal import Journal
-from robustrun.predictions import NO_ANSWER, predicted
 from robustrun.types import Attack, Images
 
 log = logging.getLogger(__name__)
@@ -77,7 +77,7 @@ def audit(
     if count == 0:
         return []
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), _left_as_found(model):
+    with torch.random.fork_rng(devices=cuda), left_as_found(model):
         torch.manual_seed(seed)
         drawn = torch.randperm(len(images))[:count].sort().values
         parts = list(images.subset(drawn).batches(batch_size, device=device))
@@ -104,20 +104,6 @@ def audit(
             no_answer=no_answer,
         )
         return _checked(subject, journal or Journal(), attacked=standing is not None)
-
-
-@contextmanager
-def _left_as_found(model: nn.Module) -> Iterator[None]:
-    """Modes and buffers are restored: a batch norm in train mode writes to its buffers."""
-    modes = [(m, m.training) for m in model.modules()]
-    buffers = [(b, b.detach().clone()) for b in model.buffers()]
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training
-        for buffer, value in buffers:
-            buffer.detach().copy_(value)
 
 
 @torch.no_grad()

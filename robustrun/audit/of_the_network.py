@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from robustrun.audit.subject import Check, Status, Subject
-from robustrun.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
+from robustrun.compute.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
 from robustrun.types import Attack, Staged
 
 SUMS_TO_ONE = 1e-4  # above the rounding of a float32 softmax over 1,000 classes

@@ -12,9 +12,10 @@ from torch import Tensor, nn
 from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.geometry.ball import TINY, l2_norm, sphere_start
 from robustrun.attacks.pgd import PGD
-from robustrun.attacks.search.ascent import attacked, input_gradient
+from robustrun.attacks.search.ascent import input_gradient
 from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged, share_of
 from robustrun.chance import ONE_SIDED, at_least, exact_interval
+from robustrun.compute.modes import attacked
 from robustrun.losses import margin
 from robustrun.types import Rescales
 

@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.chance import exact_interval
+from robustrun.compute.predictions import predicted
 from robustrun.config import AuditSettings
 from robustrun.evaluation import batch_generator, check_images
-from robustrun.predictions import predicted
 from robustrun.types import Attack
 
 Status = Literal["pass", "warn", "fail"]

@@ -5,9 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import sphere_start
-from robustrun.attacks.search.ascent import ascend, attacked
+from robustrun.attacks.search.ascent import ascend
 from robustrun.audit.subject import Check, Subject, beyond
-from robustrun.predictions import NO_ANSWER, predicted
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import NO_ANSWER, predicted
 
 BATCH = 64  # images at each step of training the surrogate
 

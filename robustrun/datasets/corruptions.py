@@ -9,9 +9,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, did_you_mean
-from robustrun.predictions import NO_ANSWER
 
 # The benchmark's fifteen, over which its mean is taken, and the four meant for tuning.
 CORRUPTIONS = (

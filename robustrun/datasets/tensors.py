@@ -7,8 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from robustrun.compute.threads import layers_with
 from robustrun.datasets.augmentation import Augment, as_floats
-from robustrun.shares import layers_with
 from robustrun.types import Shape
 
 

@@ -10,8 +10,8 @@ from typing import Literal
 
 import torch
 
+from robustrun.compute.threads import set_shares
 from robustrun.errors import ConfigError, require
-from robustrun.shares import set_shares
 from robustrun.types import DEVICES, Runtime
 
 Name = Literal["auto", "cpu", "cuda", "mps"]
@@ -23,9 +23,9 @@ class LocalDevice:
     """`auto` takes CUDA if it is there, then MPS, then the CPU.
 
     `threads: null` gives a CPU run as many threads as its work is worth (see `worthwhile_threads`),
-    and cuts the batches of attacks into shares for all cores (`robustrun.shares`); the numbers
-    depend on nothing but the network, the batch and the machine, so that the same command gives
-    the same bits again. `precision: auto` takes bfloat16 where the machine has units
+    and cuts the batches of attacks into shares for all cores (`robustrun.compute.threads`); the
+    numbers depend on nothing but the network, the batch and the machine, so that the same command
+    gives the same bits again. `precision: auto` takes bfloat16 where the machine has units
     for it and the network is large enough to gain. `compile: auto` measures whether compiling pays
     in a training of this length, so that it may decide otherwise on a busy machine.
     """

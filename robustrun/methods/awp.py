@@ -9,8 +9,8 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute.modes import statistics_kept
 from robustrun.errors import ConfigError, require
-from robustrun.methods.batch_norm import statistics_kept
 from robustrun.types import METHODS, Adapts, Learner, Method, MinMax
 
 TINY = 1e-20  # the authors', for a gradient of zero

@@ -8,16 +8,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor, nn
 
-BatchNorm = nn.modules.batchnorm._BatchNorm
-
-
-def updating_layers(model: nn.Module) -> list[BatchNorm]:
-    """The layers whose running statistics change with every forward pass now."""
-    return [
-        m
-        for m in model.modules()
-        if isinstance(m, BatchNorm) and m.training and m.track_running_stats
-    ]
+from robustrun.compute.modes import BatchNorm, updating_layers
 
 
 def running_statistics(layer: BatchNorm) -> tuple[Tensor, Tensor]:
@@ -66,16 +57,3 @@ def passage(model: nn.Module) -> Iterator[Passage]:
         for layer, old in zip(layers, before, strict=True):
             pairs = zip(running_statistics(layer), old, strict=True)
             seen.added.append((layer, [now - kept_share(layer) * was for now, was in pairs]))
-
-
-@contextmanager
-def statistics_kept(model: nn.Module) -> Iterator[None]:
-    """Within it, forward passes in train mode use the batch's statistics and update none."""
-    layers = updating_layers(model)
-    for layer in layers:
-        layer.track_running_stats = False
-    try:
-        yield
-    finally:
-        for layer in layers:
-            layer.track_running_stats = True

@@ -7,7 +7,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, uniform_start
-from robustrun.attacks.search.ascent import BnMode, ascend, attacked
+from robustrun.attacks.search.ascent import ascend
+from robustrun.compute.modes import BnMode, attacked
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
 

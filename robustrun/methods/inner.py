@@ -8,9 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.folding import folded
 from robustrun.attacks.geometry.ball import gaussian_start, project, steepest, uniform_start
-from robustrun.attacks.search.ascent import BnMode, Objective, ascend, attacked
+from robustrun.attacks.search.ascent import Objective, ascend
+from robustrun.compute.folding import folded
+from robustrun.compute.modes import BnMode, attacked
 from robustrun.errors import require
 
 Logits = Callable[[Tensor], Tensor]
@@ -22,7 +23,7 @@ class Inner:
 
     `loss`: what is climbed, cross-entropy at the label (ce) or KL(p(x) || p(x')) (kl).
     `start`: uniform in the ball, one_sided (x + epsilon U(0, 1)), gaussian (x + start_std N) or
-    zero. `bn_mode`: see `robustrun.attacks.search.ascent.attacked`.
+    zero. `bn_mode`: see `robustrun.compute.modes.attacked`.
     """
 
     loss: Literal["ce", "kl"]

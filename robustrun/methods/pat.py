@@ -8,9 +8,9 @@ from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS
-from robustrun.attacks.search.ascent import attacked
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
-from robustrun.predictions import predicted
 from robustrun.types import METHODS, Learner
 
 

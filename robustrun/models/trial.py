@@ -14,9 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.search.ascent import attacked
+from robustrun.compute.modes import attacked
+from robustrun.compute.predictions import REPEATABLE, logit_difference
 from robustrun.errors import DataError
-from robustrun.predictions import REPEATABLE, logit_difference
 from robustrun.types import ATTACKS, Attack, DeclaresGradient, Model, Shape, Staged
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ import pytest
 from conftest import SHORT, changed, fingerprint
 from process import Command, robustrun
 
-from robustrun import compose, config, dispatch, interrupts
+from robustrun import compose, config, dispatch
+from robustrun.compute import interrupts
 
 MOMENTS = 20
 AGAIN = [*SHORT, "hydra.run.dir=run", "resume=auto", "training.checkpoint_steps=1"]

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import per_example, project, steepest
 from robustrun.attacks.geometry.l1 import sparse_sign, support
 from robustrun.attacks.search.ascent import input_gradient
+from robustrun.compute.predictions import predicted
 from robustrun.errors import require
-from robustrun.predictions import predicted
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at classes -> N values
 

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import per_example
+from robustrun.compute.predictions import predicted
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 
 Run = Callable[[Tensor], Tensor]  # indices of images -> these images attacked, or as they were
 Rows = Callable[[Tensor, Tensor], Tensor]  # the same, with the number of the run of each

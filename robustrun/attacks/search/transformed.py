@@ -9,8 +9,8 @@ from torch import Tensor, nn
 
 from robustrun.attacks.search.adam import Adam
 from robustrun.attacks.search.ascent import input_gradient
+from robustrun.compute.predictions import predicted
 from robustrun.losses import margin
-from robustrun.predictions import predicted
 
 ROUND = 1e-10  # under the root: the slope of a length stays finite where there is none
 

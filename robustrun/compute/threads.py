@@ -18,7 +18,8 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
+
+from robustrun.compute.cost import multiply_adds
 
 log = logging.getLogger(__name__)
 PAYS_FROM = 2.5e7  # multiply-adds of a share: with fewer, handing it over costs what it saves
@@ -136,17 +137,6 @@ def in_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
         return work(*tensors)
     pieces = [tensor.tensor_split(parts) for tensor in tensors]
     return torch.cat(_at_once(lambda n: work(*(piece[n] for piece in pieces)), parts, 1))
-
-
-def multiply_adds(model: nn.Module, shape: tuple[int, ...]) -> float:
-    """Multiply-adds of one image's forward pass through convolutions and matrix products."""
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        model(torch.zeros(1, *shape))
-    for module, training in modes:
-        module.training = training
-    return float(counter.get_total_flops()) / 2
 
 
 def _at_once(work: Callable[[int], Tensor], count: int, threads: int) -> list[Tensor]:

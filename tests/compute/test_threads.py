@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.shares import ROWS_PAY_FROM, InShares, in_rows, in_shares, set_shares
+from robustrun.compute.threads import ROWS_PAY_FROM, InShares, in_rows, in_shares, set_shares
 
 
 @pytest.fixture

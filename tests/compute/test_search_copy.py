@@ -5,10 +5,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun import compose, config, shares
-from robustrun.attacks.folding import folded
+from robustrun import compose, config
 from robustrun.attacks.geometry.ball import around, project
-from robustrun.attacks.search_copy import SearchCopy, in_bfloat16, search_copy
+from robustrun.compute import threads
+from robustrun.compute.folding import folded
+from robustrun.compute.search_copy import SearchCopy, in_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation import Searches, measure, searches
 from robustrun.methods.inner import Inner
@@ -190,15 +191,15 @@ def test_the_fast_path_finds_what_the_plain_one_finds(
     words: list[str], network: nn.Module, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, judge = digits(), attack(*words)
-    monkeypatch.setattr(shares, "PAYS_FROM", 1e5)  # so that even digits are shared out
+    monkeypatch.setattr(threads, "PAYS_FROM", 1e5)  # so that even digits are shared out
 
     def robust(precision: str, count: int) -> np.ndarray:
         how = {"seed": 0, "batch_size": 500, "device": CPU, "precision": precision}
-        shares.set_shares(count)
+        threads.set_shares(count)
         try:
             found = measure(network, images, 10, {"judge": judge}, **how)  # type: ignore[arg-type]
         finally:
-            shares.set_shares(1)
+            threads.set_shares(1)
         right: np.ndarray = found.attacks["judge"].robust
         return right
 

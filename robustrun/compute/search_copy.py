@@ -10,8 +10,8 @@ import logging
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.folding import folded
-from robustrun.shares import in_shares
+from robustrun.compute.folding import folded
+from robustrun.compute.threads import in_shares
 
 log = logging.getLogger(__name__)
 SAME = 1e-3  # largest share of the largest logit by which a float32 copy may differ: rounding
