@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from robustrun.report import grouping, published, summary
+from robustrun.report import encoding, grouping, published, summary
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
 
@@ -19,13 +19,23 @@ SWEPT_KEYS = 4
 def data(runs: list[StoredRun], groups: list[Group]) -> dict[str, Any]:
     """Everything that the page's script needs; accuracies are fractions."""
     group_of = {run.folder: place for place, group in enumerate(groups) for run in group.runs}
+    looks = encoding.encoding(groups)
     varying, keys = summary.varying_keys(runs), [*groups[0].values] if groups else []
     return {
         "columns": grouping.accuracy_columns(runs),
-        "groups": [_group(group) for group in groups],
+        "groups": [_group(group) | {"look": looks.look(group)} for group in groups],
+        "encoding": _encoding(looks),
         "runs": [_run(run, group_of.get(run.folder), varying) for run in runs],
         "sweeps": [_sweep(key, groups) for key in numeric_keys(keys, groups)[:SWEPT_KEYS]],
         "published": [vars(entry) for entry in published.comparable_entries(runs)],
+    }
+
+
+def _encoding(looks: encoding.Encoding) -> dict[str, Any]:
+    """What the script needs to paint and to explain: a name for each place."""
+    return {
+        name: {"names": scale.names, "title": scale.title, "ordered": scale.ordered}
+        for name, scale in vars(looks).items()
     }
 
 
@@ -118,29 +128,28 @@ def _value(text: str | None) -> float | None:
 
 def numeric_keys(keys: Iterable[str], groups: list[Group]) -> list[str]:
     """The grouping keys over which a line can be drawn: numbers, of more than one value."""
-
-    def number(value: Any) -> bool:
-        return isinstance(value, int | float) and not isinstance(value, bool)
-
     values = {key: [group.values[key] for group in groups] for key in keys}
     return [
-        k
-        for k, numbers in values.items()
-        if len(set(map(repr, numbers))) > 1 and all(map(number, numbers))
+        key
+        for key, numbers in values.items()
+        if len(set(map(repr, numbers))) > 1 and all(map(encoding.is_number, numbers))
     ]
 
 
 def _sweep(key: str, groups: list[Group]) -> dict[str, Any]:
     """Accuracies over the values of one key: a line for each combination of the others."""
+    looks = encoding.encoding(groups, key)
     lines: dict[str, list[Group]] = {}
     for group in sorted(groups, key=lambda group: float(group.values[key])):
         others = {name: value for name, value in group.values.items() if name != key}
         lines.setdefault(Group(others).title, []).append(group)
     return {
         "key": key,
+        "encoding": _encoding(looks),
         "lines": [
             {
                 "name": name,
+                "look": looks.look(there[0]),
                 "x": [group.values[key] for group in there],
                 **{
                     c: [_spread(g, c) for g in there]

@@ -9,6 +9,8 @@ from robustrun.report import judged, summary, uncertainty
 from robustrun.report.collect import StoredRun
 from robustrun.results import worst_status
 
+MOST_NAMED = 5  # runs in a remark
+
 
 @dataclass(frozen=True)
 class Spread:
@@ -89,7 +91,8 @@ def grouped(runs: list[StoredRun], keys: list[str]) -> list[Group]:
 
 def notes(groups: list[Group]) -> list[str]:
     """What a reader of the groups' means must know of them."""
-    return [*_parted(groups), *_averaged(groups), *_repeated(groups)]
+    remarks = [*_parted(groups), *_averaged(groups), *_repeated(groups)]
+    return [*remarks, *_unanswered(groups), *_unaudited(groups)]
 
 
 def _parted(groups: list[Group]) -> list[str]:
@@ -119,6 +122,28 @@ def _repeated(groups: list[Group]) -> list[str]:
     if not names:
         return []
     return [f"Counted once: {', '.join(names)} (the same network as another run)."]
+
+
+def _unanswered(groups: list[Group]) -> list[str]:
+    counts = [(run, summary.unanswered(run)) for group in groups for run in group.runs]
+    told = [
+        f"{run.name} ({', '.join(f'{name} {count}' for name, count in of_run.items())})"
+        for run, of_run in counts
+        if of_run
+    ]
+    if not told:
+        return []
+    more = f" and {len(told) - MOST_NAMED} more runs" if len(told) > MOST_NAMED else ""
+    names = ", ".join(told[:MOST_NAMED]) + more
+    return [f"Images whose logits are NaN or infinite count as wrong; of run {names}."]
+
+
+def _unaudited(groups: list[Group]) -> list[str]:
+    without = [group for group in groups if not group.audit]
+    if not without:
+        return []
+    few = "Numbers without a verdict were not" if len(without) < len(groups) else "No number was"
+    return [f"{few} audited (robustrun evaluate RUN evaluation=audit)."]
 
 
 def sort(groups: list[Group], column: str, reverse: bool = False) -> list[Group]:

@@ -113,6 +113,16 @@ def accuracies(results: dict[str, Any]) -> dict[str, float]:
     return shares | {"worst_case": evaluation["worst_case"]["accuracy"]}
 
 
+def unanswered(run: StoredRun) -> dict[str, int]:
+    """How many images have logits that are not finite, by the accuracy's name, where any have."""
+    if run.evaluation is None:
+        return {}
+    scores = {"clean": run.evaluation["clean"]}
+    scores |= {attack["name"]: attack for attack in run.evaluation["attacks"]}
+    counts = {name: score.get("non_finite", 0) for name, score in scores.items()}
+    return {name: count for name, count in counts.items() if count}
+
+
 def intervals(run: StoredRun) -> dict[str, tuple[float, float]]:
     """The 95% interval of every accuracy of a run, by the accuracy's name."""
     if run.evaluation is None:

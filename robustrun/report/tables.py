@@ -44,14 +44,18 @@ def interval(low: float, high: float) -> str:
 
 
 def table(runs: list[StoredRun], groups: list[Group], layout: Layout) -> list[list[str]]:
-    """Header, then one row per group: its keys, every accuracy in %, audit, number of runs."""
+    """Header, then one row per group: its keys, every accuracy in %, what audits say
+    if there are any, number of runs."""
     keys, columns = list(groups[0].values) if groups else [], grouping.accuracy_columns(runs)
-    rows = [[*summary.heads(keys), *(f"{name} (%)" for name in columns), "audit", "runs"]]
+    audited = any(group.audit for group in groups)
+    last = ["audit", "runs"] if audited else ["runs"]
+    rows = [[*summary.heads(keys), *(f"{name} (%)" for name in columns), *last]]
     for group in groups:
         cells = [summary.text(value) for value in group.values.values()]
         cells = [layout.escape(cell) for cell in cells]
         cells += [_accuracy(group, column, groups, layout) for column in columns]
-        rows.append([*cells, group.audit or "not made", str(len(group.runs))])
+        verdict = [group.audit or "not made"] if audited else []
+        rows.append([*cells, *verdict, str(len(group.runs))])
     return [[layout.escape(cell) for cell in rows[0]], *rows[1:]]
 
 

@@ -5,6 +5,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -140,6 +141,7 @@ def test_points_are_groups_with_intervals_and_the_front_is_drawn_over_them(
     assert points["steady"][1] == pytest.approx([10, 9.9], abs=0.3)
     assert points["lucky"][1][0] > 20  # the spread of its seeds
     runs = [sorted(y) for name, _, y, bars in traces if name == "lucky" and not bars]
+    runs = [shares for shares in runs if shares != [None]]  # the legend's entry
     assert runs == [[37, 38, 60]]
 
 
@@ -149,15 +151,95 @@ def test_a_narrow_page_does_not_scroll_sideways(browser: Any, report: Path) -> N
     browser.get(report.as_uri())
     until(browser, "return document.body.dataset.ready === 'yes'")
     assert browser.execute_script("return document.documentElement.scrollWidth") <= 400
-    across = "document.getElementById('pareto')._fullLayout._size.w"
-    assert browser.execute_script(f"return {across}") > 200  # the legend leaves it room
     browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize(("width", "is_below"), [(400, True), (500, True), (1200, False)])
+def test_a_legend_is_below_its_chart_on_a_narrow_screen_and_leaves_it_room(
+    width: int, is_below: bool, browser: Any, tmp_path: Path
+) -> None:
+    size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": False}
+    browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    browser.get(written(grid(tmp_path), tmp_path / "report.html").as_uri())
+    until(browser, "return document.body.dataset.ready === 'yes'")
+    for name in ("pareto", "radius", "training", "classes"):
+        legend, title = browser.execute_script(
+            "const chart = document.getElementById(arguments[0]);"
+            "return ['.legend', '.g-xtitle']"
+            ".map(part => chart.querySelector(part).getBoundingClientRect().toJSON())",
+            name,
+        )
+        area = browser.execute_script(
+            f"const s = document.getElementById('{name}')._fullLayout._size; return [s.w, s.h]"
+        )
+        assert min(area) > 200
+        assert (legend["top"] >= title["bottom"]) == is_below
+        assert legend["right"] <= width
+    browser.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def grid(root: Path) -> Path:
+    """Runs of two methods at three radii, of which one was measured twice."""
+    for number, (method, radius) in enumerate(product(("standard", "trades"), (0.3, 0.1, 0.2))):
+        attack = {"name": "pgd", "norm": "linf", "epsilon": radius}
+        results = run_folders.results(method, 0, 80, 40, attack=attack)
+        run_folders.run(root / str(number), results)
+    run_folders.run(root / "99", results)
+    return root
+
+
+def test_colours_stand_for_the_first_key_and_symbols_for_the_others(
+    browser: Any, tmp_path: Path
+) -> None:
+    browser.get(written(grid(tmp_path), tmp_path / "report.html").as_uri())
+    until(browser, "return document.body.dataset.ready === 'yes'")
+    drawn = browser.execute_script(
+        "return document.getElementById('pareto').data.filter(t => t.error_y)"
+        ".map(t => [t.name, t.marker.color, t.marker.symbol])"
+    )
+    looks = {name: (colour, symbol) for name, colour, symbol in drawn}
+    methods, radii = ("standard", "trades"), ("0.1", "0.2", "0.3")
+    colours = [{looks[f"{method}, epsilon={radius}"][0] for radius in radii} for method in methods]
+    symbols = [{looks[f"{method}, epsilon={radius}"][1] for method in methods} for radius in radii]
+    assert [len(values) for values in (*colours, *symbols)] == [1] * 5
+    assert (len(set.union(*colours)), len(set.union(*symbols))) == (2, 3)
+    legend = browser.execute_script(
+        "return document.getElementById('radius').data.filter(t => t.showlegend).map(t => t.name)"
+    )
+    same = "the same network as another run"
+    assert legend == [*methods, *(f"epsilon={radius}" for radius in radii), same]
+    assert browser.get_log("browser") == []
+
+
+def test_numbers_that_nobody_audited_have_no_mark_and_that_is_said_once(tmp_path: Path) -> None:
+    text = written(run_folders.sweep(tmp_path), tmp_path / "report.html").read_text()
+    assert text.count("No number was audited") == 1
+    assert 'class="audit' not in text
+    audited = run_folders.results("trades", 9, 80, 40, sweeping={"radius": 0.1})
+    audited["evaluation"]["audit"] = [{"check": "c", "status": "warn", "why": "w"}]
+    run_folders.run(tmp_path / "9", audited)
+    text = written(tmp_path, tmp_path / "report.html").read_text()
+    assert text.count("Numbers without a verdict were not audited") == 1
+    assert text.count('class="audit warn"') == 1 + 2 * 3  # the head, then both tables
+
+
+@pytest.mark.parametrize(("clean", "attacked"), [(0, 0), (0, 3), (2, 5)])
+def test_answers_that_are_no_numbers_are_counted(clean: int, attacked: int, tmp_path: Path) -> None:
+    results = run_folders.results("trades", 0, 80, 40)
+    results["evaluation"]["clean"]["non_finite"] = clean
+    results["evaluation"]["attacks"][0]["non_finite"] = attacked
+    run_folders.run(tmp_path / "0", results)
+    text = written(tmp_path, tmp_path / "report.html").read_text()
+    for count in (clean, attacked):
+        assert (f"<small>{count} without an answer</small>" in text) == (count > 0)
+    assert ("NaN or infinite" in text) == (clean + attacked > 0)
 
 
 def test_a_filter_narrows_table_and_charts(opened: Any) -> None:
     field = "document.getElementById('filter')"
     opened.execute_script(f"{field}.value = 'standard'; {field}.dispatchEvent(new Event('input'))")
-    until(opened, "return document.getElementById('radius').data.length === 4")
+    lines = "document.getElementById('radius').data.filter(t => !t.showlegend)"
+    until(opened, f"return {lines}.length === 4")
     assert opened.execute_script("return document.getElementById('shown').textContent") == "4 shown"
 
 
