@@ -1,12 +1,16 @@
 """MODEL_CARD.md: what a reader who was handed the weights alone must know of them."""
 
+import json
+from functools import cache
 from pathlib import Path
+from textwrap import indent
 from typing import Any
 
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup, escape
+
 from robustrun.files import write_atomically
-from robustrun.report import judged, summary
-from robustrun.report.collect import option, read
-from robustrun.results import audit_verdict
+from robustrun.results import audit_verdict, images_measured, option
 
 NAME = "MODEL_CARD.md"
 AUDITED = {
@@ -19,78 +23,70 @@ AUDITED = {
 
 def write(folder: Path) -> None:
     """The card of a finished run, beside its weights; a run that has none gets none."""
-    results = read(folder).results
-    if results and results["evaluation"] and (folder / "model.safetensors").is_file():
+    results = json.loads((folder / "results.json").read_text())
+    if results["evaluation"] and (folder / "model.safetensors").is_file():
         write_atomically(folder / NAME, text(results).encode())
 
 
 def text(results: dict[str, Any]) -> str:
-    data, model = results["dataset"], results["model"]
-    method, size = option(results, "method"), model["parameters"]
-    channels, height, width = data["input_shape"]
-    return f"""\
-# {model["name"]} trained with {method} on {data["name"]}
-
-A classifier of images of {channels} x {height} x {width} (channels first), values in [0, 1] (it
-normalises inside), into {data["classes"]} classes. {size:,} parameters, in `model.safetensors`.
-
-## Accuracy
-
-{_accuracies(results["evaluation"])}
-
-Robust accuracy is the share of all measured images that are right on the clean image and under the
-attack; the worst case counts an image once, over every attack. Radii are in pixel units. Measured
-on {judged.images(results["evaluation"])}. Audit: {AUDITED[audit_verdict(results["evaluation"])]}.
-{_no_answers(results["evaluation"])}
-## Training
-
-{_training(results)}
-
-    {results["run"]["command"]}
-
-`config.yaml` beside this file has every setting: `robustrun --config-path FOLDER` repeats the run.
-
-## Limits
-
-The numbers hold for this data, these attacks and these radii. Robustness to other radii, norms,
-attacks or data was not shown, and an attack that is stronger than those above may find more.
-
-{_environment(results["environment"])}
-"""
-
-
-def _accuracies(evaluation: dict[str, Any]) -> str:
-    lines = ["| measured with | radius | accuracy | 95% interval |", "|---|---|---|---|"]
-    clean, worst = evaluation["clean"], evaluation["worst_case"]
-    parts = [("clean", "", clean)]
-    parts += [(a["name"], f"{a['norm']} {a['epsilon']:.4g}", a) for a in evaluation["attacks"]]
-    for name, radius, entry in [*parts, ("worst case", "", worst)]:
-        low, high = entry["ci95"]
-        shown = f"{100 * entry['accuracy']:.2f}% | {100 * low:.1f} to {100 * high:.1f}%"
-        lines.append(f"| {name} | {radius} | {shown} |")
-    return "\n".join(lines)
-
-
-def _no_answers(evaluation: dict[str, Any]) -> str:
-    """A paragraph on images whose logits are not finite; nothing where there are none."""
-    entries = [{"name": "clean"} | evaluation["clean"], *evaluation["attacks"]]
-    counts = [(entry["name"], entry.get("non_finite", 0)) for entry in entries]
-    said = ", ".join(f"{count} ({name})" for name, count in counts if count)
-    return (
-        f"\nLogits that are NaN or infinite, which count as wrong: {said} images.\n" if said else ""
+    evaluation = results["evaluation"]
+    return _template().render(
+        model=results["model"],
+        method=option(results, "method"),
+        data=results["dataset"],
+        scores=_scores(evaluation),
+        images=images_measured(evaluation),
+        audited=Markup(AUDITED[audit_verdict(evaluation)]),  # ours
+        unanswered=_unanswered(evaluation),
+        training=results["training"] or {"epochs": None},
+        seed=results["config"].get("seed"),
+        command=results["run"]["command"],
+        environment=_environment(results["environment"]),
     )
 
 
-def _training(results: dict[str, Any]) -> str:
-    training, config = results["training"] or {}, results["config"]
-    selected = training.get("selected_epoch")
-    kept = f"; the weights of epoch {selected} were kept" if selected is not None else ""
-    settings = summary.text(config.get("seed"))
-    size = results["dataset"]["train_size"]
-    return f"{training.get('epochs')} epochs on {size:,} images, seed {settings}{kept}."
+@cache
+def _template() -> Template:
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
+    environment.filters |= {"code": _code, "cell": _cell}
+    return environment.get_template("model_card.md.jinja")
 
 
-def _environment(environment: dict[str, Any]) -> str:
+def _code(value: str) -> Markup:
+    """A block of code, in which Markdown shows every sign as it is: no line of it may leave it."""
+    lines = "\n".join(line for line in value.splitlines() if line.strip())
+    return Markup(indent(lines, "    "))
+
+
+def _cell(value: str) -> Markup:
+    """Text in a table, whose columns it may not part."""
+    return Markup(" ".join(escape(value).split()).replace("|", "&#124;"))
+
+
+def _scores(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
+    clean = {"name": "clean", "radius": ""} | evaluation["clean"]
+    worst = {"name": "worst case", "radius": ""} | evaluation["worst_case"]
+    attacks = [
+        entry | {"radius": f"{entry['norm']} {entry['epsilon']:.4g}"}
+        for entry in evaluation["attacks"]
+    ]
+    return [clean, *attacks, worst]
+
+
+def _unanswered(evaluation: dict[str, Any]) -> list[str]:
+    """How many images have logits that are not finite, where there are any."""
+    entries = [{"name": "clean"} | evaluation["clean"], *evaluation["attacks"]]
+    counts = [(entry["name"], entry.get("non_finite", 0)) for entry in entries]
+    return [f"{count} ({name})" for name, count in counts if count]
+
+
+def _environment(environment: dict[str, Any]) -> list[str]:
     names = ("robustrun", "torch", "python", "device", "git_commit")
-    known = [f"{name} {environment[name]}" for name in names if environment.get(name)]
-    return f"Made with {', '.join(known)}." if known else ""
+    return [f"{name} {environment[name]}" for name in names if environment.get(name)]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.errors import DataError
-from robustrun.results import SCHEMA_VERSION
+from robustrun.results import SCHEMA_VERSION, option
 from robustrun.trackers.contents import flat
 
 TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration
@@ -56,14 +56,6 @@ class StoredRun:
             return settings
         kept = {key: value for key, value in settings.items() if key.split(".")[0] not in TRAINING}
         return kept | {"method.name": self.file}
-
-
-def option(results: dict[str, Any], group: str) -> str:
-    """What the user chose of a group; of runs that did not note it, the registered name."""
-    config = results["config"]
-    if group == "model" and results.get("model"):
-        return str(results["model"]["name"])  # an architecture of a library
-    return str(config.get("options", {}).get(group) or config[group]["name"])
 
 
 def find_runs(paths: Iterable[Path]) -> list[StoredRun]:

@@ -4,6 +4,7 @@ from typing import Any
 
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
+from robustrun.results import images_measured
 from robustrun.trackers.contents import flat
 
 WORDS = {  # how a difference is told; other keys are an attack's settings
@@ -24,21 +25,13 @@ def judgement(run: StoredRun) -> dict[str, Any]:
     assert run.evaluation is not None  # what was not measured is in no group
     attacks = run.evaluation["attacks"]
     values = {key: run.settings.get(key) for key in SETTINGS}
-    values["images"] = f"{images(run.evaluation)} {_fingerprint(run.evaluation)}".strip()
+    values["images"] = f"{images_measured(run.evaluation)} {_fingerprint(run.evaluation)}".strip()
     values |= {"network": _origin(run), "attacks": ", ".join(entry["name"] for entry in attacks)}
     for entry in attacks:
         about = {"attack": entry.get("attack", entry["name"])}  # whose name the entry may not have
         about |= {"norm": entry["norm"], "epsilon": entry["epsilon"]} | entry.get("settings", {})
         values |= flat(about, entry["name"])
     return values
-
-
-def images(evaluation: dict[str, Any]) -> str:
-    """Which test images were measured, in words."""
-    subset = evaluation["subset"]
-    if not subset or subset["size"] == subset["of"]:
-        return f"all {evaluation['clean']['total']} test images"
-    return f"{subset['size']} of {subset['of']} test images ({subset['chosen']})"
 
 
 def _fingerprint(evaluation: dict[str, Any]) -> str:
@@ -96,4 +89,4 @@ def _about(run: StoredRun) -> dict[str, Any]:
     names |= {"model": "model.name", "method": "method.name", "norm": "attack.norm"}
     names |= {"radius": "attack.epsilon", "attack": "attack.name", "steps": "attack.steps"}
     values = {word: run.settings.get(key) for word, key in names.items()}
-    return values | {"seed": run.settings.get("seed"), "": images(run.evaluation)}
+    return values | {"seed": run.settings.get("seed"), "": images_measured(run.evaluation)}

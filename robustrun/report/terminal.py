@@ -8,10 +8,10 @@ from rich.table import Table
 
 from robustrun import console
 from robustrun.report import collect, compare, grouping, judged, methods, summary, tables
-from robustrun.report.collect import StoredRun, option
+from robustrun.report.collect import StoredRun
 from robustrun.report.compare import Comparison
 from robustrun.report.grouping import Group
-from robustrun.results import audit_verdict
+from robustrun.results import audit_verdict, images_measured, option
 
 SHOWN = 10  # names of classes without an image
 
@@ -144,7 +144,7 @@ def _sources(results: dict[str, Any]) -> list[str]:
     """Where published numbers are from, and what they are of."""
     sources = dict.fromkeys(entry["source"] for entry in results["config"]["published"])
     said = [f"published, not run here: {source}" for source in sources]
-    measured = judged.images(results["evaluation"])
+    measured = images_measured(results["evaluation"])
     if said and not measured.startswith("all"):
         said.append(f"published numbers are of the whole test set; this run measured {measured}")
     if said and (changes := _changes(results)):
