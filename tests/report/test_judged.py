@@ -25,6 +25,7 @@ from robustrun.report import (
     terminal,
 )
 from robustrun.report.command import command
+from robustrun.results import images_measured
 
 Results = dict[str, Any]
 
@@ -247,9 +248,9 @@ def test_heads_of_columns_are_short_where_that_is_not_ambiguous() -> None:
 
 def test_words_say_which_images_were_measured() -> None:
     evaluation = run_folders.results("trades", 0, 90, 50)["evaluation"]
-    assert judged.images(evaluation) == "all 100 test images"
+    assert images_measured(evaluation) == "all 100 test images"
     evaluation["subset"] = {"size": 100, "of": 360, "chosen": "random"}
-    assert judged.images(evaluation) == "100 of 360 test images (random)"
+    assert images_measured(evaluation) == "100 of 360 test images (random)"
 
 
 def narrow(table: Table) -> set[str]:
