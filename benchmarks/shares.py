@@ -17,8 +17,8 @@ from torch import nn
 
 from benchmarks.networks import plain_config, small_network
 from robustrun.attacks.search.ascent import gradient
-from robustrun.compute.search_copy import in_bfloat16, search_copy
-from robustrun.compute.threads import set_shares
+from robustrun.compute.search_copy import as_bfloat16, search_copy
+from robustrun.compute.threads import set_parallelism
 from robustrun.devices.local import keep_freed_memory
 
 ROUNDS, SHAPE, CLASSES = 7, (3, 32, 32), 10
@@ -59,10 +59,10 @@ def _compared(name: str, batch: int, low: bool, threads: int) -> list[float]:
 
 
 def _copy(network: nn.Module, images: torch.Tensor, low: bool, shares: int) -> nn.Module:
-    set_shares(shares)
+    set_parallelism(shares)
     copy = search_copy(network, images)
     assert copy is not None
-    return in_bfloat16(copy) if low else copy
+    return as_bfloat16(copy) if low else copy
 
 
 def _seconds(network: nn.Module, images: torch.Tensor) -> float:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.search.ascent import gradient
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 
 log = logging.getLogger(__name__)
 SHORTEST = 60.0  # seconds of passes below which it is not even tried: compiling takes as long
@@ -69,7 +69,7 @@ def _seconds(model: nn.Module, images: Tensor, low: bool) -> float:
 
 
 def _pass(model: nn.Module, images: Tensor, low: bool) -> None:
-    with attacked(model), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
+    with attack_mode(model), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
         gradient(lambda x: model(x).float().logsumexp(dim=1).sum(), images)
     if images.device.type == "cuda":
         torch.cuda.synchronize()

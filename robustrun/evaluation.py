@@ -18,10 +18,10 @@ from robustrun import console
 from robustrun.attacks.geometry.ball import distance
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import judged, room_for, verdict
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
-from robustrun.compute.search_copy import SearchCopy, in_bfloat16, search_copy
-from robustrun.compute.threads import beside, in_shares
+from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
+from robustrun.compute.threads import single_threaded_between_passes, thread_parallel
 from robustrun.datasets.border import checked, collected, require_labels
 from robustrun.errors import DataError
 from robustrun.journal import Journal
@@ -30,11 +30,11 @@ from robustrun.models.trial import same_values
 from robustrun.types import (
     ATTACKS,
     Attack,
-    Describes,
     FindsDistances,
+    HasEffectiveSettings,
+    HasOwnUnit,
     Images,
-    Reaches,
-    Rescales,
+    Rescalable,
     Staged,
     TakesCopy,
 )
@@ -123,12 +123,12 @@ def batch_generator(seed: int, name: str, batch: int, device: torch.device) -> t
 
 
 @dataclass(frozen=True)
-class Searches:
+class SearchNetworks:
     """The network that images are judged on, and the same function to search them with."""
 
     model: nn.Module
     exact: nn.Module  # float32, in shares
-    fast: SearchCopy | None = None  # for bfloat16
+    fast: FoldedCopy | None = None  # for bfloat16
 
     def of(self, attack: Attack) -> nn.Module:
         """What `attack` searches with: a copy only if all it does with a network is to call it."""
@@ -136,18 +136,18 @@ class Searches:
             return self.model
         if self.fast is None:
             return self.exact
-        return in_bfloat16(self.fast) if attack.low_precision else self.fast
+        return as_bfloat16(self.fast) if attack.low_precision else self.fast
 
 
-def searches(
+def search_networks(
     model: nn.Module, images: Images, precision: str, batch_size: int, device: torch.device
-) -> Searches:
+) -> SearchNetworks:
     """The networks for a run of this precision, tried on the first of `images`."""
     if len(images) == 0:
-        return Searches(model, model)
+        return SearchNetworks(model, model)
     sample, _ = next(images.batches(min(batch_size, 64), device=device))
     fast = search_copy(model, sample) if precision == "bfloat16" else None
-    return Searches(model, in_shares(model, sample), fast)
+    return SearchNetworks(model, thread_parallel(model, sample), fast)
 
 
 @torch.no_grad()
@@ -170,7 +170,7 @@ def predict(model: nn.Module, images: Images, batch_size: int, device: torch.dev
 def run_attack(
     attack: Attack,
     name: str,
-    networks: Searches,
+    networks: SearchNetworks,
     images: Images,
     tried: np.ndarray,
     *,
@@ -231,7 +231,7 @@ def _spent_before(journal: Journal, name: str) -> float:
 def _answers(
     attack: Attack,
     name: str,
-    networks: Searches,
+    networks: SearchNetworks,
     x: Tensor,
     y: Tensor,
     generator: torch.Generator,
@@ -276,7 +276,7 @@ def _doubtful(height: Tensor, searched: Tensor) -> Tensor:
 def _attacked(
     attack: Attack, name: str, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator
 ) -> Tensor:
-    with beside(model):
+    with single_threaded_between_passes(model):
         x_adv = attack(model, x, y, generator=generator)
     if x_adv.shape == x.shape and not torch.isfinite(x_adv).all():
         _require_finite_gradient(model, name, x, y)
@@ -286,7 +286,7 @@ def _attacked(
 
 def _require_finite_gradient(model: nn.Module, name: str, x: Tensor, y: Tensor) -> None:
     """DataError if it is the network that gives the attack nothing finite to follow."""
-    with attacked(model):
+    with attack_mode(model):
         x = x.detach().clone().requires_grad_()
         slope = input_gradient(F.cross_entropy(model(x), y, reduction="sum"), x)
     lost = int((~slope.flatten(1).isfinite().all(dim=1)).sum())
@@ -360,7 +360,7 @@ def measure(
     log.info("clean accuracy %.2f%%", 100 * accuracy(measured.clean_right))
     how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
     how["journal"] = journal or Journal()
-    networks = searches(model, images, precision, batch_size, device)
+    networks = search_networks(model, images, precision, batch_size, device)
     for name, attack in attacks.items():
         measured.attacks[name] = result = _one(attack, name, networks, images, measured, how)
         log.info("%s accuracy %.2f%%", name, 100 * accuracy(result.robust))
@@ -374,7 +374,7 @@ def measure(
 def _one(
     attack: Attack,
     name: str,
-    networks: Searches,
+    networks: SearchNetworks,
     images: Images,
     measured: Measured,
     how: dict[str, Any],
@@ -393,7 +393,9 @@ def _one(
         spent += before
         seconds = time.monotonic() - start + before
         stages.append({"name": stage, "standing": int(standing.sum()), "seconds": seconds})
-    unit, size = attack.reach if isinstance(attack, Reaches) else (attack.norm, attack.epsilon)
+    unit, size = (
+        attack.own_radius if isinstance(attack, HasOwnUnit) else (attack.norm, attack.epsilon)
+    )
     return AttackResult(
         name,
         ATTACKS.name_of(attack),
@@ -410,22 +412,22 @@ def _one(
 
 def _settings(attack: Attack, classes: int) -> dict[str, Any]:
     """Every parameter of an attack, as it applies to a network with so many classes."""
-    if isinstance(attack, Describes):
-        return attack.describe(classes)
+    if isinstance(attack, HasEffectiveSettings):
+        return attack.effective_settings(classes)
     return dataclasses.asdict(attack)  # type: ignore[call-overload,no-any-return]
 
 
 def _curve(
     name: str,
     attack: Attack,
-    networks: Searches,
+    networks: SearchNetworks,
     images: Images,
     measured: Measured,
     radii: Iterable[float],
     how: dict[str, Any],
 ) -> Iterator[tuple[float, np.ndarray]]:
     """(radius, still robust) upwards; what falls at a small radius stays fallen at a larger one."""
-    if not isinstance(attack, Rescales) or not attack.bounded:
+    if not isinstance(attack, Rescalable) or not attack.bounded:
         log.info("no accuracy against radius: %s has no radius to change", name)
         return
     standing = measured.clean_right.copy()
@@ -447,7 +449,7 @@ def _curve(
             # What has fallen counts as wrong already, and is not tried again.
             left = replace(measured, predictions=np.where(standing, measured.labels, -1))
             label = f"{name} at {_exactly(multiple)} x radius"
-            other = _one(attack.at(radius), label, networks, images, left, how)
+            other = _one(attack.with_radius(radius), label, networks, images, left, how)
             standing &= other.robust
         yield radius, standing.copy()
         if not standing.any():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import config, origin
-from robustrun.attacks.perceptual.lpips_networks import OBSERVERS
+from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS
 from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
@@ -161,7 +161,7 @@ class Features(nn.Module):
         return self.network.with_features(x)[1]
 
 
-@OBSERVERS.register("run")
+@LPIPS_NETWORKS.register("run")
 @dataclass(frozen=True)
 class FinishedRun:
     """The eyes of a run of one's own: `lpips.network=run lpips.weights=FOLDER`."""

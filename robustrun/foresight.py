@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.config import RunConfig
 from robustrun.errors import ConfigError, DataError
 from robustrun.plugins import parts
@@ -19,7 +19,7 @@ def require_usable(cfg: RunConfig, model: nn.Module, x: Tensor, training: bool) 
     if training:
         owners |= {"method": cfg.method}
         owners |= {"training.validation_attack": cfg.training.validation_attack}
-    with attacked(model), torch.no_grad():
+    with attack_mode(model), torch.no_grad():
         for owner, value in owners.items():
             for part in parts(value):
                 if isinstance(part, Foresees):

@@ -19,7 +19,7 @@ from robustrun.collapse import Collapse, collapses, packed
 from robustrun.compute import interrupts
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
-from robustrun.evaluation import accuracy, predict, run_attack, searches
+from robustrun.evaluation import accuracy, predict, run_attack, search_networks
 from robustrun.optimizers import set_momentum
 from robustrun.types import CyclesMomentum, Images, Method, Optimizer, Runtime, Schedule
 
@@ -432,7 +432,7 @@ def _validate(
         if training.validation_attack is None:
             return dict.fromkeys(names) | found, None
         device = runtime.device
-        networks = searches(trainer.model, validation, "float32", EVALUATION_BATCH, device)
+        networks = search_networks(trainer.model, validation, "float32", EVALUATION_BATCH, device)
         robust, _ = run_attack(
             training.validation_attack,
             "validation",

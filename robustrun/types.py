@@ -21,7 +21,7 @@ class Attack(Protocol):
     """An adversary: a frozen dataclass whose fields are its settings.
 
     `norm` and `epsilon` are the threat model. `bounded` says whether every returned image lies in
-    that ball (noise does not; what such an attack may offer is `Reaches`); `adversarial` says
+    that ball (noise does not; what such an attack may offer is `HasOwnUnit`); `adversarial` says
     whether the attack looks for mistakes, so that images wrong already need not be tried.
     """
 
@@ -49,18 +49,18 @@ class Attack(Protocol):
 
 
 @runtime_checkable
-class Reaches(Protocol):
+class HasOwnUnit(Protocol):
     """An attack in no ball of pixels: what its images are within, as results name it."""
 
     @property
-    def reach(self) -> tuple[str, float]: ...  # unit (std, lpips) and size
+    def own_radius(self) -> tuple[str, float]: ...  # unit (std, lpips) and size
 
 
 @runtime_checkable
-class Rescales(Protocol):
+class Rescalable(Protocol):
     """An attack that can be had at another radius, for curves."""
 
-    def at(self, epsilon: float) -> Attack: ...
+    def with_radius(self, epsilon: float) -> Attack: ...
 
 
 @runtime_checkable
@@ -101,10 +101,10 @@ class Staged(Protocol):
 
 
 @runtime_checkable
-class Describes(Protocol):
+class HasEffectiveSettings(Protocol):
     """An attack whose settings depend on the number of classes; `instead` says what changed."""
 
-    def describe(self, classes: int) -> dict[str, Any]: ...
+    def effective_settings(self, classes: int) -> dict[str, Any]: ...
 
 
 class Learner(Protocol):

@@ -108,7 +108,7 @@ class Two:
     def stages(self):
         return [("weak", FGSM("linf", 0.1)), ("strong", FGSM("linf", 0.3))]
 
-    def describe(self, classes):
+    def effective_settings(self, classes):
         return {"classes": classes}
 
     def __call__(self, model, x, y, *, generator=None):

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from robustrun.attacks.perceptual.lpips_networks import OBSERVERS
+from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS
 from robustrun.cli import run_command_line
 from robustrun.errors import DataError
 from robustrun.models.normalize import Normalize
@@ -339,13 +339,13 @@ def test_a_checkpoint_with_objects_names_what_only_unpickling_could_restore(tmp_
         assert not (tmp_path / "canary").exists()
 
 
-def test_an_observers_weights_are_read_the_same_way(tmp_path: Path) -> None:
-    first = OBSERVERS["alexnet_cifar"]("random", None).load()
+def test_an_lpips_networks_weights_are_read_the_same_way(tmp_path: Path) -> None:
+    first = LPIPS_NETWORKS["alexnet_cifar"]("random", None).load()
     layers = {f"module.features.{k}": v for k, v in first.features.state_dict().items()}
     save_file(layers, tmp_path / "alexnet.pt")  # the ending says something else
     file = saved(tmp_path, {"state_dict": layers, "optimizer": OPTIMIZER}, "checkpoint.pt")
     for source in (str(tmp_path / "alexnet.pt"), file):
-        second = OBSERVERS["alexnet_cifar"](source, None).load()
+        second = LPIPS_NETWORKS["alexnet_cifar"](source, None).load()
         assert same(dict(second.features.state_dict()), dict(first.features.state_dict()))
 
 

@@ -21,17 +21,22 @@ from robustrun.attacks.geometry.ball import (
 )
 from robustrun.attacks.geometry.l1 import support
 from robustrun.attacks.search.apgd_state import (
+    APGDState,
     Sparsity,
-    Standing,
-    begin,
-    halve_where_stalled,
-    look,
-    sparsen,
+    evaluate_point,
+    halve_step_size,
+    initial_state,
     step_sparsely,
     step_with_momentum,
+    update_sparsity,
 )
-from robustrun.attacks.search.cascade import Rows, filled_cascade, gone_with, likeliest_wrong
-from robustrun.compute.modes import attacked
+from robustrun.attacks.search.cascade import (
+    Rows,
+    rows_of_fooled_images,
+    run_batched_until_fooled,
+    top_wrong_classes,
+)
+from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.losses import dlr, dlr_targeted, gap, margin
 from robustrun.types import ATTACKS
@@ -126,15 +131,15 @@ class APGD:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             plan = partial(self._plan, model, x, y, generator)
-            return filled_cascade(model, x, y, plan)
+            return run_batched_until_fooled(model, x, y, plan)
 
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
     ) -> tuple[int, Rows]:
         """(how many runs, one for each target and restart; what does them)."""
-        aims = likeliest_wrong(model, x, y, self.targets) if self.targets else y[:, None]
+        aims = top_wrong_classes(model, x, y, self.targets) if self.targets else y[:, None]
         aims = aims.repeat_interleave(self.restarts, dim=1)
         return aims.shape[1], partial(self._run, model, x, y, aims, generator)
 
@@ -155,7 +160,7 @@ class APGD:
             point = sphere_start(x, self.norm, self.epsilon, generator)
         for multiple, steps, last in self._schedule():
             epsilon, step_size = multiple * self.epsilon, multiple * self.step_size
-            s = begin(left, x, y, aim, project(point, x, self.norm, epsilon), step_size)
+            s = initial_state(left, x, y, aim, project(point, x, self.norm, epsilon), step_size)
             found, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, last)
         return found
 
@@ -168,7 +173,7 @@ class APGD:
             yield phase.radius, steps, False
         yield 1.0, left, True
 
-    def _sparse(self, s: Standing) -> Standing:
+    def _sparse(self, s: APGDState) -> APGDState:
         """`s` with the first step's number of pixels; from a chosen start, it follows from that."""
         all_pixels = s.x[0].numel()
         if len(self.phases) > 1:
@@ -182,7 +187,7 @@ class APGD:
     def _climb(
         self,
         model: nn.Module,
-        s: Standing,
+        s: APGDState,
         epsilon: float,
         step_size: float,
         steps: int,
@@ -199,12 +204,12 @@ class APGD:
                 self._move(s, epsilon, 1.0 if step == 1 else self.momentum)
             # The authors compare the first step's loss with zero, not with the start's.
             former = s.loss if step > 1 else torch.zeros_like(s.loss)
-            fooled = look(s, model, self._loss, self.eot)
+            fooled = evaluate_point(s, model, self._loss, self.eot)
             if step > 0:
                 s.rises = s.rises + (s.loss > former)
             if leave and bool(fooled.any()):
                 found[s.index[fooled]] = s.point[fooled]
-                s = s.keep(~gone_with(fooled, s.image))
+                s = s.keep(~rows_of_fooled_images(fooled, s.image))
                 if len(s.index) == 0:
                     break
             if step in periods:
@@ -212,17 +217,17 @@ class APGD:
         found[s.index] = s.best
         return found, s.best
 
-    def _move(self, s: Standing, epsilon: float, momentum: float) -> None:
+    def _move(self, s: APGDState, epsilon: float, momentum: float) -> None:
         if self.norm == "l1":
             step_sparsely(s, epsilon)
         else:
             step_with_momentum(s, self.norm, epsilon, momentum)
 
-    def _check(self, s: Standing, period: int, step_size: float) -> None:
+    def _check(self, s: APGDState, period: int, step_size: float) -> None:
         if self.norm == "l1":
-            sparsen(s, self.sparsity, step_size)
+            update_sparsity(s, self.sparsity, step_size)
         else:
-            halve_where_stalled(s, period, self.rho)
+            halve_step_size(s, period, self.rho)
 
     def _loss(self, logits: Tensor, y: Tensor, aim: Tensor) -> Tensor:
         kind = self._kind(logits.shape[1])
@@ -237,12 +242,12 @@ class APGD:
         needed = 4 if self.targets else 3
         return "difference" if self.loss == "dlr" and classes < needed else self.loss
 
-    def at(self, epsilon: float) -> "APGD":
+    def with_radius(self, epsilon: float) -> "APGD":
         """The same attack at another radius; the step keeps its share of the radius."""
         share = self.step_size / self.epsilon if self.epsilon else 0.0
         return replace(self, epsilon=epsilon, step_size=share * epsilon)
 
-    def describe(self, classes: int) -> dict[str, Any]:
+    def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes, and what had to change."""
         settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
         changes = []

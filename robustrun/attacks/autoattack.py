@@ -81,10 +81,10 @@ class AutoAttack:
         """The attacks in order, for a caller that runs, times and keeps each on its own."""
         return list(self.attacks.items())
 
-    def at(self, epsilon: float) -> "AutoAttack":
+    def with_radius(self, epsilon: float) -> "AutoAttack":
         """The same attacks at another radius."""
         return replace(self, epsilon=epsilon, attacks=stages_at(self.attacks, epsilon))
 
-    def describe(self, classes: int) -> dict[str, Any]:
+    def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes, and what had to change."""
         return describe_stages(asdict(self), self.attacks, classes)

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.attacks.search.adam import Adam
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.attacks.search.cascade import cascade
+from robustrun.attacks.search.cascade import run_until_fooled
 from robustrun.attacks.search.nearest import Nearest, nearest_of_all
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.errors import require
 from robustrun.losses import margin
@@ -59,15 +59,15 @@ class CWL2:
         def run(left: Tensor) -> Tensor:
             return self._search(model, x[left], y[left], self.epsilon).within(self.epsilon)
 
-        with attacked(model):
-            return cascade(model, x, y, [run])
+        with attack_mode(model):
+            return run_until_fooled(model, x, y, [run])
 
     def minimal_distances(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> tuple[Tensor, Tensor]:
         """(images, their distances, float64 of shape N), as near as they are found, whatever
         `epsilon` is: 0 for what is wrong already, infinite where nothing was found."""
-        with attacked(model):
+        with attack_mode(model):
             return nearest_of_all(self._search, model, x, y)
 
     def _search(self, model: nn.Module, x: Tensor, y: Tensor, enough: float) -> Nearest:
@@ -121,6 +121,6 @@ class CWL2:
             adam.keep(stay)
         return fell
 
-    def at(self, epsilon: float) -> "CWL2":
+    def with_radius(self, epsilon: float) -> "CWL2":
         """The same attack at another radius."""
         return replace(self, epsilon=epsilon)

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
-from robustrun.attacks.search.cascade import Run, cascade
-from robustrun.compute.modes import attacked
+from robustrun.attacks.search.cascade import Run, run_until_fooled
+from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
 
@@ -38,11 +38,11 @@ class Ensemble:
         """The attacks in order, for a caller that runs, times and keeps each on its own."""
         return list(self.attacks.items())
 
-    def at(self, epsilon: float) -> "Ensemble":
+    def with_radius(self, epsilon: float) -> "Ensemble":
         """The same attacks at another radius."""
         return replace(self, epsilon=epsilon, attacks=stages_at(self.attacks, epsilon))
 
-    def describe(self, classes: int) -> dict[str, Any]:
+    def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes, and what had to change."""
         return describe_stages(asdict(self), self.attacks, classes)
 
@@ -70,13 +70,13 @@ def run_stages(
         return attack(model, x[left], y[left], generator=generator)
 
     runs: list[Run] = [partial(run, attack) for attack in attacks.values()]
-    with attacked(model):
-        return cascade(model, x, y, runs)
+    with attack_mode(model):
+        return run_until_fooled(model, x, y, runs)
 
 
 def stages_at(attacks: dict[str, Attack], epsilon: float) -> dict[str, Attack]:
-    """Each attack at another radius, by its own `at`."""
-    return {name: attack.at(epsilon) for name, attack in attacks.items()}  # type: ignore[attr-defined]
+    """Each attack at another radius, by its own `with_radius`."""
+    return {name: attack.with_radius(epsilon) for name, attack in attacks.items()}  # type: ignore[attr-defined]
 
 
 def describe_stages(
@@ -85,7 +85,7 @@ def describe_stages(
     """`settings` with each attack's own description; `instead` collects what had to change."""
     stages = {}
     for name, attack in attacks.items():
-        describe = getattr(attack, "describe", None)
-        stages[name] = describe(classes) if describe else settings["attacks"][name]
+        effective = getattr(attack, "effective_settings", None)
+        stages[name] = effective(classes) if effective else settings["attacks"][name]
     changes = [f"{name}: {s['instead']}" for name, s in stages.items() if "instead" in s]
     return settings | {"attacks": stages} | ({"instead": "; ".join(changes)} if changes else {})

@@ -22,13 +22,13 @@ from robustrun.attacks.geometry.hyperplane import to_hyperplane
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import (
     Rows,
-    filled_cascade,
-    gone_with,
-    likeliest_wrong,
-    still_right,
+    rows_of_fooled_images,
+    run_batched_until_fooled,
+    still_correct,
+    top_wrong_classes,
 )
-from robustrun.compute.modes import attacked
-from robustrun.compute.threads import in_rows
+from robustrun.compute.modes import attack_mode
+from robustrun.compute.threads import map_rows
 from robustrun.errors import require
 from robustrun.types import ATTACKS
 
@@ -72,15 +72,15 @@ class FAB:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             plan = partial(self._plan, model, x, y, generator)
-            return filled_cascade(model, x, y, plan)
+            return run_batched_until_fooled(model, x, y, plan)
 
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
     ) -> tuple[int, Rows]:
         """(how many runs, one for each target and restart; what does them)."""
-        aims = likeliest_wrong(model, x, y, self.targets) if self.targets else y[:, None]
+        aims = top_wrong_classes(model, x, y, self.targets) if self.targets else y[:, None]
         runs = aims.shape[1] * self.restarts
         return runs, partial(self._run, model, x, y, aims, generator)
 
@@ -99,11 +99,11 @@ class FAB:
         point = self._start(x, run % self.restarts > 0, generator)
         for _ in range(self.steps):
             point = self._step(model, point, x, y, aim)
-            fooled = ~still_right(model, point, y)
+            fooled = ~still_correct(model, point, y)
             done = fooled & (distance(point, x, self.norm) <= self.epsilon)
             if bool(done.any()):
                 found[index[done]] = point[done]
-                stay = ~gone_with(done, image)
+                stay = ~rows_of_fooled_images(done, image)
                 index, image, point, x, y, aim, fooled = (
                     rows[stay] for rows in (index, image, point, x, y, aim, fooled)
                 )
@@ -123,7 +123,7 @@ class FAB:
     def _step(self, model: nn.Module, point: Tensor, x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
         """Towards the boundary from `point` and, by a share of at most alpha_max, from `x`."""
         gap, slope = self._boundary(model, point, y, aim)
-        return in_rows(self._towards, point, x, gap, slope)
+        return map_rows(self._towards, point, x, gap, slope)
 
     def _towards(self, point: Tensor, x: Tensor, gap: Tensor, slope: Tensor) -> Tensor:
         gap_at_x = gap + (slope * (x - point)).flatten(1).sum(dim=1)
@@ -165,11 +165,11 @@ class FAB:
             nearest = torch.where(closer, far, nearest)
         return gap.detach(), slope.detach()
 
-    def at(self, epsilon: float) -> "FAB":
+    def with_radius(self, epsilon: float) -> "FAB":
         """The same attack at another radius."""
         return replace(self, epsilon=epsilon)
 
-    def describe(self, classes: int) -> dict[str, Any]:
+    def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes, and what had to change."""
         settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
         if settings["targets"] == self.targets:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start, per_example
-from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
+from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, lpips_distance
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS
@@ -45,13 +45,13 @@ class LagrangianSearch:
 
     def __call__(
         self,
-        perception: Perception,
+        perception: PerceptualModel,
         x: Tensor,
         y: Tensor,
         bound: float,
         generator: torch.Generator | None = None,
     ) -> Tensor:
-        """Images in the image box; the model must be held by `attacked`."""
+        """Images in the image box; the model must be held by `attack_mode`."""
         with torch.no_grad():
             clean = perception.features(x)
         x_adv = gaussian_start(x, self.start_std, generator)
@@ -61,7 +61,7 @@ class LagrangianSearch:
 
     def _climb(
         self,
-        perception: Perception,
+        perception: PerceptualModel,
         x_adv: Tensor,
         y: Tensor,
         clean: Tensor,
@@ -71,7 +71,7 @@ class LagrangianSearch:
         """One step, when the share `done` of the search lies behind."""
         point = x_adv.detach().requires_grad_()
         logits, features = perception.logits_and_features(point)
-        excess = (separation(features, clean) - bound).clamp_min(0.0)
+        excess = (lpips_distance(features, clean) - bound).clamp_min(0.0)
         penalty = self.penalty * DECAY ** (1 - done)
         slope = input_gradient((margin(logits, y) - penalty * excess).sum(), point)
         length = bound * DECAY**done
@@ -79,7 +79,7 @@ class LagrangianSearch:
 
 
 def lpips_step(
-    perception: Perception,
+    perception: PerceptualModel,
     x_adv: Tensor,
     features: Tensor,
     slope: Tensor,
@@ -97,7 +97,7 @@ def lpips_step(
     direction = slope / per_example(slope_norm + GRADIENT_OFFSET, slope)
     with torch.no_grad():
         ahead = perception.features(x_adv + probe * direction)
-        rate = separation(ahead, features) / probe
+        rate = lpips_distance(ahead, features) / probe
         return (x_adv + per_example(length / (rate + offset), slope) * direction).clamp(0.0, 1.0)
 
 
@@ -129,7 +129,7 @@ class FastLPA:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             perception = self.lpips.of(model, x)
             found = self._search()(perception, x, y, self.bound, generator)
             with torch.no_grad():
@@ -138,10 +138,10 @@ class FastLPA:
             return check_inside(perception, x_adv, x, clean, self.bound)
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "lpips", self.bound
 
-    def at(self, bound: float) -> "FastLPA":
+    def with_radius(self, bound: float) -> "FastLPA":
         """The same attack at another bound."""
         return replace(self, bound=bound)

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.attacks.search.ascent import ascend
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.types import ATTACKS
 
 
@@ -31,7 +31,7 @@ class FGSM:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             return ascend(
                 lambda x_adv: F.cross_entropy(model(x_adv), y, reduction="sum"),
                 x,
@@ -42,6 +42,6 @@ class FGSM:
                 steps=1,
             )
 
-    def at(self, epsilon: float) -> "FGSM":
+    def with_radius(self, epsilon: float) -> "FGSM":
         """The same attack at another radius."""
         return replace(self, epsilon=epsilon)

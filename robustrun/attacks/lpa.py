@@ -10,10 +10,10 @@ from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import lpips_step
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start
-from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
+from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, lpips_distance
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
@@ -34,7 +34,7 @@ class LPA:
     others once, at the end; here each round ends with a projection that is tried on the model,
     since late rounds, with their large lambda, can lose what an early one had all but found.
     A model that measures the distance itself (lpips.network self) is easily overrated: judge by
-    a fixed observer.
+    a fixed network.
     """
 
     norm: Norm  # with epsilon, the threat model that training borrows
@@ -64,7 +64,7 @@ class LPA:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             perception = self.lpips.of(model, x)
             with torch.no_grad():
                 clean = perception.features(x)
@@ -73,7 +73,7 @@ class LPA:
             return check_inside(perception, found, x, clean, self.bound)
 
     def _search(
-        self, perception: Perception, x_adv: Tensor, x: Tensor, y: Tensor, clean: Tensor
+        self, perception: PerceptualModel, x_adv: Tensor, x: Tensor, y: Tensor, clean: Tensor
     ) -> Tensor:
         """Images in the ball; the search goes on from where it was, not from their projections."""
         found = x_adv.clone()
@@ -93,7 +93,7 @@ class LPA:
 
     def _round(
         self,
-        perception: Perception,
+        perception: PerceptualModel,
         x_adv: Tensor,
         y: Tensor,
         clean: Tensor,
@@ -115,7 +115,7 @@ class LPA:
 
     def _step(
         self,
-        perception: Perception,
+        perception: PerceptualModel,
         x_adv: Tensor,
         y: Tensor,
         clean: Tensor,
@@ -125,7 +125,7 @@ class LPA:
         """(images one step on, their distance before it, who fooled the model inside the ball)."""
         point = x_adv.detach().requires_grad_()
         logits, features = perception.logits_and_features(point)
-        distance = separation(features, clean)
+        distance = lpips_distance(features, clean)
         gain = margin(logits, y).clamp_max(self.confidence)
         objective = gain - penalty * (distance - self.bound).clamp_min(0.0)
         slope = input_gradient(objective.sum(), point)
@@ -134,10 +134,10 @@ class LPA:
         return moved, distance.detach(), fooled
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "lpips", self.bound
 
-    def at(self, bound: float) -> "LPA":
+    def with_radius(self, bound: float) -> "LPA":
         """The same attack at another bound."""
         return replace(self, bound=bound)

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, project, steepest
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.attacks.search.cascade import cascade
-from robustrun.compute.modes import attacked
+from robustrun.attacks.search.cascade import run_until_fooled
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.types import ATTACKS
@@ -19,7 +19,7 @@ from robustrun.types import ATTACKS
 
 @ATTACKS.register("mi_fgsm")
 @dataclass(frozen=True)
-class MomentumPGD:
+class MIFGSM:
     """g <- decay * g + grad CE / ||grad CE||_1; then a step of `step_size` steepest along g.
 
     From the clean image, without randomness. An image leaves the batch, and is kept, as soon as
@@ -45,8 +45,8 @@ class MomentumPGD:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
-            return cascade(model, x, y, [partial(self._run, model, x, y)])
+        with attack_mode(model):
+            return run_until_fooled(model, x, y, [partial(self._run, model, x, y)])
 
     def _run(self, model: nn.Module, x: Tensor, y: Tensor, left: Tensor) -> Tensor:
         x, y = x[left], y[left]
@@ -66,7 +66,7 @@ class MomentumPGD:
             point = project(moved, x, self.norm, self.epsilon)
         return x_adv
 
-    def at(self, epsilon: float) -> "MomentumPGD":
+    def with_radius(self, epsilon: float) -> "MIFGSM":
         """The same attack at another radius; the step keeps its share of the radius."""
         share = self.step_size / self.epsilon if self.epsilon else 0.0
         return replace(self, epsilon=epsilon, step_size=share * epsilon)

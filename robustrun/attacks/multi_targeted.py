@@ -13,11 +13,11 @@ from robustrun.attacks.geometry.ball import check_threat_model, project, steepes
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import (
     Rows,
-    filled_cascade,
-    gone_with,
-    likeliest_wrong,
+    rows_of_fooled_images,
+    run_batched_until_fooled,
+    top_wrong_classes,
 )
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import gap
@@ -58,16 +58,16 @@ class MultiTargeted:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             plan = partial(self._plan, model, x, y, generator)
-            return filled_cascade(model, x, y, plan)
+            return run_batched_until_fooled(model, x, y, plan)
 
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
     ) -> tuple[int, Rows]:
         """(how many runs; what does them): all classes once before any twice, since the first
         restart finds most of what there is."""
-        aims = likeliest_wrong(model, x, y, self.targets).repeat(1, self.restarts)
+        aims = top_wrong_classes(model, x, y, self.targets).repeat(1, self.restarts)
         return aims.shape[1], partial(self._run, model, x, y, aims, generator)
 
     def _run(
@@ -88,7 +88,7 @@ class MultiTargeted:
             point = point.detach().requires_grad_(step < self.steps)
             logits = model(point)
             x_adv[index] = point.detach()
-            stay = ~gone_with(predicted(logits.detach()) != y, image)
+            stay = ~rows_of_fooled_images(predicted(logits.detach()) != y, image)
             if step == self.steps or not stay.any():
                 break
             slope = input_gradient(gap(logits, y, aim).sum(), point)[stay]
@@ -102,12 +102,12 @@ class MultiTargeted:
         passed = sum(step >= share * self.steps for share in self.drops)
         return float(self.step_size * 0.1**passed)
 
-    def at(self, epsilon: float) -> "MultiTargeted":
+    def with_radius(self, epsilon: float) -> "MultiTargeted":
         """The same attack at another radius; the step keeps its share of the radius."""
         share = self.step_size / self.epsilon if self.epsilon else 0.0
         return replace(self, epsilon=epsilon, step_size=share * epsilon)
 
-    def describe(self, classes: int) -> dict[str, Any]:
+    def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes, and what had to change."""
         settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
         if settings["targets"] == self.targets:

@@ -29,7 +29,7 @@ class GaussianNoise:
     adversarial: ClassVar[bool] = False
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it: no ball, so the deviation."""
         return "std", self.epsilon
 
@@ -61,7 +61,7 @@ class NotebookNoise:
     adversarial: ClassVar[bool] = False
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it: no ball, so the deviation."""
         return "std", self.epsilon
 

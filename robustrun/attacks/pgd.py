@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
@@ -55,7 +55,7 @@ class PGD:
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
         x_adv = x.clone()
-        with attacked(model):
+        with attack_mode(model):
             left = torch.arange(len(x), device=x.device)
             for _ in range(self.restarts):
                 start = x if not self.random_start else self._random_start(x, generator)
@@ -93,7 +93,7 @@ class PGD:
             return F.cross_entropy(logits, y, reduction="sum")
         return margin(logits, y).sum()
 
-    def at(self, epsilon: float) -> "PGD":
+    def with_radius(self, epsilon: float) -> "PGD":
         """The same attack at another radius; the step keeps its share of the radius."""
         share = self.step_size / self.epsilon if self.epsilon else 0.0
         return replace(self, epsilon=epsilon, step_size=share * epsilon)

@@ -17,10 +17,10 @@ from robustrun.attacks.geometry.ball import (
     l2_norm,
     per_example,
 )
-from robustrun.attacks.perceptual.lpips import LPIPS, Perception, separation
+from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, lpips_distance
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
@@ -66,7 +66,7 @@ class PPGD:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             perception = self.lpips.of(model, x)
             with torch.no_grad():
                 clean = perception.features(x)
@@ -83,14 +83,14 @@ class PPGD:
             return check_inside(perception, x_adv, x, clean, self.bound)
 
     def _step(
-        self, perception: Perception, x_adv: Tensor, y: Tensor, clean: Tensor
+        self, perception: PerceptualModel, x_adv: Tensor, y: Tensor, clean: Tensor
     ) -> tuple[Tensor, Tensor]:
         """(images one step on, which of them had fooled the model inside the ball before it)."""
         point = x_adv.detach().requires_grad_()
         logits, features = perception.logits_and_features(point)
         gain = margin(logits, y).clamp_max(self.confidence)
         slope = input_gradient(gain.sum(), point, keep_graph=True)
-        inside = separation(features, clean) <= self.bound
+        inside = lpips_distance(features, clean) <= self.bound
         here = Linearised(perception, point, features, self.probe)
         direction = conjugate_gradients(here.gram, slope, self.cg_steps)
         length = per_example(here.push(direction).norm(dim=1), x_adv).clamp_min(TINY)
@@ -100,11 +100,11 @@ class PPGD:
         return moved, (predicted(logits) != y) & inside
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "lpips", self.bound
 
-    def at(self, bound: float) -> "PPGD":
+    def with_radius(self, bound: float) -> "PPGD":
         """The same attack at another bound; the step keeps its share of the bound."""
         share = self.step_size / self.bound if self.bound else 0.0
         return replace(self, bound=bound, step_size=share * bound)
@@ -114,7 +114,7 @@ class PPGD:
 class Linearised:
     """The Jacobian J of the features at `point`, as products with vectors."""
 
-    perception: Perception
+    perception: PerceptualModel
     point: Tensor
     features: Tensor  # of `point`, with their graph
     probe: float

@@ -13,9 +13,9 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
 from robustrun.attacks.geometry.colour import to_luv, to_srgb
-from robustrun.attacks.search.cascade import cascade
+from robustrun.attacks.search.cascade import run_until_fooled
 from robustrun.attacks.search.transformed import search
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.errors import ConfigError, require
 from robustrun.types import ATTACKS
 
@@ -52,7 +52,7 @@ class ReColorAdv:
         require(points, "lattice", list(self.lattice), "three numbers of points, each at least 2")
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "cieluv", self.bound
 
@@ -60,8 +60,8 @@ class ReColorAdv:
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
         self.require_usable(model, x)
-        with attacked(model):
-            return cascade(model, x, y, [partial(self._run, model, x, y)])
+        with attack_mode(model):
+            return run_until_fooled(model, x, y, [partial(self._run, model, x, y)])
 
     def require_usable(self, model: nn.Module, x: Tensor) -> None:
         """ConfigError unless the images have colours."""
@@ -83,7 +83,7 @@ class ReColorAdv:
             steps=self.steps,
         )
 
-    def at(self, bound: float) -> "ReColorAdv":
+    def with_radius(self, bound: float) -> "ReColorAdv":
         """The same attack at another bound; the weight is in inverse proportion to it."""
         return replace(self, bound=bound, smoothness=self.smoothness * self.bound / bound)
 

@@ -29,7 +29,7 @@ class SaltAndPepper:
     adversarial: ClassVar[bool] = False
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it: no ball, so the share of the pixels."""
         return "share of pixels", self.amount
 

@@ -20,8 +20,8 @@ from robustrun.attacks.geometry.ball import (
     per_example,
     project,
 )
-from robustrun.attacks.search.cascade import Run, cascade
-from robustrun.compute.modes import attacked
+from robustrun.attacks.search.cascade import Run, run_until_fooled
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
@@ -69,8 +69,8 @@ class Square:
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
-            return cascade(model, x, y, self._runs(model, x, y, generator))
+        with attack_mode(model):
+            return run_until_fooled(model, x, y, self._runs(model, x, y, generator))
 
     def _runs(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
@@ -117,11 +117,11 @@ class Square:
         share = self.p_init / 2 ** bisect_left(HALVED_AFTER, query)
         return round(math.sqrt(share * height * width))
 
-    def at(self, epsilon: float) -> "Square":
+    def with_radius(self, epsilon: float) -> "Square":
         """The same attack at another radius."""
         return replace(self, epsilon=epsilon)
 
-    def describe(self, classes: int) -> dict[str, Any]:
+    def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes."""
         return asdict(self)
 

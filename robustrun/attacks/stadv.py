@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
-from robustrun.attacks.search.cascade import cascade
+from robustrun.attacks.search.cascade import run_until_fooled
 from robustrun.attacks.search.transformed import search
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.types import ATTACKS
 
@@ -47,15 +47,15 @@ class StAdv:
         require(self.smoothness >= 0, "smoothness", self.smoothness, "a weight >= 0")
 
     @property
-    def reach(self) -> tuple[str, float]:
+    def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "flow", self.bound
 
     def __call__(
         self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
     ) -> Tensor:
-        with attacked(model):
-            return cascade(model, x, y, [partial(self._run, model, x, y)])
+        with attack_mode(model):
+            return run_until_fooled(model, x, y, [partial(self._run, model, x, y)])
 
     def _run(self, model: nn.Module, x: Tensor, y: Tensor, left: Tensor) -> Tensor:
         flow = x.new_zeros(len(left), *x.shape[2:], 2)
@@ -71,7 +71,7 @@ class StAdv:
             steps=self.steps,
         )
 
-    def at(self, bound: float) -> "StAdv":
+    def with_radius(self, bound: float) -> "StAdv":
         """The same attack at another bound; the weight is in inverse proportion to it."""
         return replace(self, bound=bound, smoothness=self.smoothness * self.bound / bound)
 

@@ -15,9 +15,9 @@ from robustrun.attacks.pgd import PGD
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged, share_of
 from robustrun.chance import ONE_SIDED, at_least, exact_interval
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.losses import margin
-from robustrun.types import Rescales
+from robustrun.types import Rescalable
 
 
 def enough_images(s: Subject) -> Check:
@@ -73,7 +73,7 @@ def _margin(y: Tensor, logits: Tensor) -> Tensor:
 
 
 def _slope(s: Subject, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    with attacked(s.bare):
+    with attack_mode(s.bare):
         x = x.detach().clone().requires_grad_()
         # Where no gradient comes back, zero does.
         return input_gradient(loss(s.bare(x)) + 0.0 * x.sum(), x)
@@ -130,10 +130,10 @@ def large_radius(s: Subject) -> Check:
     pixels = s.x[0].numel()
     grey = {"linf": 0.5, "l2": 0.5 * math.sqrt(pixels), "l1": 0.5 * pixels}[s.attack.norm]
     radius = max(grey, s.attack.epsilon)
-    if not isinstance(s.attack, Rescales):
+    if not isinstance(s.attack, Rescalable):
         why = "The attack cannot be had at another radius: audit with attack=pgd as well."
         return Check("large_radius", "warn", "not measured", "0", why)
-    larger = replace(s, attack=s.attack.at(radius))
+    larger = replace(s, attack=s.attack.with_radius(radius))
     fallen = larger.fallen("large_radius", by(larger.attack, s.model), s.standing)
     left, total = int((s.standing & ~fallen).sum()), len(s.y)
     # One image gets one answer, which is right for the images of one class at most.

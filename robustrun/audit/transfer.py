@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import sphere_start
 from robustrun.attacks.search.ascent import ascend
 from robustrun.audit.subject import Check, Subject, beyond
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 
 BATCH = 64  # images at each step of training the surrogate
@@ -20,7 +20,7 @@ def transfer(s: Subject) -> Check:
 
     def craft(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         # All steps: images that just fool the one network seldom fool another.
-        with attacked(surrogate):
+        with attack_mode(surrogate):
             return ascend(
                 lambda x_adv: F.cross_entropy(surrogate(x_adv), y, reduction="sum"),
                 x,

@@ -12,7 +12,7 @@ BnMode = Literal["eval", "train", "train_frozen"]
 
 
 @contextmanager
-def attacked(model: nn.Module, bn_mode: BnMode = "eval") -> Iterator[None]:
+def attack_mode(model: nn.Module, bn_mode: BnMode = "eval") -> Iterator[None]:
     """Hold `model` in the mode for an attack, its parameters frozen; restore everything after.
 
     `eval`: running statistics are used. `train`: batch statistics are used and the running ones

@@ -11,13 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.compute.folding import folded
-from robustrun.compute.threads import in_shares
+from robustrun.compute.threads import thread_parallel
 
 log = logging.getLogger(__name__)
 SAME = 1e-3  # largest share of the largest logit by which a float32 copy may differ: rounding
 
 
-class SearchCopy(nn.Module):
+class FoldedCopy(nn.Module):
     """Logits in float32 of a network whose layers compute in bfloat16, if `low` says so."""
 
     def __init__(self, network: nn.Module, low: bool) -> None:
@@ -31,13 +31,13 @@ class SearchCopy(nn.Module):
         return logits.float()
 
 
-def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
+def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
     """A float32 copy of `model`, which is in eval mode, with each batch norm folded into the
     convolution before it; None where the copy answers otherwise on the images `sample` (a network
     that draws numbers, or whose Python torch.fx cannot follow and that cannot be copied)."""
     try:
         network = copy.deepcopy(folded(model))
-        made = SearchCopy(network, low=False).eval().requires_grad_(False)
+        made = FoldedCopy(network, low=False).eval().requires_grad_(False)
         with torch.no_grad():
             logits, expected = made(sample), model(sample)
     except Exception as error:
@@ -47,10 +47,10 @@ def search_copy(model: nn.Module, sample: Tensor) -> SearchCopy | None:
     if not (logits - expected).abs().max() <= SAME * expected.abs().max():
         log.info("the network's copy answers otherwise: attacks search in float32")
         return None
-    made.network = in_shares(network, sample)
+    made.network = thread_parallel(network, sample)
     return made
 
 
-def in_bfloat16(made: SearchCopy) -> SearchCopy:
+def as_bfloat16(made: FoldedCopy) -> FoldedCopy:
     """The same copy, sharing its weights, with layers that compute in bfloat16."""
-    return SearchCopy(made.network, low=True).eval()
+    return FoldedCopy(made.network, low=True).eval()

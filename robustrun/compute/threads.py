@@ -28,13 +28,13 @@ ROUNDING = 1e-5  # largest share of the largest logit by which shares may differ
 _count = 1
 
 
-def set_shares(count: int) -> None:
+def set_parallelism(count: int) -> None:
     """How many shares this process cuts batches into at most, from now on; 1: none."""
     global _count
     _count = count
 
 
-class InShares(nn.Module):
+class ThreadParallel(nn.Module):
     """Logits and input gradients of a network, computed in up to `count` shares of at least
     `smallest` images; no other gradients.
 
@@ -64,7 +64,7 @@ class InShares(nn.Module):
             networks = list(self.networks)[:parts]
             return _Pass.apply(x, networks, threads)  # type: ignore[no-any-return]
         pieces = x.tensor_split(parts)
-        return torch.cat(_at_once(lambda n: self.networks[n](pieces[n]), parts, threads))
+        return torch.cat(run_parallel(lambda n: self.networks[n](pieces[n]), parts, threads))
 
 
 class _Pass(torch.autograd.Function):
@@ -80,7 +80,7 @@ class _Pass(torch.autograd.Function):
             return found
 
         ctx.pieces, ctx.threads = pieces, threads
-        ctx.logits = _at_once(logits, len(pieces), threads)
+        ctx.logits = run_parallel(logits, len(pieces), threads)
         return torch.cat([piece.detach() for piece in ctx.logits])
 
     @staticmethod
@@ -97,18 +97,18 @@ class _Pass(torch.autograd.Function):
             )
             return torch.zeros_like(x) if found is None else found
 
-        return torch.cat(_at_once(gradient, len(ctx.pieces), ctx.threads)), None, None
+        return torch.cat(run_parallel(gradient, len(ctx.pieces), ctx.threads)), None, None
 
 
-def in_shares(network: nn.Module, sample: Tensor) -> nn.Module:
-    """`network`, which is in eval mode, in as many shares as `set_shares` said; itself where that
-    is one, on any device but the CPU, where it cannot be copied, or where the images `sample`
+def thread_parallel(network: nn.Module, sample: Tensor) -> nn.Module:
+    """`network`, which is in eval mode, in as many shares as `set_parallelism` said; itself where
+    that is one, on any device but the CPU, where it cannot be copied, or where the images `sample`
     get other logits in shares (it draws random numbers, or an image sees the others)."""
     if _count == 1 or sample.device.type != "cpu" or len(sample) < 2:
         return network
     try:
         work = multiply_adds(network, tuple(sample.shape[1:]))
-        made = InShares(network, _count)
+        made = ThreadParallel(network, _count)
         with torch.no_grad():
             logits, expected = made(sample), network(sample)
     except Exception as error:
@@ -120,15 +120,15 @@ def in_shares(network: nn.Module, sample: Tensor) -> nn.Module:
 
 
 @contextmanager
-def beside(network: nn.Module) -> Iterator[None]:
-    """Within it, what goes on between the passes of `network` has one thread if the network is in
-    shares: it is little, and waking the others for it costs more than they save."""
-    shared = any(isinstance(module, InShares) for module in network.modules())
-    with layers_with(1 if shared else torch.get_num_threads()):
+def single_threaded_between_passes(network: nn.Module) -> Iterator[None]:
+    """In this context, the work between the passes of `network` has one thread if the network is in
+    shares: it is little, and waking the other threads for it costs more than they save."""
+    shared = any(isinstance(module, ThreadParallel) for module in network.modules())
+    with num_threads(1 if shared else torch.get_num_threads()):
         yield
 
 
-def in_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+def map_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     """work(*tensors), for work that treats each row on its own, in shares of the rows."""
     first = tensors[0]
     large = first.device.type == "cpu" and first.numel() >= ROWS_PAY_FROM
@@ -136,10 +136,10 @@ def in_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
     if parts == 1:
         return work(*tensors)
     pieces = [tensor.tensor_split(parts) for tensor in tensors]
-    return torch.cat(_at_once(lambda n: work(*(piece[n] for piece in pieces)), parts, 1))
+    return torch.cat(run_parallel(lambda n: work(*(piece[n] for piece in pieces)), parts, 1))
 
 
-def _at_once(work: Callable[[int], Tensor], count: int, threads: int) -> list[Tensor]:
+def run_parallel(work: Callable[[int], Tensor], count: int, threads: int) -> list[Tensor]:
     """[work(0), ..., work(count - 1)], all at the same time, each with so many threads for its
     layers; this thread does the first."""
     modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
@@ -147,7 +147,7 @@ def _at_once(work: Callable[[int], Tensor], count: int, threads: int) -> list[Te
 
     def inside(number: int) -> Tensor:
         with (
-            layers_with(threads),
+            num_threads(threads),
             torch.inference_mode(modes[1]),
             torch.set_grad_enabled(modes[0]),
             torch.autocast("cpu", low[1], enabled=low[0]),
@@ -156,7 +156,7 @@ def _at_once(work: Callable[[int], Tensor], count: int, threads: int) -> list[Te
 
     others = [_threads().submit(inside, number) for number in range(1, count)]
     try:
-        with layers_with(threads):
+        with num_threads(threads):
             first = work(0)
     finally:
         for other in others:
@@ -165,8 +165,8 @@ def _at_once(work: Callable[[int], Tensor], count: int, threads: int) -> list[Te
 
 
 @contextmanager
-def layers_with(threads: int) -> Iterator[None]:
-    """Within it, this thread computes a layer with so many; the number is each thread's own."""
+def num_threads(threads: int) -> Iterator[None]:
+    """In this context, this thread computes a layer with so many; each thread has its number."""
     before = torch.get_num_threads()
     if before != threads:
         torch.set_num_threads(threads)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from robustrun.compute.threads import layers_with
+from robustrun.compute.threads import num_threads
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.types import Shape
 
@@ -54,7 +54,7 @@ class TensorImages:
             yield self._batch(at[chosen], device), labels[chosen]
 
     def _batch(self, at: Tensor, device: torch.device) -> Tensor:
-        with layers_with(1):  # a batch is copied before a second thread is awake
+        with num_threads(1):  # a batch is copied before a second thread is awake
             pixels = self.pixels.index_select(0, at).to(device)  # still uint8: a quarter
             if self.augment is not None:
                 pixels = self.augment(pixels)

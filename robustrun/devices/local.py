@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from robustrun.compute.threads import set_shares
+from robustrun.compute.threads import set_parallelism
 from robustrun.errors import ConfigError, require
 from robustrun.types import DEVICES, Runtime
 
@@ -48,7 +48,7 @@ class LocalDevice:
         threads = self.threads or worthwhile_threads(work if kind == "cpu" else 0.0)
         torch.set_num_threads(threads)
         shares = (self.threads or free_cores()) if kind == "cpu" else 1
-        set_shares(shares)
+        set_parallelism(shares)
         keep_freed_memory()
         if kind == "cuda":
             # Verdicts are float32: TF32 would round inputs of convolutions to 10 bits.

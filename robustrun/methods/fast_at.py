@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, uniform_start
 from robustrun.attacks.search.ascent import ascend
-from robustrun.compute.modes import BnMode, attacked
+from robustrun.compute.modes import BnMode, attack_mode
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
 
@@ -41,7 +41,7 @@ class FastAt:
         return loss
 
     def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with attacked(model, self.bn_mode):
+        with attack_mode(model, self.bn_mode):
             return ascend(
                 lambda x_adv: len(x) * self.loss(model, x, x_adv, y),
                 x,

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import gaussian_start, project, steepest, uniform_start
 from robustrun.attacks.search.ascent import Objective, ascend
 from robustrun.compute.folding import folded
-from robustrun.compute.modes import BnMode, attacked
+from robustrun.compute.modes import BnMode, attack_mode
 from robustrun.errors import require
 
 Logits = Callable[[Tensor], Tensor]
@@ -23,7 +23,7 @@ class Inner:
 
     `loss`: what is climbed, cross-entropy at the label (ce) or KL(p(x) || p(x')) (kl).
     `start`: uniform in the ball, one_sided (x + epsilon U(0, 1)), gaussian (x + start_std N) or
-    zero. `bn_mode`: see `robustrun.compute.modes.attacked`.
+    zero. `bn_mode`: see `robustrun.compute.modes.attack_mode`.
     """
 
     loss: Literal["ce", "kl"]
@@ -85,7 +85,7 @@ class Inner:
         `logits` replaces the model's output in the loss; `direction` and `projection` replace the
         geometry of `ascend`, for methods whose authors step otherwise.
         """
-        with attacked(model, self.bn_mode):
+        with attack_mode(model, self.bn_mode):
             return ascend(
                 self.objective(logits or self._network(model, x), x, y),
                 x,

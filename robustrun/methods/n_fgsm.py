@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, steepest, uniform_start
 from robustrun.attacks.search.ascent import gradient
-from robustrun.compute.modes import BnMode, attacked
+from robustrun.compute.modes import BnMode, attack_mode
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
 
@@ -45,7 +45,7 @@ class NFgsm:
 
     def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         noisy = uniform_start(x, self.norm, self.noise * self.epsilon)
-        with attacked(model, self.bn_mode):
+        with attack_mode(model, self.bn_mode):
             slope, _ = gradient(lambda z: len(x) * self.loss(model, x, z, y), noisy)
         return (noisy + self.step_size * steepest(slope, self.norm)).clamp(0.0, 1.0)
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
@@ -38,7 +38,7 @@ class Pat:
         return loss
 
     def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with attacked(model):
+        with attack_mode(model):
             perception = self.lpips.of(model, x)
             if not self.only_attack_correct:
                 return self.inner(perception, x, y, self.bound)

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustrun.compute.modes import attacked
+from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import REPEATABLE, logit_difference
 from robustrun.errors import DataError
 from robustrun.types import ATTACKS, Attack, DeclaresGradient, Model, Shape, Staged
@@ -340,7 +340,7 @@ def follows_gradient(attack: Attack | type[Attack]) -> bool:
 def _why_no_gradient(network: nn.Module, x: Tensor) -> str | None:
     """Why the logits have no usable gradient with respect to the image; None if they have one."""
     cuda = [x.device] if x.is_cuda else []
-    with torch.random.fork_rng(devices=cuda), attacked(network):
+    with torch.random.fork_rng(devices=cuda), attack_mode(network):
         point = x.detach().clone().requires_grad_()
         try:
             logits = network(point)

@@ -26,7 +26,7 @@ from robustrun import config
 from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.search.cascade import filled_cascade, room_for
+from robustrun.attacks.search.cascade import room_for, run_batched_until_fooled
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 from robustrun.types import Attack
@@ -153,7 +153,9 @@ def test_a_part_may_not_be_left_out() -> None:
 @pytest.mark.parametrize("name", ["autoattack", "autoattack_plus", "autoattack_rand", "apgd_ce_t"])
 @pytest.mark.parametrize("norm", NORMS)
 def test_another_radius_keeps_every_other_setting(name: str, norm: str) -> None:
-    assert from_catalogue(name, norm).at(0.05) == from_catalogue(name, norm, "attack.epsilon=0.05")
+    assert from_catalogue(name, norm).with_radius(0.05) == from_catalogue(
+        name, norm, "attack.epsilon=0.05"
+    )
 
 
 def test_survives_its_own_dump() -> None:
@@ -177,7 +179,7 @@ def test_stays_in_ball_and_box_and_never_gives_back_a_safer_image(
 ) -> None:
     model = network()
     x, y = batch(model, 6, wrong=2)
-    its = part(name, norm).at(share * EPSILON[norm])
+    its = part(name, norm).with_radius(share * EPSILON[norm])
     x_adv = its(model, x, y, generator=generator(seed))
     assert x_adv.dtype == torch.float32
     assert x_adv.shape == x.shape
@@ -263,13 +265,15 @@ def test_with_few_classes_says_what_was_run_instead(norm: str, classes: int) -> 
     its = ensemble(norm, tuple(FEW))
     x_adv = its(model, x, y, generator=generator())
     assert not right(model, x_adv, y).all()
-    whole = from_catalogue("autoattack", norm).describe(classes)
+    whole = from_catalogue("autoattack", norm).effective_settings(classes)
     targeted = whole["attacks"]["apgd_t"]
     assert targeted["targets"] == classes - 1
     assert targeted["loss"] == "difference"
     assert f"apgd_t: {classes} classes: {classes - 1} target classes" in whole["instead"]
-    assert "instead" not in from_catalogue("autoattack", norm).describe(10)
-    plus = from_catalogue("autoattack_plus", norm).describe(classes)["attacks"]["apgd_dlr"]
+    assert "instead" not in from_catalogue("autoattack", norm).effective_settings(10)
+    plus = from_catalogue("autoattack_plus", norm).effective_settings(classes)["attacks"][
+        "apgd_dlr"
+    ]
     assert plus["loss"] == ("difference" if classes == 2 else "dlr")
 
 
@@ -358,7 +362,7 @@ def test_of_several_runs_at_once_the_worst_counts() -> None:
 
     x, y = torch.full((3, 1, 1, 1), -2.5), torch.zeros(3, dtype=torch.long)
     with room_for(6):
-        found = filled_cascade(Shows(), x, y, lambda: (2, work))
+        found = run_batched_until_fooled(Shows(), x, y, lambda: (2, work))
     assert found.flatten().tolist() == [-1.0, 0.5, -2.0]
 
 

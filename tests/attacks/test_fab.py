@@ -50,10 +50,10 @@ def test_finds_the_smallest_perturbation_of_a_linear_model(name: str, norm: str)
     its = attack(name, norm, steps=30, restarts=1)
     for one in range(len(x)):
         xi, yi, radius = x[one : one + 1], y[one : one + 1], float(away[one])
-        within = its.at(1.01 * radius)(model, xi, yi)
+        within = its.with_radius(1.01 * radius)(model, xi, yi)
         assert not right(model, within, yi).any(), "1% more than the least is enough"
         assert distance(within, xi, norm) <= 1.01 * radius
-        assert torch.equal(its.at(0.999 * radius)(model, xi, yi), xi), "less is not"
+        assert torch.equal(its.with_radius(0.999 * radius)(model, xi, yi), xi), "less is not"
 
 
 def test_targets_reach_a_boundary_that_is_not_the_nearest() -> None:

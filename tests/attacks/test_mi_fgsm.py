@@ -5,7 +5,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.mi_fgsm import MomentumPGD
+from robustrun.attacks.mi_fgsm import MIFGSM
 from robustrun.errors import ConfigError
 
 
@@ -34,9 +34,9 @@ def curved(dtype: torch.dtype = torch.float32) -> tuple[Curved, Tensor, Tensor]:
     return model, x, model(x).argmax(dim=1)
 
 
-def attack(**changes: object) -> MomentumPGD:
+def attack(**changes: object) -> MIFGSM:
     settings = {"norm": "linf", "epsilon": 0.05, "steps": 10, "step_size": 0.005, "decay": 1.0}
-    return MomentumPGD(**(settings | changes))  # type: ignore[arg-type]
+    return MIFGSM(**(settings | changes))  # type: ignore[arg-type]
 
 
 def written_out(model: nn.Module, x: Tensor, y: Tensor, steps: int, decay: float) -> Tensor:
@@ -128,7 +128,7 @@ def test_an_image_is_attacked_alike_alone_and_in_a_batch_and_no_image_at_all_is_
 
 
 def test_at_another_radius_the_step_keeps_its_share() -> None:
-    assert attack().at(0.1) == attack(epsilon=0.1, step_size=0.01)
+    assert attack().with_radius(0.1) == attack(epsilon=0.1, step_size=0.01)
 
 
 @pytest.mark.parametrize("wrong", [{"steps": 0}, {"step_size": -1.0}, {"decay": -0.1}])

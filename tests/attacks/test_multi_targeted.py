@@ -119,10 +119,10 @@ def test_what_is_wrong_already_is_left_alone_and_no_image_at_all_is_fine() -> No
 
 
 def test_says_so_when_there_are_fewer_classes_than_targets() -> None:
-    told = attack().describe(4)
+    told = attack().effective_settings(4)
     assert told["targets"] == 3
     assert "3 target classes instead of 9" in told["instead"]
-    assert "instead" not in attack().describe(10)
+    assert "instead" not in attack().effective_settings(10)
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""LPIPS, its observers and the attacks inside its ball, against formulas written out in float64."""
+"""LPIPS, its networks and the attacks inside its ball, against formulas written out in float64."""
 
 import itertools
 import math
@@ -10,9 +10,9 @@ from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import FastLPA, LagrangianSearch
 from robustrun.attacks.lpa import LPA
-from robustrun.attacks.perceptual.lpips import LPIPS, Perception, perceived
+from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, normalised_features
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
-from robustrun.attacks.perceptual.lpips_networks import OBSERVERS, Observer
+from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS, FeatureNetwork
 from robustrun.attacks.ppgd import PPGD, Linearised, conjugate_gradients
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
@@ -121,32 +121,32 @@ def test_the_distance_is_the_written_out_one():
     x, _ = batch(model)
     other = torch.rand_like(x)
     expected = written_out_distance(model, other, x)
-    measured = Perception(model, None).distance(other, x)
+    measured = PerceptualModel(model, None).distance(other, x)
     torch.testing.assert_close(measured, expected, rtol=1e-12, atol=0.0)  # float64 rounding
     assert expected.min() > 0.1
 
 
 def test_each_layer_has_the_length_one_whatever_its_size():
     phi = torch.rand(5, 7, 4, 3, dtype=torch.float64) + 0.1
-    lengths = perceived([phi]).norm(dim=1)
+    lengths = normalised_features([phi]).norm(dim=1)
     # 12 places of unit vectors / sqrt(12); the offset 1e-10 takes its share of each
     torch.testing.assert_close(lengths, torch.ones_like(lengths), rtol=1e-9, atol=0.0)
 
 
 def test_a_place_without_any_activation_has_a_finite_gradient():
     phi = torch.zeros(1, 3, 2, 2, requires_grad=True)
-    (slope,) = torch.autograd.grad(perceived([phi]).sum(), phi)
+    (slope,) = torch.autograd.grad(normalised_features([phi]).sum(), phi)
     assert torch.isfinite(slope).all()
 
 
 def test_half_precision_activations_are_measured_in_float32():
-    assert perceived([torch.rand(2, 3, 4, 4).bfloat16()]).dtype == torch.float32
+    assert normalised_features([torch.rand(2, 3, 4, 4).bfloat16()]).dtype == torch.float32
 
 
 def test_self_bounded_attacks_run_the_network_once_for_logits_and_features():
     model = network().eval()
     x, _ = batch(model)
-    logits, features = Perception(model, None).logits_and_features(x)
+    logits, features = PerceptualModel(model, None).logits_and_features(x)
     torch.testing.assert_close(logits, model(x), rtol=0.0, atol=0.0)
     torch.testing.assert_close(features, written_out_features(model, x), rtol=1e-12, atol=1e-15)
 
@@ -159,7 +159,7 @@ def test_fast_lpa_is_the_written_out_algorithm(steps: int, of: int):
     expected = written_out_fast_lpa(model, x, y, noise, BOUND, steps, of)
     search = LagrangianSearch(steps=of, penalty=10.0, probe=0.1, start_std=0.01)
     generator = torch.Generator().manual_seed(3)
-    found = search(Perception(model, None), x, y, BOUND, generator)
+    found = search(PerceptualModel(model, None), x, y, BOUND, generator)
     # Ten steps in float64 amplify rounding, but stay far from what one wrong constant changes.
     torch.testing.assert_close(found, expected, rtol=0.0, atol=1e-9)
     assert (found - x).abs().max() > 0.01
@@ -168,7 +168,7 @@ def test_fast_lpa_is_the_written_out_algorithm(steps: int, of: int):
 def test_fast_lpa_raises_the_margin_and_ends_near_the_bound():
     model = network().eval()
     x, y = batch(model)
-    perception = Perception(model, None)
+    perception = PerceptualModel(model, None)
     found = LagrangianSearch(10, 10.0, 0.1, 0.01)(perception, x, y, BOUND)
     distance = perception.distance(found, x)
     # Not projected: the last step is 0.13 of the bound, and curvature adds to it.
@@ -196,7 +196,7 @@ def test_the_attack_finds_mistakes_and_more_of_them_in_a_larger_ball(attack):
     x, y = batch(model, 32)
     left = []
     for epsilon in (0.02, 0.2, 1.0):
-        x_adv = attack.at(epsilon)(model, x, y, generator=torch.Generator().manual_seed(0))
+        x_adv = attack.with_radius(epsilon)(model, x, y, generator=torch.Generator().manual_seed(0))
         left.append((model(x_adv).argmax(dim=1) == y).float().mean().item())
     assert left[0] > left[1] >= left[2]
     assert left[2] < 0.1
@@ -230,8 +230,8 @@ def test_the_generator_decides_everything(attack):
 def test_a_bound_of_zero_leaves_the_features_as_they_are(attack):
     model = network(torch.float32).eval()
     x, y = batch(model)
-    x_adv = attack.at(0.0)(model, x, y)
-    assert Perception(model, None).distance(x_adv, x).max() < 1e-4  # float32 rounding
+    x_adv = attack.with_radius(0.0)(model, x, y)
+    assert PerceptualModel(model, None).distance(x_adv, x).max() < 1e-4  # float32 rounding
     assert torch.equal(model(x_adv).argmax(dim=1), y)
 
 
@@ -258,7 +258,7 @@ def test_a_step_of_lpa_is_the_written_out_one(confidence: float):
     m = written_out_distance(model, x_adv + 0.1 * g, x_adv) / 0.1
     expected = (x_adv + (0.05 / (m + 1e-8)).view(-1, 1, 1, 1) * g).clamp(0, 1)
     moved, distance, fooled = lpa(confidence=confidence)._step(
-        Perception(model, None), x_adv, y, clean, torch.full((6,), 2.0), 0.05
+        PerceptualModel(model, None), x_adv, y, clean, torch.full((6,), 2.0), 0.05
     )
     torch.testing.assert_close(moved, expected, rtol=0.0, atol=1e-10)
     torch.testing.assert_close(distance, d.detach(), rtol=1e-12, atol=0.0)
@@ -271,7 +271,7 @@ def test_further_rounds_of_lpa_lose_nothing_that_was_found():
     left = []
     for rounds in (1, 2, 3, 5):
         generator = torch.Generator().manual_seed(0)
-        x_adv = lpa(rounds=rounds).at(0.1)(model, x, y, generator=generator)
+        x_adv = lpa(rounds=rounds).with_radius(0.1)(model, x, y, generator=generator)
         left.append(model(x_adv).argmax(dim=1) == y)
     for fewer, more in itertools.pairwise(left):
         assert not (more & ~fewer).any()
@@ -286,7 +286,7 @@ def test_an_image_that_is_wrong_already_is_done_at_once(attack):
     assert (x_adv - x).abs().max() < 0.1  # nothing but the starting noise, 0.01 per pixel
 
 
-def test_an_attack_bounded_by_an_observer_stays_in_the_observers_ball():
+def test_an_attack_bounded_by_an_lpips_network_stays_in_the_networks_ball():
     model = network(torch.float32).eval()
     x, y = batch(model)
     for attack in (lpa(RANDOM_ALEXNET, steps=3), ppgd(RANDOM_ALEXNET, steps=3)):
@@ -298,7 +298,7 @@ def test_an_attack_bounded_by_an_observer_stays_in_the_observers_ball():
 def test_the_projection_leaves_what_is_inside_and_brings_back_what_is_not():
     model = network(torch.float32).eval()
     x, _ = batch(model)
-    perception = Perception(model, None)
+    perception = PerceptualModel(model, None)
     clean = perception.features(x).detach()
     x_adv = x.clone()
     x_adv[:3] = (x[:3] + 0.001).clamp(0, 1)
@@ -319,14 +319,14 @@ def test_the_projection_takes_the_authors_newton_step():
     bound = d.item() - 0.01
     expected = (point - (0.01 + 0.1) * 1.1 * slope / (slope**2).sum()).clamp(0, 1)
     clean = written_out_features(model, x).detach()
-    projected = project_lpips(Perception(model, None), point.detach(), x, clean, bound)
+    projected = project_lpips(PerceptualModel(model, None), point.detach(), x, clean, bound)
     torch.testing.assert_close(projected, expected.detach(), rtol=0.0, atol=1e-10)
 
 
 def test_an_image_outside_the_ball_is_reported():
     model = network(torch.float32).eval()
     x, _ = batch(model)
-    perception = Perception(model, None)
+    perception = PerceptualModel(model, None)
     clean = perception.features(x).detach()
     with pytest.raises(RuntimeError, match="left the LPIPS ball"):
         check_inside(perception, torch.rand_like(x), x, clean, 0.01)
@@ -354,12 +354,12 @@ def test_the_products_with_the_jacobian_are_autograds():
     model = network().eval()
     x, _ = batch(model, 1)
     point = x.clone().requires_grad_()
-    features = perceived(model.with_features(point)[1])
+    features = normalised_features(model.with_features(point)[1])
     jacobian = torch.autograd.functional.jacobian(
         lambda v: written_out_features(model, v).flatten(), x
     ).flatten(1)
     v = torch.rand_like(x)
-    here = Linearised(Perception(model, None), point, features, probe=1e-6)
+    here = Linearised(PerceptualModel(model, None), point, features, probe=1e-6)
     expected = jacobian @ v.flatten()
     # a finite difference over 1e-6 is right to about that share; the ReLUs keep their side
     torch.testing.assert_close(here.push(v).flatten(), expected, rtol=1e-4, atol=1e-5)
@@ -387,7 +387,9 @@ def test_a_step_of_ppgd_is_the_written_out_one():
     expected = 0.01 * v / (jacobian @ v).norm()
     # the attack's finite differences are right to about 1e-5
     torch.testing.assert_close(moved.flatten(), expected, rtol=1e-2, atol=1e-6)
-    assert Perception(model, None).distance(x + moved, x).item() == pytest.approx(0.01, rel=0.1)
+    assert PerceptualModel(model, None).distance(x + moved, x).item() == pytest.approx(
+        0.01, rel=0.1
+    )
 
 
 @pytest.mark.parametrize(
@@ -398,9 +400,9 @@ def test_a_step_of_ppgd_is_the_written_out_one():
         ("vgg16", [64, 128, 256, 512, 512]),
     ],
 )
-def test_an_observer_shows_five_activations_after_their_relus(name: str, channels: list[int]):
-    observer = OBSERVERS[name]("random", None).load()
-    activations = observer(torch.rand(2, 3, 32, 32))
+def test_an_lpips_network_shows_five_activations_after_their_relus(name: str, channels: list[int]):
+    network = LPIPS_NETWORKS[name]("random", None).load()
+    activations = network(torch.rand(2, 3, 32, 32))
     assert [a.shape[1] for a in activations] == channels
     assert all(a.min() == 0 for a in activations)
 
@@ -409,24 +411,24 @@ def test_an_observer_shows_five_activations_after_their_relus(name: str, channel
     ("name", "smallest"), [("alexnet", 31), ("alexnet_cifar", 7), ("vgg16", 16)]
 )
 def test_images_that_are_too_small_are_refused_or_enlarged(name: str, smallest: int):
-    OBSERVERS[name]("random", None).load()(torch.rand(1, 3, smallest, smallest))
+    LPIPS_NETWORKS[name]("random", None).load()(torch.rand(1, 3, smallest, smallest))
     small = torch.rand(1, 1, smallest - 1, smallest - 1)  # grey, too
     with pytest.raises(ConfigError, match="enlarge_to is None"):
-        OBSERVERS[name]("random", None).load()(small)
-    enlarged = OBSERVERS[name]("random", 64).load()(small)
+        LPIPS_NETWORKS[name]("random", None).load()(small)
+    enlarged = LPIPS_NETWORKS[name]("random", 64).load()(small)
     assert enlarged[0].shape[-1] > 64 // 5  # the first activation has 64 / stride pixels a side
 
 
-def test_random_observers_are_the_same_every_time_and_leave_torchs_generator_alone():
+def test_random_lpips_networks_are_the_same_every_time_and_leave_torchs_generator_alone():
     state = torch.get_rng_state()
-    one, two = (OBSERVERS["alexnet_cifar"]("random", None).load() for _ in range(2))
+    one, two = (LPIPS_NETWORKS["alexnet_cifar"]("random", None).load() for _ in range(2))
     assert all(torch.equal(a, b) for a, b in zip(one.parameters(), two.parameters(), strict=True))
     assert torch.equal(torch.get_rng_state(), state)
 
 
 def saved_weights() -> dict[str, Tensor]:
-    observer = OBSERVERS["alexnet_cifar"]("random", None).load()
-    return {f"features.{k}": v + 1 for k, v in observer.features.state_dict().items()}
+    network = LPIPS_NETWORKS["alexnet_cifar"]("random", None).load()
+    return {f"features.{k}": v + 1 for k, v in network.features.state_dict().items()}
 
 
 @pytest.mark.parametrize("form", ["safetensors", "state dict", "checkpoint"])
@@ -439,16 +441,16 @@ def test_weights_are_read_from_a_file(tmp_path, form: str):
         torch.save(weights, path)
     else:
         torch.save({"model": {f"model.{k}": v for k, v in weights.items()}, "arch": "x"}, path)
-    observer = OBSERVERS["alexnet_cifar"](str(path), None).load()
-    assert isinstance(observer, Observer)
-    for key, value in observer.features.state_dict().items():
+    network = LPIPS_NETWORKS["alexnet_cifar"](str(path), None).load()
+    assert isinstance(network, FeatureNetwork)
+    for key, value in network.features.state_dict().items():
         assert torch.equal(value, weights[f"features.{key}"])
 
 
 @pytest.mark.parametrize("name", ["none.pt", "none.safetensors"])
 def test_a_missing_weight_file_is_named(tmp_path, name: str):
     with pytest.raises(DataError, match=f"{name}', but there is no such file"):
-        OBSERVERS["alexnet"](str(tmp_path / name), None).load()
+        LPIPS_NETWORKS["alexnet"](str(tmp_path / name), None).load()
 
 
 @pytest.mark.parametrize("name", ["bad.pt", "bad.safetensors"])
@@ -456,34 +458,34 @@ def test_a_missing_weight_file_is_named(tmp_path, name: str):
 def test_a_damaged_weight_file_is_named(tmp_path, name: str, content: bytes):
     (tmp_path / name).write_bytes(content)
     with pytest.raises(DataError, match=name):
-        OBSERVERS["alexnet"](str(tmp_path / name), None).load()
+        LPIPS_NETWORKS["alexnet"](str(tmp_path / name), None).load()
 
 
 def test_weights_of_another_network_are_refused(tmp_path):
     save_file(saved_weights(), tmp_path / "cifar.safetensors")
     with pytest.raises(DataError, match="another network"):
-        OBSERVERS["vgg16"](str(tmp_path / "cifar.safetensors"), None).load()
+        LPIPS_NETWORKS["vgg16"](str(tmp_path / "cifar.safetensors"), None).load()
     save_file({"w": torch.zeros(1)}, tmp_path / "none.safetensors")
     with pytest.raises(DataError, match="no layers"):
-        OBSERVERS["vgg16"](str(tmp_path / "none.safetensors"), None).load()
+        LPIPS_NETWORKS["vgg16"](str(tmp_path / "none.safetensors"), None).load()
 
 
 def test_published_weights_without_a_network_are_a_message(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("robustrun.storage.downloads.unreachable", lambda url: "no route to host")
     with pytest.raises(DataError, match=r"alexnet_cifar\.pt.*no route to host.*lpips\.weights"):
-        OBSERVERS["alexnet_cifar"](None, None).load()
+        LPIPS_NETWORKS["alexnet_cifar"](None, None).load()
 
 
-def test_an_observer_is_loaded_once_and_frozen():
+def test_an_lpips_network_is_loaded_once_and_frozen():
     x = torch.rand(1, 3, 8, 8)
-    first = RANDOM_ALEXNET.of(nn.Identity(), x).observer
-    assert first is RANDOM_ALEXNET.of(nn.Flatten(), x).observer
+    first = RANDOM_ALEXNET.of(nn.Identity(), x).network
+    assert first is RANDOM_ALEXNET.of(nn.Flatten(), x).network
     assert first is not None
     assert not any(p.requires_grad for p in first.parameters())
 
 
-def test_an_observer_registered_elsewhere_is_found(monkeypatch):
+def test_an_lpips_network_registered_elsewhere_is_found(monkeypatch):
     class Doubled:
         def __init__(self, weights: str | None, enlarge_to: int | None) -> None:
             self.factor = float(weights or 1)
@@ -497,10 +499,10 @@ def test_an_observer_registered_elsewhere_is_found(monkeypatch):
 
             return Images()
 
-    monkeypatch.setitem(OBSERVERS._classes, "doubled", Doubled)
+    monkeypatch.setitem(LPIPS_NETWORKS._classes, "doubled", Doubled)
     x = torch.rand(2, 3, 4, 4)
     perception = LPIPS("doubled", "2", None).of(nn.Identity(), x)
-    torch.testing.assert_close(perception.features(x), perceived([x]))
+    torch.testing.assert_close(perception.features(x), normalised_features([x]))
 
 
 def test_a_model_without_activations_cannot_bound_itself():

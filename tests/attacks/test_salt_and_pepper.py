@@ -33,7 +33,7 @@ def test_the_generator_decides_and_the_share_is_what_results_name() -> None:
     assert torch.equal(noise(0.0)(nn.Identity(), x, y), x)
     assert set(noise(1.0)(nn.Identity(), x, y).unique().tolist()) == {0.0, 1.0}
     assert noise()(nn.Identity(), x[:0], y[:0]).shape == (0, 1, 8, 8)
-    assert noise().reach == ("share of pixels", 0.2)
+    assert noise().own_radius == ("share of pixels", 0.2)
     assert not noise().bounded
     assert not noise().adversarial
     with pytest.raises(ConfigError, match="amount"):

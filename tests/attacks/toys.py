@@ -36,7 +36,7 @@ def from_catalogue(name: str, norm: str, *overrides: str) -> Any:
 def attack(name: str, norm: str, epsilon: float | None = None, **changes: Any) -> Any:
     """The attack of this YAML file at this radius, with some fields changed."""
     found = from_catalogue(name, norm)
-    return replace(found if epsilon is None else found.at(epsilon), **changes)
+    return replace(found if epsilon is None else found.with_radius(epsilon), **changes)
 
 
 def generator(seed: int = 0) -> torch.Generator:

@@ -9,9 +9,9 @@ from robustrun import compose, config
 from robustrun.attacks.geometry.ball import around, project
 from robustrun.compute import threads
 from robustrun.compute.folding import folded
-from robustrun.compute.search_copy import SearchCopy, in_bfloat16, search_copy
+from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation import Searches, measure, searches
+from robustrun.evaluation import SearchNetworks, measure, search_networks
 from robustrun.methods.inner import Inner
 from robustrun.types import Attack
 
@@ -55,7 +55,7 @@ def test_batch_norm_is_folded_and_the_logits_stay(network: nn.Module) -> None:
     with torch.no_grad():
         expected = network(x)
         torch.testing.assert_close(copy(x), expected)
-        low = in_bfloat16(copy)(x)
+        low = as_bfloat16(copy)(x)
     assert low.dtype == torch.float32
     # bfloat16 keeps 8 bits: 2^-8 of the largest logit for each of three layers
     assert (low - expected).abs().max() < 3 * 2**-8 * expected.abs().max()
@@ -165,13 +165,13 @@ def test_a_network_that_cannot_be_followed_is_copied_unfolded(network: nn.Module
 
 
 def test_which_network_an_attack_sees(network: nn.Module) -> None:
-    plain = searches(network, digits(), "float32", 100, CPU)
-    fast = searches(network, digits(), "bfloat16", 100, CPU)
+    plain = search_networks(network, digits(), "float32", 100, CPU)
+    fast = search_networks(network, digits(), "bfloat16", 100, CPU)
     pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
-    assert plain == Searches(network, network)
+    assert plain == SearchNetworks(network, network)
     assert plain.of(pgd) is network
     assert fast.of(noise) is network
-    assert isinstance(fast.fast, SearchCopy)
+    assert isinstance(fast.fast, FoldedCopy)
     assert fast.of(fab) is fast.fast
     assert getattr(fast.of(pgd), "low") is True  # noqa: B009
 
@@ -195,11 +195,11 @@ def test_the_fast_path_finds_what_the_plain_one_finds(
 
     def robust(precision: str, count: int) -> np.ndarray:
         how = {"seed": 0, "batch_size": 500, "device": CPU, "precision": precision}
-        threads.set_shares(count)
+        threads.set_parallelism(count)
         try:
             found = measure(network, images, 10, {"judge": judge}, **how)  # type: ignore[arg-type]
         finally:
-            threads.set_shares(1)
+            threads.set_parallelism(1)
         right: np.ndarray = found.attacks["judge"].robust
         return right
 

@@ -6,16 +6,22 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.compute.threads import ROWS_PAY_FROM, InShares, in_rows, in_shares, set_shares
+from robustrun.compute.threads import (
+    ROWS_PAY_FROM,
+    ThreadParallel,
+    map_rows,
+    set_parallelism,
+    thread_parallel,
+)
 
 
 @pytest.fixture
 def shares(request: pytest.FixtureRequest) -> Iterator[int]:
     """As many as the test asks for, by default two."""
     count: int = getattr(request, "param", 2)
-    set_shares(count)
+    set_parallelism(count)
     yield count
-    set_shares(1)
+    set_parallelism(1)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def gradient(network: nn.Module, x: Tensor) -> Tensor:
 @pytest.mark.parametrize("images", [2, 7, 64])
 def test_logits_and_input_gradients_stay(network: nn.Module, shares: int, images: int) -> None:
     x = torch.rand(images, 3, 16, 16)
-    made = InShares(network, shares)
+    made = ThreadParallel(network, shares)
     with torch.no_grad():
         torch.testing.assert_close(made(x), network(x))
     with torch.inference_mode():
@@ -48,7 +54,7 @@ def test_logits_and_input_gradients_stay(network: nn.Module, shares: int, images
 def test_a_graph_that_is_kept_gives_gradients_again(network: nn.Module) -> None:
     x = torch.rand(8, 3, 16, 16).requires_grad_()
     slopes = []
-    for model in (network, InShares(network, 2)):
+    for model in (network, ThreadParallel(network, 2)):
         logits = model(x)
         slopes.append(
             [torch.autograd.grad(logits[:, k].sum(), x, retain_graph=True)[0] for k in range(3)]
@@ -59,13 +65,13 @@ def test_a_graph_that_is_kept_gives_gradients_again(network: nn.Module) -> None:
 def test_the_precision_around_it_holds_in_every_share(network: nn.Module) -> None:
     x = torch.rand(8, 3, 16, 16)
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        found, expected = InShares(network, 2)(x), network(x)
+        found, expected = ThreadParallel(network, 2)(x), network(x)
     assert found.dtype == torch.bfloat16
     assert torch.equal(found, expected)
 
 
 def test_weights_are_shared_and_the_mode_reaches_every_share(network: nn.Module) -> None:
-    made = InShares(network, 3)
+    made = ThreadParallel(network, 3)
     assert len(list(made.parameters())) == len(list(network.parameters()))
     made.train()
     assert all(module.training for part in made.networks for module in part.modules())
@@ -81,7 +87,7 @@ def test_work_on_rows_is_shared_out_where_it_is_enough(shares: int) -> None:
 
     large, small = torch.rand(9, ROWS_PAY_FROM), torch.rand(9, 4)
     for x in (large, small):
-        assert torch.equal(in_rows(work, x, torch.arange(9)), x * torch.arange(9)[:, None])
+        assert torch.equal(map_rows(work, x, torch.arange(9)), x * torch.arange(9)[:, None])
     assert sorted(seen) == [4, 5, 9]
 
 
@@ -92,7 +98,7 @@ def test_an_error_in_one_share_is_raised_once_all_are_done(shares: int) -> None:
                 raise ValueError("too bright")
             return x.flatten(1)
 
-    made, dark = InShares(Refuses(), shares), torch.zeros(2, 3, 4, 4)
+    made, dark = ThreadParallel(Refuses(), shares), torch.zeros(2, 3, 4, 4)
     bright = torch.cat([torch.zeros(2, 3, 4, 4), torch.ones(2, 3, 4, 4)])
     with pytest.raises(ValueError, match="too bright"):
         made(bright)
@@ -136,11 +142,11 @@ def test_a_network_that_is_another_in_shares_stays_whole(
     shares: int, kind: type[nn.Module]
 ) -> None:
     model = kind()
-    assert in_shares(model, torch.rand(8, 3, 4, 4)) is model
+    assert thread_parallel(model, torch.rand(8, 3, 4, 4)) is model
 
 
 def test_nothing_is_shared_out_unless_asked_for(network: nn.Module) -> None:
-    assert in_shares(network, torch.rand(8, 3, 16, 16)) is network
+    assert thread_parallel(network, torch.rand(8, 3, 16, 16)) is network
 
 
 def test_what_a_forward_pass_leaves_in_a_network_stays_in_its_share(shares: int) -> None:
@@ -151,7 +157,7 @@ def test_what_a_forward_pass_leaves_in_a_network_stays_in_its_share(shares: int)
             (pause @ pause @ pause).sum()  # time for another share to come between
             return self.seen.flatten(1)
 
-    made, x = in_shares(Remembers(), torch.rand(64, 3, 4, 4)), torch.rand(64, 3, 4, 4)
-    assert isinstance(made, InShares)
+    made, x = thread_parallel(Remembers(), torch.rand(64, 3, 4, 4)), torch.rand(64, 3, 4, 4)
+    assert isinstance(made, ThreadParallel)
     for _ in range(20):
         assert torch.equal(made(x), x.flatten(1))

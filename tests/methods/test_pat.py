@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.fast_lpa import LagrangianSearch
-from robustrun.attacks.perceptual.lpips import LPIPS, Perception
+from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel
 from robustrun.errors import ConfigError
 from robustrun.methods.pat import Pat
 from robustrun.types import MinMax
@@ -150,7 +150,7 @@ def test_the_attack_leaves_the_model_as_it_was_and_stays_near_the_bound():
     assert x_adv.max() <= 1
     assert not x_adv.requires_grad
     # Not projected, and the last of 4 steps is 0.18 of the bound: near the bound, not within it.
-    assert Perception(model.eval(), None).distance(x_adv, x).max() < 2 * BOUND
+    assert PerceptualModel(model.eval(), None).distance(x_adv, x).max() < 2 * BOUND
 
 
 def test_the_loss_is_cross_entropy_on_the_adversarial_images_alone():
@@ -160,7 +160,7 @@ def test_the_loss_is_cross_entropy_on_the_adversarial_images_alone():
     assert torch.equal(pat().loss(model, x, x_adv, y), expected)
 
 
-def test_a_fixed_observer_can_bound_a_network_that_shows_nothing():
+def test_a_fixed_lpips_network_can_bound_a_network_that_shows_nothing():
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(49, 3))
     x = torch.rand(8, 1, 7, 7)

@@ -8,14 +8,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.perceptual.lpips_networks import OBSERVERS
+from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS
 from robustrun.errors import ConfigError, did_you_mean, require
 from robustrun.types import HasFeatures
 
 CHANNEL_NORM_OFFSET = 1e-10  # the authors'; where no channel is active the features are zero
 
 
-def perceived(activations: list[Tensor]) -> Tensor:
+def normalised_features(activations: list[Tensor]) -> Tensor:
     """N x D features whose Euclidean distance is LPIPS.
 
     Each layer phi becomes phi / (||phi||_2 over its channels + 1e-10) / sqrt(H W), in float32 at
@@ -30,35 +30,35 @@ def perceived(activations: list[Tensor]) -> Tensor:
     return torch.cat(layers, dim=1)
 
 
-def separation(features: Tensor, others: Tensor) -> Tensor:
+def lpips_distance(features: Tensor, others: Tensor) -> Tensor:
     """LPIPS of each pair of images from their features N x D, shape N."""
     distance: Tensor = torch.linalg.vector_norm(features - others, dim=1)
     return distance
 
 
 @dataclass(frozen=True)
-class Perception:
-    """A model under attack, and the observer through whose eyes distances are measured."""
+class PerceptualModel:
+    """A model under attack, and the network through whose activations distances are measured."""
 
     model: nn.Module
-    observer: nn.Module | None  # images to activations; None: the model itself (self-bounded)
+    network: nn.Module | None  # images to activations; None: the model itself (self-bounded)
 
     def logits_and_features(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """The model's logits N x K and the observer's features N x D."""
-        if self.observer is not None:
-            return self.model(x), perceived(self.observer(x))
+        """The model's logits N x K and the network's features N x D."""
+        if self.network is not None:
+            return self.model(x), normalised_features(self.network(x))
         logits, activations = _shows_features(self.model).with_features(x)
-        return logits, perceived(activations)
+        return logits, normalised_features(activations)
 
     def features(self, x: Tensor) -> Tensor:
-        if self.observer is not None:
-            return perceived(self.observer(x))
-        return perceived(_shows_features(self.model).with_features(x)[1])
+        if self.network is not None:
+            return normalised_features(self.network(x))
+        return normalised_features(_shows_features(self.model).with_features(x)[1])
 
     @torch.no_grad()
     def distance(self, x_adv: Tensor, x: Tensor) -> Tensor:
         """LPIPS of each pair of images, shape N."""
-        return separation(self.features(x_adv), self.features(x))
+        return lpips_distance(self.features(x_adv), self.features(x))
 
 
 def _shows_features(model: nn.Module) -> HasFeatures:
@@ -66,7 +66,8 @@ def _shows_features(model: nn.Module) -> HasFeatures:
         return model
     raise ConfigError(
         f"lpips.network is 'self', but the model ({type(model).__name__}) does not show its "
-        f"activations: choose another model, or one of {', '.join(OBSERVERS)} for lpips.network."
+        f"activations: choose another model, or one of {', '.join(LPIPS_NETWORKS)} for "
+        f"lpips.network."
     )
 
 
@@ -74,16 +75,16 @@ def _shows_features(model: nn.Module) -> HasFeatures:
 class LPIPS:
     """The distance, as the `lpips` block of a YAML file describes it.
 
-    `network`: self (the model that is attacked), or an observer: alexnet, alexnet_cifar, vgg16.
-    `weights`: null (the observer's published ones), random, or a file (.safetensors, .pt, .pth).
+    `network`: self (the model that is attacked), or a network: alexnet, alexnet_cifar, vgg16.
+    `weights`: null (the network's published ones), random, or a file (.safetensors, .pt, .pth).
     """
 
     network: str
     weights: str | None
-    enlarge_to: int | None  # pixels; smaller images are scaled up for the observer; null: never
+    enlarge_to: int | None  # pixels; smaller images are scaled up for the network; null: never
 
     def __post_init__(self) -> None:
-        known = {"self", *OBSERVERS}
+        known = {"self", *LPIPS_NETWORKS}
         if self.network not in known:
             raise ConfigError(
                 f"network is {self.network!r}, which is not known."
@@ -98,12 +99,12 @@ class LPIPS:
         """ConfigError or DataError unless there are weights, and `model` and `x` fit."""
         self.of(model, x).features(x)
 
-    def of(self, model: nn.Module, x: Tensor) -> Perception:
+    def of(self, model: nn.Module, x: Tensor) -> PerceptualModel:
         """What an attack on `model` with images like `x` measures distances with."""
-        return Perception(model, None if self.network == "self" else _load(self, x.device))
+        return PerceptualModel(model, None if self.network == "self" else _load(self, x.device))
 
 
-@functools.lru_cache(maxsize=4)  # observers are frozen: every batch can share one
+@functools.lru_cache(maxsize=4)  # these networks are frozen: all batches use one
 def _load(lpips: LPIPS, device: torch.device) -> nn.Module:
-    observer = OBSERVERS[lpips.network](lpips.weights, lpips.enlarge_to).load()
-    return observer.to(device).eval().requires_grad_(False)
+    network = LPIPS_NETWORKS[lpips.network](lpips.weights, lpips.enlarge_to).load()
+    return network.to(device).eval().requires_grad_(False)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import TINY, per_example
-from robustrun.attacks.perceptual.lpips import Perception, separation
+from robustrun.attacks.perceptual.lpips import PerceptualModel, lpips_distance
 
 NEWTON_STEPS = 10
 BISECTIONS = 10
@@ -15,7 +15,7 @@ ROUNDING = 2e-3  # what TF32 on a GPU makes of the same image in batches of anot
 
 
 def project_lpips(
-    perception: Perception, x_adv: Tensor, x: Tensor, clean: Tensor, bound: float
+    perception: PerceptualModel, x_adv: Tensor, x: Tensor, clean: Tensor, bound: float
 ) -> Tensor:
     """Images within `bound` of `x` and in the image box; `clean` are the features of `x`.
 
@@ -41,7 +41,9 @@ def project_lpips(
 
 
 @torch.no_grad()
-def bisect(perception: Perception, x_adv: Tensor, x: Tensor, clean: Tensor, bound: float) -> Tensor:
+def bisect(
+    perception: PerceptualModel, x_adv: Tensor, x: Tensor, clean: Tensor, bound: float
+) -> Tensor:
     """The farthest point found in the ball on the line from `x` (which is in it) to `x_adv`."""
     inside, outside = x.new_zeros(len(x)), x.new_ones(len(x))
     for _ in range(BISECTIONS):
@@ -55,7 +57,7 @@ def bisect(perception: Perception, x_adv: Tensor, x: Tensor, clean: Tensor, boun
 
 @torch.no_grad()
 def check_inside(
-    perception: Perception, x_adv: Tensor, x: Tensor, clean: Tensor, bound: float
+    perception: PerceptualModel, x_adv: Tensor, x: Tensor, clean: Tensor, bound: float
 ) -> Tensor:
     """`x_adv`, if every image lies within `bound` of `x` and in the image box."""
     largest = _distances(perception, x_adv, clean).max() if len(x) else x.new_zeros(())
@@ -67,14 +69,14 @@ def check_inside(
 
 
 @torch.no_grad()
-def _distances(perception: Perception, x_adv: Tensor, clean: Tensor) -> Tensor:
-    return separation(perception.features(x_adv), clean)
+def _distances(perception: PerceptualModel, x_adv: Tensor, clean: Tensor) -> Tensor:
+    return lpips_distance(perception.features(x_adv), clean)
 
 
 def _distance_and_slope(
-    perception: Perception, x_adv: Tensor, clean: Tensor
+    perception: PerceptualModel, x_adv: Tensor, clean: Tensor
 ) -> tuple[Tensor, Tensor]:
     """LPIPS to the clean images, and its gradient with respect to `x_adv`."""
     point = x_adv.detach().requires_grad_()
-    distance = separation(perception.features(point), clean)
+    distance = lpips_distance(perception.features(point), clean)
     return distance.detach(), torch.autograd.grad(distance.sum(), point)[0]

@@ -18,11 +18,11 @@ from robustrun.storage.weights import Weights, read
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
 CIFAR_ALEXNET_URL = "https://perceptual-advex.s3.us-east-2.amazonaws.com/alexnet_cifar.pt"
-RANDOM_SEED = 0  # of random weights: every process sees the same observer
+RANDOM_SEED = 0  # of random weights: every process measures with the same network
 
 
-class ObserverSource(Protocol):
-    """Where an observer comes from; a class of this kind is registered under its name."""
+class LPIPSNetwork(Protocol):
+    """Where an LPIPS network comes from; such a class is registered under its name."""
 
     def __init__(self, weights: str | None, enlarge_to: int | None) -> None: ...
 
@@ -31,10 +31,10 @@ class ObserverSource(Protocol):
         ...
 
 
-OBSERVERS: Registry[ObserverSource] = Registry("lpips.network")
+LPIPS_NETWORKS: Registry[LPIPSNetwork] = Registry("lpips.network")
 
 
-class Observer(nn.Module):
+class FeatureNetwork(nn.Module):
     """Runs a stack of layers and shows some of the activations; normalises as for ImageNet."""
 
     mean: Tensor
@@ -75,7 +75,7 @@ class Observer(nn.Module):
         return x.expand(-1, 3, -1, -1) if x.shape[1] == 1 else x
 
 
-@OBSERVERS.register("alexnet")
+@LPIPS_NETWORKS.register("alexnet")
 @dataclass(frozen=True)
 class AlexNet:
     """torchvision's AlexNet, trained on ImageNet: the activations of its five convolutions."""
@@ -88,11 +88,11 @@ class AlexNet:
 
         with torch.device("meta"):  # its classifier is not wanted
             features = alexnet().features
-        observer = Observer(features, (1, 4, 7, 9, 11), 31, self.enlarge_to)
-        return filled(observer, self.weights, AlexNet_Weights.IMAGENET1K_V1.url)
+        network = FeatureNetwork(features, (1, 4, 7, 9, 11), 31, self.enlarge_to)
+        return filled(network, self.weights, AlexNet_Weights.IMAGENET1K_V1.url)
 
 
-@OBSERVERS.register("vgg16")
+@LPIPS_NETWORKS.register("vgg16")
 @dataclass(frozen=True)
 class VGG16:
     """torchvision's VGG-16, trained on ImageNet: the last activation of each of its five blocks."""
@@ -105,11 +105,11 @@ class VGG16:
 
         with torch.device("meta"):
             features = vgg16().features
-        observer = Observer(features, (3, 8, 15, 22, 29), 16, self.enlarge_to)
-        return filled(observer, self.weights, VGG16_Weights.IMAGENET1K_V1.url)
+        network = FeatureNetwork(features, (3, 8, 15, 22, 29), 16, self.enlarge_to)
+        return filled(network, self.weights, VGG16_Weights.IMAGENET1K_V1.url)
 
 
-@OBSERVERS.register("alexnet_cifar")
+@LPIPS_NETWORKS.register("alexnet_cifar")
 @dataclass(frozen=True)
 class CifarAlexNet:
     """The AlexNet for 32 x 32 images with which the authors of PAT bound attacks on CIFAR."""
@@ -126,35 +126,35 @@ class CifarAlexNet:
                 *(nn.Conv2d(384, 256, 3, padding=1), nn.ReLU()),
                 *(nn.Conv2d(256, 256, 3, padding=1), nn.ReLU()),
             )
-        observer = Observer(features, (1, 4, 7, 9, 11), 7, self.enlarge_to)
-        return filled(observer, self.weights, CIFAR_ALEXNET_URL)
+        network = FeatureNetwork(features, (1, 4, 7, 9, 11), 7, self.enlarge_to)
+        return filled(network, self.weights, CIFAR_ALEXNET_URL)
 
 
-def filled(observer: Observer, weights: str | None, url: str) -> Observer:
-    """The observer, made on the meta device, with published, random or the user's weights."""
-    observer.features.to_empty(device="cpu")
+def filled(network: FeatureNetwork, weights: str | None, url: str) -> FeatureNetwork:
+    """The network, made on the meta device, with published, random or the user's weights."""
+    network.features.to_empty(device="cpu")
     if weights == "random":
-        return _randomised(observer)
+        return _randomised(network)
     source = weights or url
     state = _layers_only(read(weights, "lpips.weights") if weights else _published(url), source)
     try:
-        observer.features.load_state_dict({k: v for k, v in state.items() if k in _keys(observer)})
+        network.features.load_state_dict({k: v for k, v in state.items() if k in _keys(network)})
     except RuntimeError as error:
         raise DataError(f"{source} holds weights of another network: {error}") from None
-    return observer
+    return network
 
 
-def _keys(observer: Observer) -> set[str]:
-    return set(observer.features.state_dict())
+def _keys(network: FeatureNetwork) -> set[str]:
+    return set(network.features.state_dict())
 
 
-def _randomised(observer: Observer) -> Observer:
+def _randomised(network: FeatureNetwork) -> FeatureNetwork:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(RANDOM_SEED)
-        for layer in observer.features:
+        for layer in network.features:
             if isinstance(layer, nn.Conv2d):
                 layer.reset_parameters()
-    return observer
+    return network
 
 
 def _published(url: str) -> Weights:

@@ -1,1 +1,1 @@
-"""Searches that several attacks share."""
+"""SearchNetworks that several attacks share."""

@@ -36,7 +36,7 @@ class Sparsity:
 
 
 @dataclass
-class Standing:
+class APGDState:
     """One row per image that is still attacked, and run that is done on it at once."""
 
     index: Tensor  # which row it was to begin with
@@ -58,9 +58,9 @@ class Standing:
     share: Tensor  # l1: of the pixels, that a step moves
     pixels: Tensor  # l1: changed in the best point, at the last check
 
-    def keep(self, those: Tensor) -> "Standing":
+    def keep(self, those: Tensor) -> "APGDState":
         """Only the rows in the mask `those`."""
-        return Standing(*(getattr(self, field.name)[those] for field in fields(self)))
+        return APGDState(*(getattr(self, field.name)[those] for field in fields(self)))
 
     def return_to_best(self, those: Tensor) -> None:
         where = per_example(those, self.point)
@@ -68,13 +68,13 @@ class Standing:
         self.slope = torch.where(where, self.best_slope, self.slope)
 
 
-def begin(
+def initial_state(
     image: Tensor, x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float
-) -> Standing:
+) -> APGDState:
     """All rows, before the first look at the model."""
     zero, none = torch.zeros_like(x[:, 0, 0, 0]), torch.zeros_like(x)
     lowest = torch.full_like(zero, -torch.inf)
-    return Standing(
+    return APGDState(
         index=torch.arange(len(x), device=x.device),
         image=image,
         x=x,
@@ -96,7 +96,7 @@ def begin(
     )
 
 
-def look(s: Standing, model: nn.Module, loss: Loss, passes: int) -> Tensor:
+def evaluate_point(s: APGDState, model: nn.Module, loss: Loss, passes: int) -> Tensor:
     """Gradient (the mean over `passes`), loss and verdict (of the last pass) where `s` stands.
 
     Returns which images fool the model, and remembers the best point.
@@ -117,7 +117,7 @@ def look(s: Standing, model: nn.Module, loss: Loss, passes: int) -> Tensor:
     return fooled
 
 
-def step_with_momentum(s: Standing, norm: str, epsilon: float, momentum: float) -> None:
+def step_with_momentum(s: APGDState, norm: str, epsilon: float, momentum: float) -> None:
     """A step uphill, of which the share `momentum` is taken, and the rest of the step before."""
     aim = project(
         s.point + per_example(s.step_size, s.point) * steepest(s.slope, norm), s.x, norm, epsilon
@@ -126,13 +126,13 @@ def step_with_momentum(s: Standing, norm: str, epsilon: float, momentum: float) 
     s.former, s.point = s.point, project(moved, s.x, norm, epsilon)
 
 
-def step_sparsely(s: Standing, epsilon: float) -> None:
+def step_sparsely(s: APGDState, epsilon: float) -> None:
     """l1: a step along the pixels with the largest gradients, all by as much."""
     step = per_example(s.step_size, s.point) * sparse_sign(s.slope, s.share)
     s.former, s.point = s.point, project(s.point + step, s.x, "l1", epsilon)
 
 
-def halve_where_stalled(s: Standing, period: int, rho: float) -> None:
+def halve_step_size(s: APGDState, period: int, rho: float) -> None:
     """Halve the step and return to the best point where too few steps of the period raised the
     loss, or where its best has not changed although the step was not halved the last time."""
     few = s.rises <= rho * period
@@ -143,7 +143,7 @@ def halve_where_stalled(s: Standing, period: int, rho: float) -> None:
     s.checked_loss, s.rises = s.best_loss, torch.zeros_like(s.rises)
 
 
-def sparsen(s: Standing, sparsity: Sparsity, largest_step: float) -> None:
+def update_sparsity(s: APGDState, sparsity: Sparsity, largest_step: float) -> None:
     """l1: as many pixels as the best point has changed, over a divisor; a smaller step, or, where
     that number has just fallen, the first step size again, from the best point."""
     pixels = support(s.best - s.x)

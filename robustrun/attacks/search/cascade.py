@@ -26,19 +26,19 @@ def room_for(rows: int) -> Iterator[None]:
         _room.reset(before)
 
 
-def still_right(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+def still_correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     """The verdict on exactly these images, bool of shape N."""
     with torch.no_grad():
         right: Tensor = predicted(model(x)) == y
     return right
 
 
-def cascade(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]) -> Tensor:
+def run_until_fooled(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]) -> Tensor:
     """Images after all `runs`; what is wrong from the start, or once fooled, is left alone.
 
     Of an image that no run turns, the one of the largest margin is returned: nearest to a mistake.
     """
-    worst = _Worst(model, x, y)
+    worst = _WorstCase(model, x, y)
     for run in runs if len(worst.left) else ():
         worst.take(run(worst.left))
         if len(worst.left) == 0:
@@ -46,7 +46,7 @@ def cascade(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]) -> Tens
     return worst.x_adv
 
 
-def filled_cascade(
+def run_batched_until_fooled(
     model: nn.Module, x: Tensor, y: Tensor, plan: Callable[[], tuple[int, Rows]]
 ) -> Tensor:
     """The same for many runs of one attack, of which `plan` tells their number and what does them.
@@ -54,7 +54,7 @@ def filled_cascade(
     The fewer images are left, the more of the runs are done at once, so that a batch stays as full
     as it was or as `room_for` allows.
     """
-    worst = _Worst(model, x, y)
+    worst = _WorstCase(model, x, y)
     done, (runs, work) = 0, plan() if len(worst.left) else (0, None)
     while work is not None and done < runs and len(worst.left):
         abreast = min(max(max(_room.get(), len(x)) // len(worst.left), 1), runs - done)
@@ -65,7 +65,7 @@ def filled_cascade(
     return worst.x_adv
 
 
-class _Worst:
+class _WorstCase:
     """The worst images so far: `x_adv`; and which of them, `left`, do not fool the model."""
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
@@ -90,7 +90,7 @@ class _Worst:
         self.left = self.left[right.all(dim=0)]
 
 
-def gone_with(fooled: Tensor, image: Tensor) -> Tensor:
+def rows_of_fooled_images(fooled: Tensor, image: Tensor) -> Tensor:
     """Rows whose image is fooled in some row: the other runs on it are not needed any more."""
     return torch.isin(image, image[fooled])
 
@@ -108,7 +108,7 @@ def judged(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return predicted(logits), margin(logits, y)
 
 
-def likeliest_wrong(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Tensor:
+def top_wrong_classes(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Tensor:
     """Up to `count` wrong classes of each image, likeliest first, N x min(count, K - 1)."""
     with torch.no_grad():
         logits = model(x)

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import distance, per_example, project
-from robustrun.attacks.search.cascade import still_right
+from robustrun.attacks.search.cascade import still_correct
 
 # How far beyond its place an image is moved, step by step, that the last look finds right again.
 BEYOND = (1.001, 1.01, 1.1)
@@ -45,13 +45,13 @@ class Nearest:
         on what else is in the batch. Where it does, the image moves a little further away."""
         image, away = self.image.clone(), self.distance.clone()
         for factor in BEYOND:
-            lost = torch.isfinite(away) & still_right(model, image, y)
+            lost = torch.isfinite(away) & still_correct(model, image, y)
             if not lost.any():
                 return image, away
             clean = self.x[lost]
             image[lost] = (clean + factor * (self.image[lost] - clean)).clamp(0.0, 1.0)
             away[lost] = distance(image[lost], clean, self.norm)
-        away[still_right(model, image, y)] = torch.inf
+        away[still_correct(model, image, y)] = torch.inf
         return image, away
 
 
@@ -62,7 +62,7 @@ def nearest_of_all(search: Search, model: nn.Module, x: Tensor, y: Tensor) -> tu
     """(images, distances) of a `search` that never stops early; 0 for what is wrong already."""
     image, away = x.clone(), torch.zeros(len(x), dtype=torch.float64, device=x.device)
     if len(x) > 0:
-        left = still_right(model, x, y).nonzero().squeeze(1)
+        left = still_correct(model, x, y).nonzero().squeeze(1)
         if len(left) > 0:
             found = search(model, x[left], y[left], -1.0)
             image[left], away[left] = found.confirmed(model, y[left])
