@@ -45,7 +45,7 @@ from robustrun.journal import Journal
 from robustrun.models import trial
 from robustrun.report import card
 from robustrun.results import RunResult
-from robustrun.run_folder.inputs import inputs
+from robustrun.run_folder.inputs import as_older_versions, inputs
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
 from robustrun.types import Adapts, Images, Runtime, Splits
@@ -156,7 +156,13 @@ def _straight_line(progress: Progress) -> None:
 def _load(progress: Progress, view: Callable[[Splits], Splits] | None = None) -> Data:
     cfg = progress.config
     seed_everything(cfg.seed)
-    data = run_data.load(cfg.dataset, cfg.training.validation_fraction, cfg.seed, view)
+    data = run_data.load(
+        cfg.dataset,
+        cfg.training.validation_fraction,
+        cfg.seed,
+        lambda test: choose_examples(test, cfg.evaluation),
+        view,
+    )
     corruption_benchmark.check(cfg.evaluation, data.splits)
     progress.sections["dataset"] = record.dataset_section(cfg, data)
     if (chosen := data.splits.chosen) is not None:
@@ -234,7 +240,7 @@ def _train(
         How(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed),
         epoch_end,
         saves=checkpoint.Saver(folder / "checkpoint", about, minutes, steps),
-        start=_state_before(folder / "checkpoint", about),
+        start=_state_before(folder / "checkpoint", about, data),
     )
     progress.sections["training"] = record.training_section(cfg, fitted, runtime)
     header = {"version": version("robustrun"), "model": cfg.name_of("model")}
@@ -246,14 +252,15 @@ def _train(
     return fitted.history
 
 
-def _state_before(folder: Path, about: dict[str, Any]) -> dict[str, Any] | None:
+def _state_before(folder: Path, about: dict[str, Any], data: Data) -> dict[str, Any] | None:
     """Where the training in `folder` stopped, with every random generator set to what it was."""
     loaded = checkpoint.load(folder)
     if loaded is None:
         return None
     before = json.loads(loaded["about"])
     origin.require_equal(before["config"], about["config"], folder)
-    origin.require_same_inputs(before.get("inputs"), about["inputs"], folder)
+    now = as_older_versions(about["inputs"], before.get("inputs"), data)
+    origin.require_same_inputs(before.get("inputs"), now, folder)
     for name in ("torch", "device_name", "threads", "precision", "compile"):
         then, now = before["environment"][name], about["environment"][name]
         if then != now:
@@ -270,9 +277,7 @@ def _measure(
 ) -> tuple[Images, Measured]:
     """Clean and robust accuracy on the test images that `evaluation` asks for."""
     cfg = progress.config
-    test = data.splits.test
-    images, indices = choose_examples(test, cfg.evaluation)
-    images = images.to(runtime.device)
+    images = data.examples.to(runtime.device)
     subject = _subject(progress, data, images, model)
     journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", subject)
     measured = measure(
@@ -295,7 +300,7 @@ def _measure(
     )
     block = results.evaluation_block(measured, subset, checks)
     progress.sections["evaluation"] = block | benchmark
-    results.write_predictions(progress.folder / "predictions.npz", measured, indices)
+    results.write_predictions(progress.folder / "predictions.npz", measured, data.places)
     return images, measured
 
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from robustrun.attacks.fgsm import FGSM
 from robustrun.batching import Batching, batching, norm_of_one
 from robustrun.config import Training
-from robustrun.datasets.files import FileImages, Reading
+from robustrun.datasets.files import FileImages
+from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import ConfigError
 from robustrun.optimizers import Sgd
@@ -97,8 +98,8 @@ def test_random_crops_of_files_are_the_same_after_a_resumption(tmp_path: Path) -
         levels = random.integers(0, 256, (12, 12, 3), dtype=np.uint8)
         Image.fromarray(levels).save(tmp_path / f"{number}.png")
     names = np.array([f"{number}.png".encode() for number in range(9)])
-    reading = Reading((3, 6, 6), 8, to_grey=False, background=None, random_crop=True)
-    files = FileImages(tmp_path, names, torch.arange(9) % 2, reading, workers=0)
+    reader = ImageReader((3, 6, 6), 8, to_grey=False, background=None, random_crop=True)
+    files = FileImages(tmp_path, names, torch.arange(9) % 2, reader, workers=0)
     batches, order = Batching(4, merged=True), torch.randperm(9)
     every = list(batches.of(files, order, CPU))
     for skip in (1, 2):

@@ -11,7 +11,8 @@ from PIL import Image
 
 from robustrun.datasets import contents
 from robustrun.datasets.contents import cache_file, content_digests
-from robustrun.datasets.files import FileImages, Reading
+from robustrun.datasets.files import FileImages
+from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.tree import find_tree
 from robustrun.errors import DataError
 
@@ -50,7 +51,7 @@ def write(root: Path) -> Path:
 
 def train_images(root: Path) -> FileImages:
     _, train, _ = find_tree(str(root), "train", "test")
-    return FileImages(*train, Reading((3, 4, 4), None, False, None), workers=0)
+    return FileImages(*train, ImageReader((3, 4, 4), None, False, None), workers=0)
 
 
 def print_of(root: Path) -> str:
@@ -91,7 +92,7 @@ def test_renamed_file_or_another_way_of_reading_changes_the_fingerprint(tmp_path
     renamed = print_of(root)
     images = train_images(root)
     resized = FileImages(
-        images.root, images.names, images.labels, Reading((3, 4, 4), 5, False, None), workers=0
+        images.root, images.names, images.labels, ImageReader((3, 4, 4), 5, False, None), workers=0
     )
     assert len({before, renamed, resized.fingerprint()}) == 3
 
@@ -110,10 +111,20 @@ def test_the_same_content_elsewhere_has_the_same_fingerprint(tmp_path: Path, how
     assert print_of(other) == before
 
 
+@pytest.mark.parametrize("random_crop", [False, True])
+def test_the_fingerprint_is_the_one_of_older_versions(tmp_path: Path, random_crop: bool) -> None:
+    for name in ("a", "b"):
+        (tmp_path / name).write_text({"a": "one", "b": "two"}[name])
+    reader = ImageReader((3, 4, 4), 5, False, (255, 0, 255), random_crop)
+    images = FileImages(tmp_path, np.array([b"a", b"b"]), torch.tensor([0, 1]), reader, workers=0)
+    expected = "914cea4dd8234dca5d45c920b81760059a235d071d0063132cda0d9801c6bb4e"
+    assert images.fingerprint() == expected
+
+
 def test_random_crops_are_configuration_and_not_content(tmp_path: Path) -> None:
     images = train_images(write(tmp_path / "data"))
-    reading = Reading((3, 4, 4), 5, False, None, random_crop=True)
-    cropped = FileImages(images.root, images.names, images.labels, reading, workers=3)
+    reader = ImageReader((3, 4, 4), 5, False, None, random_crop=True)
+    cropped = FileImages(images.root, images.names, images.labels, reader, workers=3)
     assert cropped.fingerprint() == cropped.plain().fingerprint()
 
 

@@ -386,8 +386,8 @@ def test_folder_read_lazily_gives_the_same_batches_as_from_memory(
     how |= {"crop_border": "reflect", "policy": "randaugment", "color_jitter": 0.2, "rotation": 5.0}
     kept = folder(tmp_path, **how, workers=workers).load()
     lazy = folder(tmp_path, **how, workers=workers, memory_limit_gb=0.0).load()
-    assert isinstance(kept.train, TensorImages)
-    assert isinstance(lazy.train, FileImages)
+    assert isinstance(kept.train.to(torch.device("cpu")), TensorImages)
+    assert isinstance(lazy.train.to(torch.device("cpu")), FileImages)
     order = torch.tensor([7, 0, 3, 3, 5])
     for split in ("train", "test"):
         batches = []
@@ -514,7 +514,7 @@ def test_colour_among_grey_images_is_refused_unless_channels_is_set(tmp_path: Pa
     make_tree(tmp_path, mode="L")
     save(tmp_path / "train" / "bee" / "1.png", seed=0)
     with pytest.raises(DataError, match=r"bee/1\.png is in colour.*dataset\.channels=3"):
-        folder(tmp_path).load()
+        folder(tmp_path).load().train.to(torch.device("cpu"))
     assert folder(tmp_path, channels=1).load().train.shape == (1, 10, 10)
 
 

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from robustrun.datasets.augmentation import as_floats
+from robustrun.datasets.decoded import DecodedImages
 from robustrun.datasets.files import FileImages
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
@@ -91,6 +92,8 @@ def checked(images: Images, place: str) -> Images:
         return replace(images, pixels=_pixels(images.pixels, place), labels=labels)
     if type(images) is FileImages:
         return replace(images, labels=labels)
+    if type(images) is DecodedImages:
+        return replace(images, files=replace(images.files, labels=labels))
     return Watched(images, place, labels)
 
 
@@ -188,7 +191,8 @@ def _require(x: Tensor, y: Tensor, expected: Tensor, shape: Shape, place: str) -
 
 def _try_training(train: Images) -> None:
     """Look at the first images as they are trained on: an augmentation may leave [0, 1], too."""
-    if isinstance(train, FileImages) or (isinstance(train, TensorImages) and train.augment is None):
+    from_files = isinstance(train, FileImages | DecodedImages)
+    if from_files or (isinstance(train, TensorImages) and train.augment is None):
         return
     with torch.random.fork_rng(devices=[]):
         x, _ = next(iter(train.batches(FIRST)))

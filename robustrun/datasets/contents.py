@@ -6,11 +6,11 @@ import os
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from robustrun.errors import DataError, shown
+from robustrun.storage.cache import cache_folder, keep
 
 log = logging.getLogger(__name__)
 READERS = 16  # threads: a disk or a network answers many at a time
@@ -21,7 +21,7 @@ MOST_RECORDS = 5_000_000  # of one cache file, 240 MB
 MAGIC = b"robustrun contents 1\n"
 KEY, SHA = 16, 32  # bytes
 
-Known = dict[bytes, bytes]  # a file's key -> SHA-256 of its content
+Digests = dict[bytes, bytes]  # a file's key -> SHA-256 of its content
 
 
 class _Read(NamedTuple):
@@ -39,7 +39,7 @@ def content_digests(root: Path, names: list[bytes]) -> list[bytes]:
     """
     place = cache_file(root)
     known = _recalled(place)
-    digests, fresh = [], Known()
+    digests, fresh = [], Digests()
     try:
         for read in _all(os.fsencode(root), names, known):
             digests.append(read.sha256)
@@ -51,7 +51,7 @@ def content_digests(root: Path, names: list[bytes]) -> list[bytes]:
     return digests
 
 
-def _all(root: bytes, names: list[bytes], known: Known) -> Iterator[_Read]:
+def _all(root: bytes, names: list[bytes], known: Digests) -> Iterator[_Read]:
     parts = [names[at : at + FILES_AT_ONCE] for at in range(0, len(names), FILES_AT_ONCE)]
     with ThreadPoolExecutor(READERS, "read") as pool:
         reads = pool.map(lambda part: [_one(root, name, known) for name in part], parts)
@@ -61,7 +61,7 @@ def _all(root: bytes, names: list[bytes], known: Known) -> Iterator[_Read]:
                 log.info("fingerprints: %d of %d files", number * FILES_AT_ONCE, len(names))
 
 
-def _one(root: bytes, name: bytes, known: Known) -> _Read:
+def _one(root: bytes, name: bytes, known: Digests) -> _Read:
     path = os.path.join(root, name)
     try:
         key, _ = _key(path)
@@ -89,20 +89,12 @@ def content_sha256(path: bytes) -> bytes:
 
 
 def cache_file(root: Path) -> Path | None:
-    """Where the digests of files below `root` are remembered; None where there is no home.
-
-    Below ROBUSTRUN_CACHE, else XDG_CACHE_HOME/robustrun, else ~/.cache/robustrun.
-    """
-    own, shared = os.environ.get("ROBUSTRUN_CACHE"), os.environ.get("XDG_CACHE_HOME", "")
-    try:
-        base = Path(shared) if os.path.isabs(shared) else Path.home() / ".cache"
-        folder = Path(own).expanduser() if own else base / "robustrun"
-    except RuntimeError:
-        return None
-    return folder / "contents" / hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
+    """Where the digests of files below `root` are remembered; None where there is no home."""
+    folder = cache_folder("contents")
+    return folder and folder / hashlib.sha256(os.fsencode(root)).hexdigest()[:32]
 
 
-def _recalled(place: Path | None) -> Known:
+def _recalled(place: Path | None) -> Digests:
     """What the cache file holds; nothing if it is missing or damaged."""
     try:
         stored = place.read_bytes() if place is not None else b""
@@ -115,18 +107,10 @@ def _recalled(place: Path | None) -> Known:
     return {records[i : i + KEY]: records[i + KEY : i + KEY + SHA] for i in at}
 
 
-def _remember(place: Path | None, known: Known, fresh: Known) -> None:
-    """Write the cache file anew; a folder that cannot be written costs no more than time."""
+def _remember(place: Path | None, known: Digests, fresh: Digests) -> None:
+    """Write the cache file with what is known and what is new."""
     if place is None:
         return
     kept = known | fresh if len(known) + len(fresh) <= MOST_RECORDS else fresh
     records = b"".join(key + sha256 for key, sha256 in kept.items())
-    aside = place.with_name(f"{place.name}.{os.getpid()}")
-    try:
-        place.parent.mkdir(parents=True, exist_ok=True)
-        aside.write_bytes(MAGIC + hashlib.sha256(records).digest() + records)
-        os.replace(aside, place)
-    except OSError as error:
-        with suppress(OSError):
-            aside.unlink()
-        log.info("fingerprints are not remembered in %s: %s", place.parent, error.strerror)
+    keep(place, [MAGIC, hashlib.sha256(records).digest(), records], "fingerprints")

@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from robustrun.datasets.augmentation import Border, Policy, augmentation
-from robustrun.datasets.files import FileImages, Reading, decode_all
+from robustrun.datasets.decoded import DecodedImages
+from robustrun.datasets.files import FileImages
+from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.longtail import make_splits
 from robustrun.datasets.pictures import Colour, channels_of, open_image
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
@@ -26,8 +28,8 @@ class ImageFolder:
     An image is turned upright as its EXIF says, transparency shows `background`, and of several
     frames the first counts.
 
-    Decoded once if it fits into `memory_limit_gb`, else read while training. Both ways give the
-    same batches.
+    If it fits into `memory_limit_gb`, what a run uses of it is decoded once, else it is read while
+    training. Both ways give the same batches.
     """
 
     ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER | {"background": None}
@@ -64,14 +66,14 @@ class ImageFolder:
         class_names, train_files, test_files = find_tree(self.root, "train", "test")
         first = train_files if len(train_files.names) else test_files
         shape = self._shape(first.root / os.fsdecode(first.names[0]))
-        reading = Reading(shape, self.image_size, self.channels == 1, colour(self.background))
+        reader = ImageReader(shape, self.image_size, self.channels == 1, colour(self.background))
         augment, workers = augmentation(self), worker_count(self.workers)
-        train = FileImages(*train_files, reading, workers, augment)
-        test = FileImages(*test_files, reading, workers)
+        train = FileImages(*train_files, reader, workers, augment)
+        test = FileImages(*test_files, reader, workers)
         fits = (len(train) + len(test)) * math.prod(shape) <= self.memory_limit_gb * 1e9
         return make_splits(
-            decode_all(train) if fits else train,
-            decode_all(test) if fits else test,
+            DecodedImages(train) if fits else train,
+            DecodedImages(test) if fits else test,
             class_names,
             self.imbalance_ratio,
             self.imbalance_seed,
@@ -121,7 +123,7 @@ class ImageNet:
 
     def load(self) -> Splits:
         class_names, train_files, test_files = find_tree(self.root, "train", "val")
-        whole = Reading(
+        whole = ImageReader(
             (3, self.image_size, self.image_size), self.resize, False, colour(self.background)
         )
         augment, workers = augmentation(self), worker_count(self.workers)

@@ -3,12 +3,15 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from robustrun.datasets.border import checked_splits
 from robustrun.datasets.validation import cut_validation
 from robustrun.types import Dataset, Images, Splits
+
+CPU = torch.device("cpu")
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,8 @@ class Data:
     splits: Splits
     train: Images
     validation: Images | None
+    examples: Images  # test images that are measured
+    places: np.ndarray  # where they stand in the test set, int64
     class_counts: Tensor  # training images of each class, int64 of shape K
     fingerprints: dict[str, str | None]  # of the content of train, validation and test
 
@@ -26,14 +31,21 @@ def load(
     dataset: Dataset,
     validation_fraction: float,
     seed: int,
+    choose: Callable[[Images], tuple[Images, np.ndarray]],
     view: Callable[[Splits], Splits] | None = None,
 ) -> Data:
     """The data set to train on, or to be measured as `view` shows it: then training images may be
-    missing."""
+    missing. `choose` gives the test images that are measured, and their places."""
     splits = checked_splits(dataset.load(), to_train=view is None)
     splits = splits if view is None else view(splits)
     train, validation = cut_validation(splits, validation_fraction, seed)
+    examples, places = choose(splits.test)
+    # Decoded now, if into memory, so that a damaged file is named before anything is trained.
+    examples = examples.to(CPU)
+    if view is None:
+        train = train.to(CPU)
+        validation = None if validation is None else validation.to(CPU)
     class_counts = torch.bincount(train.labels, minlength=splits.classes)
     parts = {"train": train, "validation": validation, "test": splits.test}
     prints = {name: None if part is None else part.fingerprint() for name, part in parts.items()}
-    return Data(splits, train, validation, class_counts, prints)
+    return Data(splits, train, validation, examples, places, class_counts, prints)

@@ -22,7 +22,7 @@ EXTENSIONS = (
 SHOWN = 5  # names or endings that a message lists
 
 
-class Listing(NamedTuple):
+class FileList(NamedTuple):
     """The files of one split, in sorted order."""
 
     root: Path
@@ -44,7 +44,7 @@ class Split:
         return not self.images.get(name) and not self.others.get(name)
 
 
-def find_tree(root: str, train: str, test: str) -> tuple[tuple[str, ...], Listing, Listing]:
+def find_tree(root: str, train: str, test: str) -> tuple[tuple[str, ...], FileList, FileList]:
     """(class names, training files, test files); DataError if the tree is not as it should be.
 
     All files below a class folder count, in sub-folders too. A class without any file in either
@@ -64,15 +64,15 @@ def find_tree(root: str, train: str, test: str) -> tuple[tuple[str, ...], Listin
         log.warning("there is no folder %s: the data set has no training images", top / train)
         classes = classes_of(tested)
         tell_ignored(tested)
-        found = listing(tested, classes)
+        files = file_list(tested, classes)
         names = tuple(shown(name) for name in classes)
-        return names, Listing(found.root, found.names[:0], found.labels[:0]), found
+        return names, FileList(files.root, files.names[:0], files.labels[:0]), files
     trained = read_split(top / train)
     classes = common_classes(trained, tested)
     for split in (trained, tested):
         tell_ignored(split)
     names = tuple(shown(name) for name in classes)
-    return names, listing(trained, classes), listing(tested, classes)
+    return names, file_list(trained, classes), file_list(tested, classes)
 
 
 def classes_of(test: Split) -> list[str]:
@@ -140,9 +140,9 @@ def common_classes(train: Split, test: Split) -> list[str]:
 
 def require_two(names: list[str], folder: Path) -> None:
     if len(names) < 2:
-        found = f"only {listed(names)}" if names else "none"
+        present = f"only {listed(names)}" if names else "none"
         raise DataError(
-            f"{folder} needs at least two class folders, with images inside, but has {found}."
+            f"{folder} needs at least two class folders, with images inside, but has {present}."
         )
 
 
@@ -175,12 +175,12 @@ def tell_ignored(split: Split) -> None:
         log.info("%d %s ignored below %s: %s%s", count, noun, split.folder, text, more)
 
 
-def listing(split: Split, classes: list[str]) -> Listing:
+def file_list(split: Split, classes: list[str]) -> FileList:
     """The files by class and then by name."""
     files = [os.fsencode(f"{name}/{file}") for name in classes for file in split.images[name]]
     counts = torch.tensor([len(split.images[name]) for name in classes])
     labels = torch.arange(len(classes)).repeat_interleave(counts)
-    return Listing(split.folder, np.array(files), labels)
+    return FileList(split.folder, np.array(files), labels)
 
 
 def listed(names: list[str]) -> str:
