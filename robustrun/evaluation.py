@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from robustrun import console
 from robustrun.attacks.geometry.ball import distance
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.attacks.search.cascade import judged, room_for, verdict
+from robustrun.attacks.search.cascade import call_attack, judged, verdict
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
@@ -189,8 +189,7 @@ def run_attack(
         for number, (x, y) in enumerate(stream, start=done):
             began = time.monotonic()
             generator = batch_generator(seed, name, number, device)
-            with room_for(batch_size):
-                answers = _answers(attack, name, networks, x, y, generator)
+            answers = _answers(attack, name, networks, x, y, generator, batch_size)
             first = number * batch_size
             places = tried[first : first + len(x)]
             right[places] = stands = (answers == y).cpu().numpy()
@@ -235,6 +234,7 @@ def _answers(
     x: Tensor,
     y: Tensor,
     generator: torch.Generator,
+    batch_size: int,
 ) -> Tensor:
     """What the network takes the attacked images of one batch for, int64: a float32 forward pass
     of exactly what the attack returned. In halves where they do not fit into memory together.
@@ -245,13 +245,14 @@ def _answers(
     """
     model, search = networks.model, networks.of(attack)
     try:
-        x_adv = _attacked(attack, name, search, x, y, generator)
+        x_adv = _attacked(attack, name, search, x, y, generator, batch_size)
         answers, height = judged(model, x_adv, y)
         if search is not model:
             doubtful = _doubtful(height, verdict(search, x_adv, y)[1])
             close = ((answers == y) & doubtful).nonzero()[:, 0]
             if len(close):
-                again = _attacked(attack, name, networks.exact, x[close], y[close], generator)
+                left = (x[close], y[close])
+                again = _attacked(attack, name, networks.exact, *left, generator, batch_size)
                 answers[close] = judged(model, again, y[close])[0]
         return answers
     except torch.OutOfMemoryError:
@@ -260,8 +261,8 @@ def _answers(
     log.warning("%s: out of memory with %d images at once; in halves now", name, len(x))
     middle = len(x) // 2
     halves = [(x[:middle], y[:middle]), (x[middle:], y[middle:])]
-    with room_for(middle):
-        return torch.cat([_answers(attack, name, networks, *half, generator) for half in halves])
+    parts = [_answers(attack, name, networks, *half, generator, middle) for half in halves]
+    return torch.cat(parts)
 
 
 def _doubtful(height: Tensor, searched: Tensor) -> Tensor:
@@ -274,10 +275,16 @@ def _doubtful(height: Tensor, searched: Tensor) -> Tensor:
 
 
 def _attacked(
-    attack: Attack, name: str, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator
+    attack: Attack,
+    name: str,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator,
+    batch_size: int,
 ) -> Tensor:
     with single_threaded_between_passes(model):
-        x_adv = attack(model, x, y, generator=generator)
+        x_adv = call_attack(attack, model, x, y, generator, batch_size)
     if x_adv.shape == x.shape and not torch.isfinite(x_adv).all():
         _require_finite_gradient(model, name, x, y)
     check_images(attack, name, x, x_adv)

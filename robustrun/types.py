@@ -6,8 +6,9 @@ Everywhere outside a model an image batch `x` is a float32 tensor N x C x H x W 
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from inspect import signature
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, runtime_checkable
+from typing import Any, ClassVar, Literal, Protocol, TypeGuard, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -46,6 +47,28 @@ class Attack(Protocol):
         from `generator` (on x's device), or from torch's global one.
         """
         ...
+
+
+class FillsBatches(Attack, Protocol):
+    """An attack that does several runs on few images at once; its signature says so, by a keyword
+    `batch_size`: how many images it may pass through the network together, if it is given fewer.
+    None: as many as it is given. An attack without this keyword is never given it.
+    """
+
+    def __call__(
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        batch_size: int | None = None,
+    ) -> Tensor: ...
+
+
+def fills_batches(attack: Attack) -> TypeGuard[FillsBatches]:
+    """Whether `attack` has the keyword `batch_size`."""
+    return "batch_size" in signature(attack).parameters
 
 
 @runtime_checkable

@@ -129,11 +129,17 @@ class APGD:
         require(one, "phases", len(self.phases), "one unless norm is l1")
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
         with attack_mode(model):
             plan = partial(self._plan, model, x, y, generator)
-            return run_batched_until_fooled(model, x, y, plan)
+            return run_batched_until_fooled(model, x, y, plan, batch_size)
 
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None

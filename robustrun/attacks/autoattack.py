@@ -73,9 +73,15 @@ class AutoAttack:
         return f" in AutoAttack ({self.version}, {self.norm}); with name=ensemble, as you like"
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
-        return run_stages(self.attacks, model, x, y, generator)
+        return run_stages(self.attacks, model, x, y, generator, batch_size)
 
     def stages(self) -> list[tuple[str, Attack]]:
         """The attacks in order, for a caller that runs, times and keeps each on its own."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import Norm, check_threat_model
-from robustrun.attacks.search.cascade import Run, run_until_fooled
+from robustrun.attacks.search.cascade import Run, call_attack, run_until_fooled
 from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
@@ -30,9 +30,15 @@ class Ensemble:
         check_stages(self.norm, self.epsilon, self.attacks)
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
-        return run_stages(self.attacks, model, x, y, generator)
+        return run_stages(self.attacks, model, x, y, generator, batch_size)
 
     def stages(self) -> list[tuple[str, Attack]]:
         """The attacks in order, for a caller that runs, times and keeps each on its own."""
@@ -65,9 +71,10 @@ def run_stages(
     x: Tensor,
     y: Tensor,
     generator: torch.Generator | None,
+    batch_size: int | None,
 ) -> Tensor:
     def run(attack: Attack, left: Tensor) -> Tensor:
-        return attack(model, x[left], y[left], generator=generator)
+        return call_attack(attack, model, x[left], y[left], generator, batch_size)
 
     runs: list[Run] = [partial(run, attack) for attack in attacks.values()]
     with attack_mode(model):

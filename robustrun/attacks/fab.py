@@ -70,11 +70,17 @@ class FAB:
         require(0 < self.beta <= 1, "beta", self.beta, "above 0, up to 1")
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
         with attack_mode(model):
             plan = partial(self._plan, model, x, y, generator)
-            return run_batched_until_fooled(model, x, y, plan)
+            return run_batched_until_fooled(model, x, y, plan, batch_size)
 
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None

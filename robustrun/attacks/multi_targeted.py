@@ -56,11 +56,17 @@ class MultiTargeted:
         require(shares, "drops", list(self.drops), "shares of the steps, between 0 and 1")
 
     def __call__(
-        self, model: nn.Module, x: Tensor, y: Tensor, *, generator: torch.Generator | None = None
+        self,
+        model: nn.Module,
+        x: Tensor,
+        y: Tensor,
+        *,
+        generator: torch.Generator | None = None,
+        batch_size: int | None = None,
     ) -> Tensor:
         with attack_mode(model):
             plan = partial(self._plan, model, x, y, generator)
-            return run_batched_until_fooled(model, x, y, plan)
+            return run_batched_until_fooled(model, x, y, plan, batch_size)
 
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None

@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import Tensor, nn
+from torch import nn
 from toys import (
     EPSILON,
     NORMS,
@@ -26,7 +26,6 @@ from robustrun import config
 from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.search.cascade import room_for, run_batched_until_fooled
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 from robustrun.types import Attack
@@ -333,8 +332,7 @@ def test_runs_that_are_done_at_once_find_what_they_find_in_turn(
     for room in (1, 12, 1000):
         sizes: list[int] = []
         handle = model.register_forward_hook(lambda _, i, __: sizes.append(len(i[0])))  # noqa: B023
-        with room_for(room):
-            found.append(its(model, x, y))
+        found.append(its(model, x, y, batch_size=room))
         handle.remove()
         passes.append(len(sizes))
         assert max(sizes) <= max(room, 12)
@@ -346,24 +344,6 @@ def test_runs_that_are_done_at_once_find_what_they_find_in_turn(
     # runs turn is returned as the first of them left it.
     left = stands[0]
     assert all((found[0] - images)[left].abs().max() < 1e-4 for images in found[1:])
-
-
-def test_of_several_runs_at_once_the_worst_counts() -> None:
-    margins = torch.tensor([[-3.0, -1.0, -2.0], [-1.0, 0.5, -3.0]])  # by run and image
-
-    class Shows(nn.Module):
-        def forward(self, x: Tensor) -> Tensor:
-            return torch.stack([torch.zeros(len(x)), x.flatten(1)[:, 0]], dim=1)
-
-    def work(left: Tensor, run: Tensor) -> Tensor:
-        assert left.tolist() == [0, 1, 2, 0, 1, 2]
-        assert run.tolist() == [0, 0, 0, 1, 1, 1]
-        return margins[run, left].view(-1, 1, 1, 1)
-
-    x, y = torch.full((3, 1, 1, 1), -2.5), torch.zeros(3, dtype=torch.long)
-    with room_for(6):
-        found = run_batched_until_fooled(Shows(), x, y, lambda: (2, work))
-    assert found.flatten().tolist() == [-1.0, 0.5, -2.0]
 
 
 def test_parts_of_another_threat_model_are_refused() -> None:

@@ -1,8 +1,6 @@
 """Attacks one after another, each on the images that the model still gets right."""
 
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable
 
 import torch
 from torch import Tensor, nn
@@ -10,20 +8,24 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import per_example
 from robustrun.compute.predictions import predicted
 from robustrun.losses import margin
+from robustrun.types import Attack, fills_batches
 
 Run = Callable[[Tensor], Tensor]  # indices of images -> these images attacked, or as they were
 Rows = Callable[[Tensor, Tensor], Tensor]  # the same, with the number of the run of each
-_room: ContextVar[int] = ContextVar("room", default=0)
 
 
-@contextmanager
-def room_for(rows: int) -> Iterator[None]:
-    """Within it, an attack may pass so many images at once, even if it is given fewer."""
-    before = _room.set(rows)
-    try:
-        yield
-    finally:
-        _room.reset(before)
+def call_attack(
+    attack: Attack,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    generator: torch.Generator | None,
+    batch_size: int | None,
+) -> Tensor:
+    """What `attack` returns for these images; `batch_size` goes to attacks that take it."""
+    if fills_batches(attack):
+        return attack(model, x, y, generator=generator, batch_size=batch_size)
+    return attack(model, x, y, generator=generator)
 
 
 def still_correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
@@ -47,17 +49,22 @@ def run_until_fooled(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]
 
 
 def run_batched_until_fooled(
-    model: nn.Module, x: Tensor, y: Tensor, plan: Callable[[], tuple[int, Rows]]
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    plan: Callable[[], tuple[int, Rows]],
+    batch_size: int | None = None,
 ) -> Tensor:
     """The same for many runs of one attack, of which `plan` tells their number and what does them.
 
     The fewer images are left, the more of the runs are done at once, so that a batch stays as full
-    as it was or as `room_for` allows.
+    as it was, or as `batch_size` allows if that is more.
     """
+    most = max(batch_size or 0, len(x))
     worst = _WorstCase(model, x, y)
     done, (runs, work) = 0, plan() if len(worst.left) else (0, None)
     while work is not None and done < runs and len(worst.left):
-        abreast = min(max(max(_room.get(), len(x)) // len(worst.left), 1), runs - done)
+        abreast = min(max(most // len(worst.left), 1), runs - done)
         numbers = torch.arange(done, done + abreast, device=x.device)
         rows = worst.left.repeat(abreast)
         worst.take(work(rows, numbers.repeat_interleave(len(worst.left))))
