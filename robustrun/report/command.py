@@ -2,6 +2,7 @@
 
 import argparse
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from robustrun import console
@@ -62,47 +63,62 @@ def _parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    add = parser.add_argument
-    add("paths", nargs="*", type=Path, metavar="PATH", help="a run, a sweep, or any folder above")
-    add(
+    several = "a run, a sweep, or any folder above"
+    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=several)
+    _add_selection(parser)
+    _add_files(parser)
+    _add_other_ends(parser)
+    return parser
+
+
+def _add_selection(parser: argparse.ArgumentParser) -> None:
+    """Which runs, in which order, in which groups."""
+    several = partial(parser.add_argument, action="append", default=[])
+    several(
         "--where",
-        action="append",
-        default=[],
         metavar="COLUMN=VALUE",
         help="only these runs; also !=, <, <=, > and >=, several values with commas; repeatable",
     )
-    add("--sort", metavar="COLUMN", help="best accuracy first, anything else from small to large")
-    add("--reverse", action="store_true", help="the other way round")
-    add(
+    parser.add_argument(
+        "--sort", metavar="COLUMN", help="best accuracy first, anything else from small to large"
+    )
+    parser.add_argument("--reverse", action="store_true", help="the other way round")
+    several(
         "--by",
-        action="append",
-        default=[],
         metavar="COLUMN",
         help="one row per value (and test images, norm, radius): mean over its runs; repeatable",
     )
-    add(
+
+
+def _add_files(parser: argparse.ArgumentParser) -> None:
+    """Where files go."""
+    parser.add_argument(
         "--output",
         type=Path,
         metavar="FOLDER",
         help=f"where the four files go (without this or a single file: {DEFAULT_OUTPUT})",
     )
-    add("--csv", type=Path, metavar="FILE", help="write summary.csv here, and only what is named")
-    add("--markdown", type=Path, metavar="FILE", help="the same for the Markdown table")
-    add("--latex", type=Path, metavar="FILE", help="the same for the LaTeX table (booktabs)")
-    add("--html", type=Path, metavar="FILE", help="the same for report.html")
-    add(
+    file = partial(parser.add_argument, type=Path, metavar="FILE")
+    file("--csv", help="write summary.csv here, and only what is named")
+    file("--markdown", help="the same for the Markdown table")
+    file("--latex", help="the same for the LaTeX table (booktabs)")
+    file("--html", help="the same for report.html")
+
+
+def _add_other_ends(parser: argparse.ArgumentParser) -> None:
+    """What is done in the place of a report."""
+    parser.add_argument(
         "--compare",
         nargs=2,
         metavar=("A", "B"),
         help="is B better? two runs: these networks (McNemar's exact test); two folders of several "
         "seeds, or with PATH two conditions (method=trades): these methods, with an interval",
     )
-    add(
+    parser.add_argument(
         "--export",
         choices=["robustbench"],
         help="write model_info/DATASET/THREAT/NAME.json into --output, for the leaderboard",
     )
-    return parser
 
 
 def command(arguments: list[str]) -> int:

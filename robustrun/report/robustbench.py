@@ -59,7 +59,7 @@ def model_info(run: StoredRun) -> dict[str, Any]:
         "reported": _percent(attack["accuracy"]),
         "autoattack_acc": _percent(attack["accuracy"]),
         "unreliable": summary.verdict(run) == "fail",
-        "footnote": _footnote(results, attack),
+        "footnote": _footnote(run, attack),
     }
 
 
@@ -79,8 +79,10 @@ def _threat_model(run: StoredRun) -> str:
     return THREAT_MODELS[attack["norm"]]
 
 
-def _footnote(results: dict[str, Any], attack: dict[str, Any]) -> str:
+def _footnote(run: StoredRun, attack: dict[str, Any]) -> str:
     """What a reader of the leaderboard must know, in plain words."""
+    results = run.results
+    assert results is not None  # it has an attack
     total, dataset = attack["total"], results["config"]["dataset"]["name"]
     said = [
         f"Measured by robustrun {results['environment'].get('robustrun', '')} on {total} images."
@@ -89,6 +91,9 @@ def _footnote(results: dict[str, Any], attack: dict[str, Any]) -> str:
         said.append("This is a part of the test set; the leaderboard takes the whole one.")
     if dataset not in DATASETS:
         said.append(f"{dataset} is not a data set of RobustBench.")
+    if counts := summary.unanswered(run):
+        told = ", ".join(f"{name} {count}" for name, count in counts.items())
+        said.append(f"Images whose logits are NaN or infinite count as wrong: {told}.")
     return " ".join(said)
 
 

@@ -40,3 +40,17 @@ def test_runs_of_like_names_get_a_file_each(tmp_path: Path) -> None:
         run_folders.run(tmp_path / name, run_folders.results("trades", 0, clean, 52))
     paths = robustbench.export(collect.find_runs([tmp_path]), tmp_path / "out")
     assert [json.loads(path.read_text())["clean_acc"] for path in paths] == ["85.00", "80.00"]
+
+
+@pytest.mark.parametrize(("clean", "attacked"), [(0, 0), (2, 0), (1, 7)])
+def test_images_without_an_answer_are_counted_in_the_footnote(
+    clean: int, attacked: int, tmp_path: Path
+) -> None:
+    results = run_folders.results("trades", 0, 85, 52)
+    results["evaluation"]["clean"]["non_finite"] = clean
+    results["evaluation"]["attacks"][1]["non_finite"] = attacked
+    run = collect.read(run_folders.run(tmp_path / "0", results))
+    footnote = robustbench.model_info(run)["footnote"]
+    counts = {"clean": clean, "autoattack": attacked}
+    told = ", ".join(f"{name} {count}" for name, count in counts.items() if count)
+    assert footnote.endswith(f"count as wrong: {told}." if told else "on 100 images.")
