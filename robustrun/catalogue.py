@@ -5,7 +5,7 @@ from pathlib import Path
 
 from omegaconf import OmegaConf
 
-from robustrun import compose, plugins
+from robustrun import compose, console, plugins
 from robustrun.errors import RobustrunError, did_you_mean
 
 
@@ -18,9 +18,8 @@ def print_list(arguments: list[str]) -> int:
             raise RobustrunError(f"There is no group {group!r}.{did_you_mean(group, groups)}")
     for group in wanted:
         print(group)
-        width = max((len(option) for option in groups[group]), default=0)
-        for option in groups[group]:
-            print(f"  {option:{width}}  {headline(compose.option_file(group, option))}")
+        texts = {name: headline(compose.option_file(group, name)) for name in groups[group]}
+        print("\n".join(console.entries(texts)))
     return 0
 
 

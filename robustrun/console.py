@@ -2,15 +2,18 @@
 
 import logging
 import sys
+import textwrap
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
+import rich.table
+from rich.cells import cell_len
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
@@ -21,10 +24,11 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
-from rich.table import Table
+from rich.text import Text
 
 STDERR = Console(stderr=True)
 PLAIN_WIDTH = 160  # columns, where there is no terminal to ask
+SIDE_BY_SIDE = 30  # columns for a text, at the least, beside the longest name
 RECENT = 50  # moves of a bar over which its speed is taken
 PLAIN = "%(asctime)s %(levelname)s %(message)s"
 log = logging.getLogger(__name__)
@@ -166,26 +170,115 @@ def standing(epoch: int, epochs: int, step: int, loss: float | None, row: dict[s
     return "  ".join(parts)
 
 
-def table(title: str, header: list[str], rows: list[list[str]]) -> Table:
-    """A table whose first column is text and whose others are numbers."""
-    made = Table(title=title, title_justify="left")
-    for position, name in enumerate(header):
-        made.add_column(name, justify="left" if position == 0 else "right", overflow="fold")
-    for row in rows:
-        made.add_row(*row)
-    return made
+@dataclass(frozen=True)
+class Table:
+    """A table whose first column is text and whose others are numbers; words are never cut: where
+    its columns cannot be as wide as their longest words, each row is a block of lines."""
+
+    title: str
+    header: list[str]
+    rows: list[list[str]]
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        yield Text(self.title, style="italic")
+        widths = self._widths(options.max_width)
+        if widths is None:
+            yield Text(self._blocks(options.max_width), no_wrap=True, overflow="ignore")
+            return
+        drawn = rich.table.Table()
+        for place, (name, width) in enumerate(zip(self.header, widths, strict=True)):
+            drawn.add_column(name, justify="right" if place else "left", width=width)
+        for row in self.rows:
+            drawn.add_row(*map(Text, row))
+        yield drawn
+
+    @property
+    def narrowest(self) -> int:
+        """The columns of a screen that its longest words need side by side."""
+        return sum(self._longest(str.split)) + self._lines
+
+    @property
+    def _lines(self) -> int:
+        """What is between and around columns: a line and two spaces for each, and the last line."""
+        return 3 * len(self.header) + 1
+
+    def _longest(self, parts: Callable[[str], list[str]]) -> list[int]:
+        """For each column the width of the longest of the parts (words, lines) of its cells."""
+        columns = zip(self.header, *self.rows, strict=True)
+        return [
+            max(cell_len(part) for cell in cells for part in [*parts(cell), ""])
+            for cells in columns
+        ]
+
+    def _widths(self, available: int) -> list[int] | None:
+        """How wide each column is: what is left after the longest words goes to the narrowest of
+        those that could use more; None if these words do not fit."""
+        widths, wanted = self._longest(str.split), self._longest(str.splitlines)
+        left = available - self.narrowest
+        if left < 0:
+            return None
+        while left and (short := [i for i, width in enumerate(widths) if width < wanted[i]]):
+            widths[min(short, key=lambda place: widths[place])] += 1
+            left -= 1
+        return widths
+
+    def _blocks(self, available: int) -> str:
+        lines = []
+        for first, *others in self.rows:
+            lines.append(f"{self.header[0]} {first}".rstrip())
+            for name, cell in zip(self.header[1:], others, strict=True):
+                if cell:
+                    lines.append(hanging(f"  {name}: ", " ".join(cell.split()), available, 4))
+        return "\n".join(lines)
+
+
+def hanging(head: str, text: str, width: int, indent: int) -> str:
+    """`head` and `text` in lines of at most `width` columns, the further ones indented; a word that
+    is longer stays whole."""
+    return "\n".join(
+        textwrap.wrap(
+            head + text,
+            width,
+            subsequent_indent=" " * indent,
+            break_long_words=False,
+            break_on_hyphens=False,
+        )
+    )
+
+
+def entries(texts: dict[str, str]) -> list[str]:
+    """Names and what is said of them, side by side; a terminal that is too narrow for that gets
+    the text in lines of whole words below the beginning of the first."""
+    screen, longest = Console(), max(map(len, texts), default=0)
+    if not screen.is_terminal:
+        return [f"  {name:{longest}}  {text}".rstrip() for name, text in texts.items()]
+    beside = screen.width >= longest + SIDE_BY_SIDE
+    column, indent = (longest, longest + 4) if beside else (0, 6)
+    return [
+        hanging(f"  {name:{column}}  ", text, screen.width, indent) for name, text in texts.items()
+    ]
 
 
 def show(*parts: Table | str) -> None:
-    """Print results on stdout and into the run's log; nothing is cut where there is no terminal."""
+    """Print results on stdout and into the run's log; a table is as wide as its words need where
+    there is no terminal."""
     console = Console()
-    if not console.is_terminal:
-        console = Console(width=PLAIN_WIDTH)
+    screen = console.width if console.is_terminal else None
     logs = [Console(file=file.stream, width=PLAIN_WIDTH) for file in _FILES]
     with _paused():
-        for target in (console, *logs):
-            for part in parts:
-                target.print(part, soft_wrap=isinstance(part, str), markup=False, highlight=False)
+        for part in parts:
+            _print(console, part, screen)
+            for target in logs:
+                _print(target, part, None)
+
+
+def _print(console: Console, part: Table | str, screen: int | None) -> None:
+    """`screen`: the columns of a terminal, or None for a pipe or a file."""
+    if isinstance(part, str):
+        console.print(part, soft_wrap=True, markup=False, highlight=False)
+        return
+    console.width = screen or max(PLAIN_WIDTH, part.narrowest)
+    console.print(part, crop=False, highlight=False)
 
 
 @contextmanager

@@ -2,9 +2,12 @@
 
 import io
 import logging
+import re
 import sys
+from collections.abc import Callable
 
 import pytest
+from rich.cells import cell_len
 from rich.console import Console
 
 from robustrun import compose, console, words
@@ -78,3 +81,71 @@ def test_time_left_is_unknown_before_anything_is_done() -> None:
 )
 def test_the_runs_of_a_sweep_are_counted(typed: list[str], runs: int | None) -> None:
     assert compose.runs_of_sweep(words.split(typed)) == runs
+
+
+@pytest.fixture
+def screen(monkeypatch: pytest.MonkeyPatch) -> Callable[[int | None], None]:
+    """stdout as a terminal of so many columns, or as a pipe."""
+
+    def set_width(columns: int | None) -> None:
+        monkeypatch.setenv("COLUMNS", str(columns or 80))
+        monkeypatch.setattr(Console, "is_terminal", columns is not None)
+
+    return set_width
+
+
+HEADER = ["run", "status", "method", "epsilon", "clean (%)", "autoattack (%)", "worst_case (%)"]
+ROWS = [
+    [
+        "a/very_long_name_of_a_run_folder",
+        "completed",
+        "trades_awp",
+        "0.03137",
+        "90.00",
+        "-",
+        "1.00",
+    ],
+    ["0", "completed", "pat", "-", "96.42 ± 0.31 (95.0, 97.5)", "-", "51.00 ± 1.00 (41.1, 60.9)"],
+    ["1", "interrupted", "standard", "0.03137", "90.00 (82.6, 94.5)", "28.00 (20.1, 37.5)", "-"],
+]
+
+
+@pytest.mark.parametrize("columns", [30, 50, 80, 120, 160, 400, None])
+def test_a_table_keeps_words_whole_and_a_terminal_has_room_for_its_lines(
+    columns: int | None,
+    screen: Callable[[int | None], None],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    screen(columns)
+    console.show(console.Table("2 runs (95% interval)", HEADER, ROWS))
+    shown = re.sub(r"\x1b\[\d+m", "", capsys.readouterr().out)  # without bold and italic
+    words = {word for cells in (HEADER, *ROWS) for cell in cells for word in cell.split()} - {"-"}
+    assert words <= set(re.findall(r"[^\s│┃:]+", shown))
+    longest = max(map(len, words))
+    assert max(map(cell_len, shown.splitlines())) <= max(columns or 160, longest + 4)
+    assert ("┏" in shown) == (columns is None or columns > 100)  # else a block for each run
+
+
+def test_a_pipe_gets_a_line_for_each_row_however_wide(
+    screen: Callable[[int | None], None], capsys: pytest.CaptureFixture[str]
+) -> None:
+    screen(None)
+    name = "x" * 200
+    console.show(console.Table("wide", ["run", "seed"], [[name, "0"], ["b", "1"]]))
+    assert f"│ {name} │    0 │" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("columns", [30, 50, 80, None])
+def test_what_is_said_of_a_name_has_whole_words_on_any_screen(
+    columns: int | None, screen: Callable[[int | None], None]
+) -> None:
+    screen(columns)
+    text = "FGSM from a random start, early stopping by PGD (Wong et al. 2020, arXiv:2001.03994)"
+    lines = "\n".join(console.entries({"fast_at": text, "a_much_longer_name": text})).splitlines()
+    assert [word for line in lines for word in line.split()] == [
+        word for name in ("fast_at", "a_much_longer_name") for word in (name, *text.split())
+    ]
+    if columns is None:
+        assert lines[0] == f"  fast_at             {text}"
+    else:
+        assert max(map(len, lines)) <= columns

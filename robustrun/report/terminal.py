@@ -4,9 +4,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from rich.table import Table
-
 from robustrun import console
+from robustrun.console import Table
 from robustrun.report import collect, compare, grouping, judged, methods, summary, tables
 from robustrun.report.collect import StoredRun
 from robustrun.report.compare import Comparison
@@ -54,7 +53,7 @@ def run_table(results: dict[str, Any]) -> Table:
         for name, row in zip(names, rows, strict=True):
             row.append("; ".join(_published(entry) for entry in published if _of(entry) == name))
     title = f"{_subject(results)} on {results['dataset']['name']}, {results['model']['name']}"
-    return console.table(title, header, rows)
+    return Table(title, header, rows)
 
 
 def _subject(results: dict[str, Any]) -> str:
@@ -169,7 +168,7 @@ def comparison(runs: list[StoredRun]) -> Table:
     keys, columns = summary.distinguishing_keys(runs), grouping.accuracy_columns(runs)
     header = ["run", "status", *summary.heads(keys), *(f"{name} (%)" for name in columns)]
     rows = [[*_about(run, keys), *_accuracies(run, columns), _seconds(run)] for run in runs]
-    return console.table(f"{len(rows)} runs (95% interval)", [*header, "seconds"], rows)
+    return Table(f"{len(rows)} runs (95% interval)", [*header, "seconds"], rows)
 
 
 def _about(run: StoredRun, keys: list[str]) -> list[str]:
@@ -204,7 +203,7 @@ def group_table(runs: list[StoredRun], groups: list[Group]) -> Table:
     rows = [[cell.replace(" (", "\n(") for cell in row] for row in rows]  # the interval below
     several = any(len(group.runs) > 1 for group in groups)
     title = "mean ± standard deviation (95% interval)" if several else "accuracy (95% interval)"
-    return console.table(title, header, rows)
+    return Table(title, header, rows)
 
 
 def show_comparison(comparison: Comparison) -> None:
@@ -229,7 +228,7 @@ def show_comparison(comparison: Comparison) -> None:
         f"A: {comparison.a.folder}",
         f"B: {comparison.b.folder}",
         _settings_table(comparison.settings),
-        console.table(f"over the same {comparison.examples} examples", header, rows),
+        Table(f"over the same {comparison.examples} examples", header, rows),
         compare.verdict(comparison),
         *_failed_audits([("A", [comparison.a]), ("B", [comparison.b])]),
     )
@@ -254,7 +253,7 @@ def show_methods(comparison: methods.Comparison) -> None:
         *(f"left out, for its seed is on one side: {run.folder}" for run in comparison.left_out),
         judged.common([*comparison.a, *comparison.b]),
         _settings_table(comparison.settings),
-        console.table("mean ± standard deviation over seeds", header, rows),
+        Table("mean ± standard deviation over seeds", header, rows),
         methods.verdict(comparison),
         *_failed_audits(sides),
     )
@@ -272,4 +271,4 @@ def _settings_table(settings: list[tuple[str, Any, Any]]) -> Table | str:
     if not settings:
         return "The configurations are the same."
     rows = [[key, summary.text(one), summary.text(two)] for key, one, two in settings]
-    return console.table("what differs in configuration", ["key", "A", "B"], rows)
+    return Table("what differs in configuration", ["key", "A", "B"], rows)

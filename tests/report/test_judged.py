@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 import run_folders
 from rich.console import Console
-from rich.table import Table
 
 from robustrun import compose, config, dispatch
+from robustrun.console import Table
 from robustrun.report import (
     collect,
     grouping,
