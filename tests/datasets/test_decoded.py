@@ -3,7 +3,6 @@
 import os
 from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,13 +10,12 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from datasets.small_sets import folder
 from robustrun.datasets import contents, pixel_cache, run_data
 from robustrun.datasets.augmentation import as_floats
 from robustrun.datasets.decoded import DecodedImages, decode
 from robustrun.datasets.files import FileImages
-from robustrun.datasets.folder import ImageFolder
 from robustrun.datasets.image_reader import ImageReader, Pixels
-from robustrun.datasets.settings import Radii
 from robustrun.errors import DataError
 from robustrun.types import Images
 
@@ -55,17 +53,6 @@ def root(tmp_path: Path) -> Path:
             file.parent.mkdir(parents=True, exist_ok=True)
             Image.fromarray(drawn.integers(0, 256, (6, 5, 3), dtype=np.uint8)).save(file)
     return tmp_path / "data"
-
-
-def folder(root: Path, **changed: Any) -> ImageFolder:
-    settings: dict[str, Any] = {
-        **{"root": str(root), "image_size": None, "channels": None, "background": (1.0,)},
-        **{"memory_limit_gb": 1.0, "workers": 0, "policy": None, "crop_padding": 0},
-        **{"crop_border": "zeros", "flip": False, "color_jitter": 0.0, "rotation": 0.0},
-        **{"imbalance_ratio": None, "imbalance_seed": 0, "mean": (0.5,), "std": (0.25,)},
-        "epsilon": Radii(linf=8 / 255, l2=0.5, l1=12.0),
-    }
-    return ImageFolder(**settings | changed)
 
 
 def images(root: Path, split: str = "train") -> FileImages:

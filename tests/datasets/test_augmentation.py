@@ -9,6 +9,11 @@ from torch import Tensor
 from torchvision.transforms import AutoAugmentPolicy, v2
 from torchvision.transforms import functional as torchvision_functional
 
+from datasets.small_sets import (
+    numbered,
+    numbers,
+    whole,
+)
 from robustrun import config
 from robustrun.compose import compose_raw
 from robustrun.datasets.augmentation import (
@@ -22,6 +27,7 @@ from robustrun.datasets.augmentation import (
     rotated,
     with_policy,
 )
+from robustrun.datasets.tensors import TensorImages
 
 
 def photographs(count: int, channels: int = 3, height: int = 8, width: int = 8) -> Tensor:
@@ -187,3 +193,59 @@ def test_every_data_set_has_the_keys_and_its_older_runs_did_none_of_it(dataset: 
     for word in words:
         del older["dataset"][word.partition("=")[0].removeprefix("dataset.")]
     assert config.load(older) == plain
+
+
+def test_crop_shifts_by_at_most_the_padding_and_finds_every_offset() -> None:
+    torch.manual_seed(0)
+    image = torch.arange(1, 3 * 5 * 6 + 1, dtype=torch.uint8).view(1, 3, 5, 6)
+    padded = torch.nn.functional.pad(image, [2] * 4)[0]
+    windows = {(dy, dx): padded[:, dy : dy + 5, dx : dx + 6] for dy in range(5) for dx in range(5)}
+    counts = dict.fromkeys(windows, 0)
+    for crop in random_crop(image.expand(2000, 3, 5, 6), 2):
+        (found,) = [place for place, window in windows.items() if torch.equal(crop, window)]
+        counts[found] += 1
+    # 2000 crops over 25 places: 80 each, standard deviation 8.8; 40 is 4.5 of them away.
+    assert min(counts.values()) > 40
+    assert max(counts.values()) < 120
+
+
+def test_crop_takes_each_image_from_itself() -> None:
+    torch.manual_seed(0)
+    crops = random_crop(
+        torch.arange(1, 101, dtype=torch.uint8).view(100, 1, 1, 1).expand(-1, 2, 4, 4), 1
+    )
+    for number, crop in enumerate(crops, start=1):
+        assert set(crop.unique().tolist()) <= {0, number}
+        assert (crop == number).sum() >= 2 * 3 * 3
+
+
+def test_half_of_the_images_are_mirrored() -> None:
+    torch.manual_seed(0)
+    image = torch.arange(12.0).view(1, 2, 2, 3)
+    flipped = random_flip(image.expand(4000, 2, 2, 3))
+    mirrored = (flipped == image.flip(-1)).all(dim=(1, 2, 3))
+    same = (flipped == image).all(dim=(1, 2, 3))
+    assert (mirrored ^ same).all()
+    # Standard deviation of the share: 0.0079.
+    assert abs(mirrored.float().mean() - 0.5) < 0.04
+
+
+def test_augmentation_is_repeated_under_the_same_seed_and_changes_under_another() -> None:
+    images = TensorImages(
+        torch.randint(0, 256, (50, 3, 8, 8), dtype=torch.uint8),
+        torch.zeros(50, dtype=torch.int64),
+        Augment(crop_padding=2, flip=True),
+    )
+    runs = []
+    for seed in (1, 1, 2):
+        torch.manual_seed(seed)
+        runs.append(whole(images))
+    assert torch.equal(runs[0], runs[1])
+    assert not torch.equal(runs[0], runs[2])
+
+
+def test_plain_images_are_the_stored_ones_and_draw_nothing() -> None:
+    images = numbered(9, Augment(crop_padding=1, flip=True)).plain()
+    before = torch.get_rng_state()
+    assert numbers(images) == list(range(9))
+    assert torch.equal(torch.get_rng_state(), before)

@@ -1,4 +1,4 @@
-"""Image folders: what counts as an image, and what is seen of each."""
+"""Image folders: what is seen of each image."""
 
 import json
 import logging
@@ -13,25 +13,11 @@ import pytest
 import torch
 from PIL import Image
 
+from datasets.small_sets import folder
 from robustrun.datasets.border import checked_splits
 from robustrun.datasets.folder import ImageFolder
-from robustrun.datasets.settings import Radii
-from robustrun.datasets.tree import find_tree
 from robustrun.errors import ConfigError, DataError
 from robustrun.types import Images
-
-WHITE = (1.0,)
-
-
-def folder(root: Path, **changed: Any) -> ImageFolder:
-    settings: dict[str, Any] = {
-        **{"root": str(root), "image_size": None, "channels": None, "background": WHITE},
-        **{"memory_limit_gb": 1.0, "workers": 0, "policy": None, "crop_padding": 0},
-        **{"crop_border": "zeros", "flip": False, "color_jitter": 0.0, "rotation": 0.0},
-        **{"imbalance_ratio": None, "imbalance_seed": 0, "mean": (0.5,), "std": (0.25,)},
-        **{"epsilon": Radii(linf=0.1, l2=0.5, l1=2.0)},
-    }
-    return ImageFolder(**settings | changed)
 
 
 def levels(size: tuple[int, int] = (4, 6), bands: int = 3, seed: int = 0) -> np.ndarray:
@@ -45,14 +31,6 @@ def tree(root: Path, image: Image.Image, ending: str = "png", **how: Any) -> Pat
     for place in ("train/a", "train/b", "test/a", "test/b"):
         (root / place).mkdir(parents=True)
         image.save(root / place / f"0.{ending}", **how)
-    return root
-
-
-def empty_files(root: Path, *names: str) -> Path:
-    for name in names:
-        file = root / name
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(b"")
     return root
 
 
@@ -190,74 +168,6 @@ def test_of_one_frame_nothing_is_said(tmp_path: Path, caplog: pytest.LogCaptureF
     assert not [r for r in caplog.records if "frame" in r.getMessage()]
 
 
-# --- which files -------------------------------------------------------------------------------
-
-
-def names(root: Path) -> list[list[str]]:
-    _, train, test = find_tree(str(root), "train", "test")
-    return [[os.fsdecode(name) for name in part.names.tolist()] for part in (train, test)]
-
-
-GOOD = ("train/a/0.png", "train/b/0.png", "test/a/0.png", "test/b/0.png")
-
-
-def test_images_of_sub_folders_belong_to_their_class(tmp_path: Path) -> None:
-    empty_files(tmp_path, *GOOD, "train/a/more/deep/1.jpg", "train/a/images/2.JPEG")
-    assert names(tmp_path)[0] == ["a/0.png", "a/images/2.JPEG", "a/more/deep/1.jpg", "b/0.png"]
-
-
-def test_link_that_leads_back_up_ends_nothing(tmp_path: Path) -> None:
-    empty_files(tmp_path, *GOOD)
-    (tmp_path / "train/a/again").symlink_to(tmp_path / "train/a")
-    (tmp_path / "elsewhere").mkdir()
-    empty_files(tmp_path, "elsewhere/3.png")
-    (tmp_path / "train/b/linked").symlink_to(tmp_path / "elsewhere")
-    assert names(tmp_path)[0] == ["a/0.png", "b/0.png", "b/linked/3.png"]
-
-
-def test_what_is_ignored_is_counted_and_told(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    caplog.set_level(logging.INFO)
-    empty_files(tmp_path, *GOOD, *(f"train/a/{n}.txt" for n in range(28)), "train/notes.md")
-    empty_files(tmp_path, "train/a/x.heic", "train/b/deep/y.HEIC", "train/b/README", "train/b/.x")
-    names(tmp_path)
-    told = "\n".join(record.getMessage() for record in caplog.records)
-    assert f"33 files ignored below {tmp_path / 'train'}: 28 .txt, 2 .heic, " in told
-    for part in ("1 beside the class folders", "1 without an ending", "1 hidden"):
-        assert part in told
-    assert f"below {tmp_path / 'test'}" not in told
-
-
-@pytest.mark.parametrize("where", [("train/old", "test/old"), ("train/old",), ("test/old",)])
-def test_class_folder_that_is_empty_everywhere_is_left_out_and_told(
-    tmp_path: Path, where: tuple[str, ...], caplog: pytest.LogCaptureFixture
-) -> None:
-    empty_files(tmp_path, *GOOD)
-    for place in where:
-        (tmp_path / place).mkdir()
-    classes, train, _ = find_tree(str(tmp_path), "train", "test")
-    assert classes == ("a", "b")
-    assert train.labels.tolist() == [0, 1]
-    assert "class folders without any file are left out: 'old'" in caplog.text
-
-
-@pytest.mark.parametrize(
-    ("files", "message"),
-    [
-        (("train/c/0.png", "test/c/0.txt"), r"test/c has no images .*remove the class from both"),
-        (("train/c/0.heic", "test/c/0.heic"), r"train/c has no images"),
-        (("train/c/0.heic",), r"train has 1 class folder that .*/test lacks: 'c'"),
-    ],
-)
-def test_class_folder_that_is_not_empty_must_have_images_in_both(
-    tmp_path: Path, files: tuple[str, ...], message: str
-) -> None:
-    empty_files(tmp_path, *GOOD, *files)
-    with pytest.raises(DataError, match=message):
-        names(tmp_path)
-
-
 def test_classes_and_their_numbers_of_images_are_logged(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -270,6 +180,7 @@ def test_classes_and_their_numbers_of_images_are_logged(
 
 
 # --- names that are no text --------------------------------------------------------------------
+
 
 ODD = b"caf\xe9"  # latin-1, and no UTF-8
 

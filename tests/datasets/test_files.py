@@ -1,0 +1,70 @@
+"""Images that are read from disk while they are used."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from datasets.small_sets import folder, forks, imagenet, make_tree, save, whole
+from robustrun.datasets.files import FileImages
+from robustrun.datasets.tensors import TensorImages
+
+
+@forks
+@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("image_size", [None, 8])
+def test_folder_read_lazily_gives_the_same_batches_as_from_memory(
+    tmp_path: Path, workers: int, image_size: int | None
+) -> None:
+    make_tree(tmp_path, size=(12, 10) if image_size else (10, 10))
+    how: dict[str, Any] = {"image_size": image_size, "crop_padding": 2, "flip": True}
+    how |= {"crop_border": "reflect", "policy": "randaugment", "color_jitter": 0.2, "rotation": 5.0}
+    kept = folder(tmp_path, **how, workers=workers).load()
+    lazy = folder(tmp_path, **how, workers=workers, memory_limit_gb=0.0).load()
+    assert isinstance(kept.train.to(torch.device("cpu")), TensorImages)
+    assert isinstance(lazy.train.to(torch.device("cpu")), FileImages)
+    order = torch.tensor([7, 0, 3, 3, 5])
+    for split in ("train", "test"):
+        batches = []
+        for splits in (kept, lazy):
+            torch.manual_seed(0)
+            batches.append(list(getattr(splits, split).batches(2, order % 4)))
+        for (x, y), (u, v) in zip(*batches, strict=True):
+            assert torch.equal(x, u)
+            assert torch.equal(y, v)
+
+
+def test_files_subset_plain_and_fingerprint_follow_the_files(tmp_path: Path) -> None:
+    lazy = folder(make_tree(tmp_path), memory_limit_gb=0.0, crop_padding=2).load().train
+    kept = folder(tmp_path).load().train
+    some = torch.tensor([6, 1])
+    assert torch.equal(whole(lazy.subset(some).plain()), whole(kept.subset(some)))
+    assert lazy.subset(some).labels.tolist() == [1, 0]
+    before = lazy.fingerprint()
+    assert before == lazy.plain().fingerprint()
+    assert before != lazy.subset(some).fingerprint()
+    save(tmp_path / "train" / "ant" / "0.png", seed=0, size=(10, 11))
+    assert before != lazy.fingerprint()
+
+
+def test_no_images_at_all_are_no_batches(tmp_path: Path) -> None:
+    train = folder(make_tree(tmp_path), memory_limit_gb=0.0).load().train
+    none = torch.zeros(0, dtype=torch.long)
+    assert list(train.batches(3, none)) == []
+    assert list(train.subset(none).batches(3)) == []
+
+
+@pytest.mark.parametrize("kind", ["folder", "imagenet"])
+def test_an_epoch_goes_on_in_its_middle_with_the_images_it_would_have_had(
+    tmp_path: Path, kind: str
+) -> None:
+    root = make_tree(tmp_path, test="val" if kind == "imagenet" else "test", size=(20, 15))
+    load = imagenet if kind == "imagenet" else folder
+    train = load(root).load().train
+    order = torch.randperm(len(train), generator=torch.Generator().manual_seed(1))
+    every = [x for x, _ in train.batches(3, order)]
+    for skip in (1, 2):
+        torch.manual_seed(0)
+        rest = [x for x, _ in train.batches(3, order, skip=skip)]
+        torch.testing.assert_close(torch.cat(rest), torch.cat(every[skip:]), rtol=0, atol=0)

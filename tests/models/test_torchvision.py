@@ -1,0 +1,138 @@
+"""torchvision's networks: built, pretrained and read from files."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from models.networks import COLOUR, DIGITS, LINEAR, PLAIN, ROUNDING, sizes
+from robustrun.errors import ConfigError, DataError
+from robustrun.models.torchvision import Torchvision
+from robustrun.models.vgg_features import VggFeatures
+from robustrun.types import Model
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        VggFeatures(weights="pretrained", layers=9, **LINEAR),
+        Torchvision(architecture="resnet18", weights="pretrained", **PLAIN),
+    ],
+)
+def test_pretrained_weights_without_network_are_explained(
+    settings: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_network(*args: object, **kwargs: object) -> None:
+        raise OSError("Name or service not known")
+
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    monkeypatch.setattr("robustrun.storage.downloads.urlopen", no_network)
+    with pytest.raises(DataError) as caught:
+        settings.build(COLOUR, 10)
+    message = str(caught.value)
+    for part in (
+        "https://download.pytorch.org/models/",
+        "Name or service not known",
+        str(tmp_path / "hub" / "checkpoints"),
+        "model.weights",
+    ):
+        assert part in message
+    assert "\n" not in message
+
+
+def serve(state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let torchvision find these weights instead of downloading any."""
+    monkeypatch.setattr("robustrun.storage.downloads.unreachable", lambda url: None)
+    monkeypatch.setattr(
+        "torchvision.models._api.load_state_dict_from_url", lambda *args, **kwargs: state
+    )
+
+
+@pytest.mark.parametrize(
+    ("architecture", "head"), [("resnet18", "fc"), ("squeezenet1_1", "classifier.1")]
+)
+def test_pretrained_networks_get_a_new_last_layer_for_other_classes(
+    architecture: str,
+    head: str,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    from torchvision import models
+
+    state = models.get_model(architecture, num_classes=1000).state_dict()
+    serve(state, monkeypatch)
+    settings = Torchvision(architecture=architecture, weights="pretrained", **PLAIN)
+    with caplog.at_level("INFO"):
+        network: Any = settings.build(COLOUR, 7).eval()
+    told = f"the last layer ({head}) has new, random weights for 7 classes: "
+    assert f"{told}pretrained {architecture} has 1000 classes" in caplog.text
+    assert network(torch.rand(2, *COLOUR)).shape == (2, 7)
+    loaded = network.network.state_dict()
+    changed = {k for k in state if not torch.equal(loaded[k], state[k])}
+    assert changed == {f"{head}.weight", f"{head}.bias"}
+
+
+def test_pretrained_networks_keep_their_last_layer_for_their_own_classes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from torchvision import models
+
+    state = models.resnet18(num_classes=1000).state_dict()
+    serve(state, monkeypatch)
+    settings = Torchvision(architecture="resnet18", weights="pretrained", **PLAIN)
+    with caplog.at_level("INFO"):
+        loaded: Any = settings.build(COLOUR, 1000)
+    assert not caplog.text
+    assert torch.equal(loaded.network.fc.weight, state["fc.weight"])
+
+
+def tv(architecture: str, weights: str = "random") -> Torchvision:
+    return Torchvision(architecture=architecture, weights=weights, mean=(0.5,), std=(0.25,))
+
+
+def test_torchvision_networks_are_normalised_and_have_the_right_classes() -> None:
+    network: Any = tv("resnet18").build(COLOUR, 7).eval()
+    x = torch.rand(2, *COLOUR)
+    torch.testing.assert_close(network(x), network.network((x - 0.5) / 0.25), **ROUNDING)
+    assert network(x).shape == (2, 7)
+    assert sum(sizes(tv("resnet18").build((1, 8, 8), 1000))) == 11_689_512  # torchvision's table
+
+
+def test_torchvision_networks_are_handed_over_in_training_mode_and_give_plain_logits() -> None:
+    network = tv("googlenet").build(COLOUR, 7)
+    assert network.training
+    assert all(m.training for m in network.modules())
+    assert network(torch.rand(2, *COLOUR)).shape == (2, 7)
+
+
+def test_torchvision_weights_come_from_a_file_whatever_its_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    donor = tv("squeezenet1_1").build(COLOUR, 5).state_dict()
+    save_file(donor, tmp_path / "model.safetensors")  # as a run leaves it, with "network." in front
+    same: Any = tv("squeezenet1_1", str(tmp_path / "model.safetensors")).build(COLOUR, 5)
+    assert all(torch.equal(v, donor[k]) for k, v in same.state_dict().items())
+    with caplog.at_level("INFO"):
+        other: Any = tv("squeezenet1_1", str(tmp_path / "model.safetensors")).build(COLOUR, 7)
+    told = "the last layer (classifier.1) has new, random weights for 7 classes: "
+    assert f"{told}{tmp_path / 'model.safetensors'} has 5 classes" in caplog.text
+    changed = {k for k, v in other.state_dict().items() if not torch.equal(v, donor[k])}
+    assert changed == {"network.classifier.1.weight", "network.classifier.1.bias"}
+    with pytest.raises(DataError, match="holds the weights of another network"):
+        tv("squeezenet1_0", str(tmp_path / "model.safetensors")).build(COLOUR, 5)
+
+
+def test_unknown_torchvision_names_are_refused_with_near_ones() -> None:
+    with pytest.raises(ConfigError, match=r"^model\.architecture is 'resent50'.*'resnet50'"):
+        tv("resent50").build(COLOUR, 10)
+    with pytest.raises(ConfigError, match="torchvision does not have"):
+        tv("fcn_resnet50").build(COLOUR, 10)  # segments images, and does not classify them
+
+
+def test_images_that_a_torchvision_network_cannot_take_are_refused() -> None:
+    message = r"^model\.architecture 'squeezenet1_1' cannot take images of 8 x 8 pixels with 1 ch"
+    with pytest.raises(ConfigError, match=message):
+        tv("squeezenet1_1").build(DIGITS, 10)
