@@ -364,15 +364,27 @@ def _draw(
     folder.mkdir(exist_ok=True)
     grid = folder / "adversarial_images.png"
     audit_said = results.audit_verdict(progress.sections["evaluation"])
+    title = _title(progress)
     if history:
+        kept = progress.sections["training"]["selected_epoch"]
         with progress.spared("figures/training.png"):
-            figures.training_curves(folder / "training.png", history)
+            figures.training_curves(folder / "training.png", history, kept, title)
     with progress.spared("figures/accuracy_against_radius.png"):
         figures.accuracy_against_radius(
-            folder / "accuracy_against_radius.png", measured, attack, audit_said
+            folder / "accuracy_against_radius.png", measured, attack, audit_said, title
         )
     with progress.spared("figures/adversarial_images.png"):
-        figures.adversarial_grid(grid, model, images, measured, names, attack, runtime.device)
+        figures.adversarial_grid(
+            grid, model, images, measured, names, attack, runtime.device, title
+        )
+
+
+def _title(progress: Progress) -> str:
+    """What was trained how, or measured again, and in which folder."""
+    sections, method = progress.sections, progress.config.name_of("method")
+    subject = Path(sections["evaluated"]["source"]).name if "evaluated" in sections else method
+    about = f"{subject} on {sections['dataset']['name']}, {sections['model']['name']}"
+    return f"{about} ({progress.folder.name})"
 
 
 def place(model: nn.Module, runtime: Runtime) -> None:

@@ -1,4 +1,7 @@
-"""The pictures of one run: training curves, accuracy against radius, adversarial images."""
+"""The pictures of one run: training curves, accuracy against radius, adversarial images.
+
+Each is written twice: PNG to look at, SVG (FILE.svg beside FILE.png) to put into a paper.
+"""
 
 import io
 import logging
@@ -7,7 +10,9 @@ from typing import Any
 
 import numpy as np
 import torch
+from matplotlib import rc_context
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
+from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from robustrun.compute.predictions import NO_ANSWER, predicted
@@ -18,22 +23,31 @@ from robustrun.types import Attack, Images
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
 
 # Okabe and Ito's colours, told apart by colour-blind readers.
-BLUE, ORANGE, GREEN = "#0072B2", "#D55E00", "#009E73"
+BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 GRID_COLUMNS = 8
 
 
 def _save(figure: Figure, path: Path) -> None:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, dpi=120, format="png")
-    write_atomically(path, buffer.getvalue())
+    for kind in ("png", "svg"):
+        buffer = io.BytesIO()
+        # No date, and the same names of parts: the same run gives the same file.
+        with rc_context({"svg.hashsalt": "robustrun"}):
+            about = {"Date": None} if kind == "svg" else {}
+            figure.savefig(buffer, dpi=120, format=kind, metadata=about)
+        write_atomically(path.with_suffix(f".{kind}"), buffer.getvalue())
 
 
-def training_curves(path: Path, history: list[dict[str, Any]]) -> None:
-    """Loss and accuracies over the epochs."""
-    figure = Figure(figsize=(9, 3.5), layout="constrained")
+def _name(figure: Figure, run: str, explained: str = "") -> None:
+    """The run's name above everything else, in small letters: names of folders are long."""
+    figure.suptitle(f"{run}\n{explained}".strip(), fontsize=9, wrap=True, parse_math=False)
+
+
+def training_curves(path: Path, history: list[dict[str, Any]], kept: int, run: str) -> None:
+    """Loss and accuracies over the epochs, with a line at the one whose weights were kept."""
+    figure = Figure(figsize=(10.5, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
-    left.plot(epochs, [row["train_loss"] for row in history], ".-", color=BLUE)
+    left.plot(epochs, [row["train_loss"] for row in history], ".:", color=GREEN)
     left.set(xlabel="epoch", ylabel="training loss", title="Loss")
     curves = (
         ("train_accuracy", "training, clean", GREEN, ":"),
@@ -45,11 +59,17 @@ def training_curves(path: Path, history: list[dict[str, Any]]) -> None:
         if known:
             right.plot(*zip(*known, strict=True), line, marker=".", color=colour, label=label)
     right.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy", ylim=(0, 100))
-    right.legend()
+    for axes in (left, right):
+        axes.axvline(kept, color=GREY, linestyle="--", linewidth=1, label=f"epoch {kept}, kept")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    right.legend(loc="upper left", bbox_to_anchor=(1.02, 1))  # beside the curves, not on them
+    _name(figure, run)
     _save(figure, path)
 
 
-def accuracy_against_radius(path: Path, measured: Measured, attack: Attack, audit: str) -> None:
+def accuracy_against_radius(
+    path: Path, measured: Measured, attack: Attack, audit: str, run: str
+) -> None:
     """Robust accuracy at each radius measured, with its 95% interval, and what the audit says."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
@@ -58,15 +78,17 @@ def accuracy_against_radius(path: Path, measured: Measured, attack: Attack, audi
     shares = np.array([accuracy(right) for _, right in points])
     bounds = np.array([wilson(int(right.sum()), len(right)) for _, right in points])
     reach = np.abs(bounds.T - shares)
-    axes.errorbar(radii, 100 * shares, 100 * reach, fmt=".-", color=BLUE, capsize=3)
+    said = "accuracy, 95% interval"
+    axes.errorbar(radii, 100 * shares, 100 * reach, fmt=".-", color=BLUE, capsize=3, label=said)
     if attack.bounded:
         axes.axvline(attack.epsilon, color=ORANGE, linestyle="--", label="radius of this run")
-        axes.legend()
+    axes.legend()
     axes.set(
         xlabel=f"radius ({attack.norm}, pixel units)", ylabel="robust accuracy (%)", ylim=(0, 100)
     )
     if audit:
         axes.set_title(f"audit: {audit}", color=ORANGE if audit == "fail" else "black")
+    _name(figure, run)
     _save(figure, path)
 
 
@@ -86,6 +108,7 @@ def adversarial_grid(
     class_names: tuple[str, ...],
     attack: Attack,
     device: torch.device,
+    run: str,
 ) -> None:
     """Clean image, perturbation (scaled to the full range) and attacked image, with predictions."""
     shown = torch.from_numpy(one_of_each_class(measured)[:GRID_COLUMNS])
@@ -112,6 +135,8 @@ def adversarial_grid(
                     fontsize=8,
                     color=ORANGE if wrong else "black",
                     fontweight="bold" if wrong else "normal",
+                    parse_math=False,  # a class may be called "$5 or $10"
                 )
-    figure.suptitle(f"change scaled: grey is none, extremes are {float(delta.abs().max()):.3g}")
+    extreme = f"change scaled: grey is none, extremes are {float(delta.abs().max()):.3g}"
+    _name(figure, run, f"{extreme}; bold and orange: a wrong answer")
     _save(figure, path)
