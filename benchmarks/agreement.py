@@ -16,7 +16,9 @@ import numpy as np
 import torch
 from torch import nn
 
-from robustrun import config, dispatch, finished, origin
+from robustrun import dispatch, origin
+from robustrun.config import load_config
+from robustrun.finished import configuration, load_run
 
 BATCH = 250
 
@@ -54,8 +56,8 @@ def official(folder: Path, source: Path, seed: int) -> tuple[np.ndarray, float, 
     official code leaves standing)."""
     from autoattack import AutoAttack
 
-    plan = config.load(finished.configuration(folder))
-    network = finished.load(source)[1]
+    plan = load_config(configuration(folder))
+    network = load_run(source)[1]
     images, index = dispatch.choose_examples(plan.dataset.load().test, plan.evaluation)
     x, y = next(images.batches(len(images)))
     epsilon = plan.evaluation.attacks["autoattack"].epsilon

@@ -7,7 +7,8 @@ from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
 from robustrun.dispatch import place
-from robustrun.evaluation import accuracy, measure
+from robustrun.evaluation.measure import measure
+from robustrun.evaluation.statistics import accuracy
 from robustrun.types import Attack
 
 PARTS = {"apgd_ce": "apgd-ce", "apgd_t": "apgd-t", "fab_t": "fab-t", "square": "square"}

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from torchvision.io import ImageReadMode, decode_image
 
 from benchmarks.settings import Settings
-from robustrun import compose, config
-from robustrun.config import RunConfig
+from robustrun import compose
+from robustrun.config import RunConfig, load_config
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.tensors import TensorImages
 from robustrun.models.normalize import Normalize
@@ -71,7 +71,7 @@ def _folder(settings: Settings, part: str, wanted: int) -> tuple[Tensor, Tensor]
 
 
 def plain_config(overrides: list[str]) -> RunConfig:
-    return config.load(compose.compose_raw(overrides))
+    return load_config(compose.compose_raw(overrides))
 
 
 def small_network(channels: int, classes: int) -> nn.Sequential:

@@ -11,7 +11,8 @@ from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
 from robustrun.dispatch import place
-from robustrun.evaluation import accuracy, measure
+from robustrun.evaluation.measure import measure
+from robustrun.evaluation.statistics import accuracy
 
 STEPS = 10
 GOALS = {"BN CNN": "9x torchattacks", "PreAct ResNet-18": "12x torchattacks"}

@@ -98,7 +98,7 @@ def autoattack(settings: Settings, precision: str, count: int) -> str:
     """Seconds of each part, and how many images stand after it."""
     from benchmarks.networks import load_data, plain_config, runtime_for, trained
     from robustrun.datasets.tensors import TensorImages
-    from robustrun.evaluation import measure
+    from robustrun.evaluation.measure import measure
 
     data = load_data(settings)
     runtime = runtime_for(settings, precision, work=1e12)

@@ -9,8 +9,8 @@ from importlib import import_module
 
 _FUNCTIONS = {
     "run": "robustrun.dispatch",
-    "evaluate": "robustrun.evaluation",
-    "load": "robustrun.config",
+    "evaluate": "robustrun.evaluation.measure",
+    "load_config": "robustrun.config",
 }
 _PACKAGES = ("attacks", "audit", "datasets", "devices", "methods", "models", "trackers")
 
@@ -20,7 +20,7 @@ __all__ = [
     "datasets",
     "devices",
     "evaluate",
-    "load",
+    "load_config",
     "methods",
     "models",
     "run",

@@ -11,7 +11,7 @@ from robustrun.errors import RobustrunError, did_you_mean
 
 def print_list(arguments: list[str]) -> int:
     """Every option of one group, or of all, with the first line of its YAML file."""
-    groups = compose.groups()
+    groups = compose.options_by_group()
     wanted = arguments or list(groups)
     for group in wanted:
         if group not in groups:
@@ -26,7 +26,9 @@ def print_list(arguments: list[str]) -> int:
 def print_help() -> int:
     """What `conf/hydra/help` says, and the groups; Hydra would compose a run for it (0.3 s)."""
     text = OmegaConf.load(compose.catalogue() / "hydra" / "help" / "robustrun.yaml")
-    options = "\n".join(f"{group}: {', '.join(names)}" for group, names in compose.groups().items())
+    options = "\n".join(
+        f"{group}: {', '.join(names)}" for group, names in compose.options_by_group().items()
+    )
     print(f"{text.header}\nOptions (group=option)\n\n{options}\n\n{text.footer}")
     return 0
 
@@ -44,9 +46,11 @@ def print_explanation(arguments: list[str]) -> int:
     if len(arguments) != 1 or "=" not in arguments[0]:
         raise RobustrunError("robustrun explain takes one GROUP=NAME, such as method=trades.")
     group, _, option = arguments[0].partition("=")
-    options = compose.groups().get(group)
+    options = compose.options_by_group().get(group)
     if options is None:
-        raise RobustrunError(f"There is no group {group!r}.{did_you_mean(group, compose.groups())}")
+        raise RobustrunError(
+            f"There is no group {group!r}.{did_you_mean(group, compose.options_by_group())}"
+        )
     if option not in options:
         raise RobustrunError(f"There is no {group} {option!r}.{did_you_mean(option, options)}")
     if documented := _class_text(group, option):

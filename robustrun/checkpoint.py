@@ -15,7 +15,7 @@ import torch
 
 from robustrun.compute.random_state import rng_state
 from robustrun.errors import DataError
-from robustrun.files import write_atomically
+from robustrun.storage.files import write_atomically
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 MARK = b"robustrun checkpoint 1 sha256 "  # then the digest, a new line, and what torch.save wrote

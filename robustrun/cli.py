@@ -27,9 +27,10 @@ from hydra.types import RunMode
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from robustrun import catalogue, compose, console, files, origin, plugins, words
+from robustrun import catalogue, compose, console, origin, plugins, words
 from robustrun.compute import interrupts
 from robustrun.errors import RobustrunError, RunFailure
+from robustrun.storage import files
 from robustrun.words import Line
 
 DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
@@ -204,7 +205,7 @@ def _remark(remarks: Iterable[str]) -> None:
 
 
 def _refuse_what_no_group_takes(overrides: list[Override], folders: list[Path]) -> None:
-    groups = compose.groups(folder for folder in folders if folder.is_dir())
+    groups = compose.options_by_group(folder for folder in folders if folder.is_dir())
     for override in overrides:
         group = words.key(override)
         if group not in groups or override.is_delete() or override.is_sweep_override():
@@ -258,7 +259,7 @@ def _asked(session: Session, overrides: list[str], run_config: Any = None) -> or
     elsewhere = session.line.value("--config-path") or session.line.value("--config-name")
     if run_config is None:
         return origin.new(command=session.command)
-    from robustrun import config
+    from robustrun.config import dump
 
     places = plugins.places(run_config)
     return origin.new(
@@ -266,7 +267,7 @@ def _asked(session: Session, overrides: list[str], run_config: Any = None) -> or
         overrides=None if elsewhere else made,
         folders=[str(folder) for folder in (*session.folders, *plugins.config_folders(places))],
         plugins=places,
-        configuration=config.dump(run_config),
+        configuration=dump(run_config),
     )
 
 
@@ -285,9 +286,9 @@ def _remove_if_empty(folder: Path) -> None:
 def _begun_before(folder: Path, run_config: Any) -> Path | None:
     """The latest unfinished run with this configuration: in `folder` itself or, if that was named
     by the time, among the runs of all days beside it."""
-    from robustrun import config
+    from robustrun.config import dump
 
-    plain = config.dump(run_config)
+    plain = dump(run_config)
     if origin.taken(folder):
         return folder
     if not fnmatch(folder.parent.name, DAY):
@@ -346,11 +347,11 @@ def _completed(folder: Path) -> bool:
 
 def _load(composed: DictConfig) -> Any:
     """The checked configuration. Imports torch: everything before this is quick."""
-    from robustrun import config
+    from robustrun.config import left_out, load_config
 
     raw = compose.with_options(composed, HydraConfig.get())
-    loaded = config.load(raw)
-    for remark in config.left_out(raw).values():
+    loaded = load_config(raw)
+    for remark in left_out(raw).values():
         log.warning(remark)
     return loaded
 
@@ -411,7 +412,9 @@ def _resume(arguments: list[str]) -> int:
     folder = Path(arguments[0]).resolve()
     if (folder / SWEEP).is_file():
         return _resume_sweep(folder)
-    from robustrun import config, console, finished
+    from robustrun import console
+    from robustrun.config import load_config
+    from robustrun.finished import configuration
     from robustrun.report import terminal
 
     about = origin.read(folder)
@@ -421,7 +424,7 @@ def _resume(arguments: list[str]) -> int:
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     if Path(about.directory).is_dir():
         os.chdir(about.directory)  # where relative paths begin
-    run_config = config.load(finished.configuration(folder))
+    run_config = load_config(configuration(folder))
     _execute(run_config, folder, Path(about.source) if about.source else None)
     return DONE
 
@@ -486,12 +489,13 @@ def _evaluate(arguments: list[str]) -> int:
         raise RobustrunError(f"{source} does not exist.")
     if other := [name for name, _ in line.flags if name != "--config-dir"]:
         raise RobustrunError(f"robustrun evaluate takes no {other[0]}: one run or file at a time.")
-    from robustrun import config, console
+    from robustrun import console
+    from robustrun.config import dump, left_out, load_config
 
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     raw = _to_measure(source, line)
-    run_config = config.load(raw)
-    remarks = config.left_out(raw).items()
+    run_config = load_config(raw)
+    remarks = left_out(raw).items()
     _remark(said for key, said in remarks if key.startswith("evaluation."))
     now = datetime.now()
     measured = run_config.name_of("method") if source.is_dir() else source.stem
@@ -502,7 +506,7 @@ def _evaluate(arguments: list[str]) -> int:
         shlex.join(["robustrun", "evaluate", *arguments]),
         folders=[str(place) for place in compose.named_folders(line)],
         plugins=plugins.places(run_config),
-        configuration=config.dump(run_config),
+        configuration=dump(run_config),
     )
     _execute(run_config, origin.claim(folder, about), source)
     return DONE
@@ -510,14 +514,15 @@ def _evaluate(arguments: list[str]) -> int:
 
 def _to_measure(source: Path, line: Line) -> dict[str, Any]:
     """The configuration of an evaluation of a finished run, or of a file of weights."""
-    from robustrun import finished, repetition
+    from robustrun import repetition
+    from robustrun.finished import raw_config
     from robustrun.models import program
 
     folders = compose.named_folders(line)
     for folder in folders:
         plugins.look_in(folder)
     if source.is_dir():
-        finished.raw_config(source)
+        raw_config(source)
         raw, remarks = repetition.measured_again(source, line)
         _remark(remarks)
         return raw

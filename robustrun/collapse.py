@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustrun.chance import at_least
+from robustrun.evaluation.statistics import at_least
 
 Row = dict[str, Any]
 Verdicts = Mapping[int, Tensor]  # by epoch, as `packed` made them

@@ -168,7 +168,7 @@ def plain(composed: DictConfig) -> dict[str, Any]:
     return {str(key): value for key, value in container.items() if key != "resume"}
 
 
-def groups(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
+def options_by_group(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
     """Every group with its options, those of installed plugins and further `folders` included."""
     found: dict[str, set[str]] = {}
     for conf in (catalogue(), *plugins.config_folders(), *folders):
@@ -189,7 +189,7 @@ def in_plain_words(error: Exception, given: Iterable[str]) -> str:
     text = str(error)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
-        known = groups().get(group, [])
+        known = options_by_group().get(group, [])
         return f"{group}={option}: there is no such {group}.{did_you_mean(option, known)}"
     if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given)
@@ -206,18 +206,18 @@ def _full_key(text: str) -> str:
 
 def _unknown_key(key: str, given: Iterable[str]) -> str:
     group, _, package = key.partition("@")
-    if group in groups() and package:
+    if group in options_by_group() and package:
         return f"{key} is not in the configuration yet: to add it, write +{key}=OPTION."
-    if key in groups() or "/" in key:
-        return f"{key!r} cannot be overridden; known groups: {', '.join(groups())}."
+    if key in options_by_group() or "/" in key:
+        return f"{key!r} cannot be overridden; known groups: {', '.join(options_by_group())}."
     try:
         chosen = [word for word in words.parse_all(given) if not word.is_sweep_override()]
-        choices = [str(word.input_line) for word in chosen if words.key(word) in groups()]
+        choices = [str(word.input_line) for word in chosen if words.key(word) in options_by_group()]
         composed = compose_raw(choices)
     except Exception:  # the choices themselves may be wrong: then the key alone is named
         return f"{key!r} is not a key of the configuration (see `robustrun --cfg job`)."
     keys = list(_flat(composed))
-    near = did_you_mean(key, {*keys, *groups()}).partition(" Known:")[0]
+    near = did_you_mean(key, {*keys, *options_by_group()}).partition(" Known:")[0]
     return (
         f"{key!r} is not a key of the configuration.{near}{_how_to_add(composed, key)} "
         f"See `robustrun --cfg job`."

@@ -274,7 +274,7 @@ class RunConfig:
         return named
 
 
-def load(raw: dict[str, Any]) -> RunConfig:
+def load_config(raw: dict[str, Any]) -> RunConfig:
     """The typed configuration; ConfigError names the first key that is wrong, and what is right."""
     names = raw.get("plugins") or []
     plugins.load(_tuple_of(str, names, "plugins"))

@@ -18,34 +18,26 @@ import torch
 import yaml
 from torch import nn
 
-from robustrun import (
-    checkpoint,
-    compiling,
-    config,
-    corruption_benchmark,
-    files,
-    finished,
-    foresight,
-    origin,
-    plugins,
-    record,
-    results,
-)
+from robustrun import checkpoint, compiling, foresight, origin, plugins, record, results
+from robustrun.evaluation import corruptions
 from robustrun.audit import audit
 from robustrun.batching import require_a_batch
 from robustrun.compute.cost import multiply_adds
 from robustrun.compute.random_state import restore_rng, seed_everything
-from robustrun.config import EvaluationPlan, RunConfig
+from robustrun.config import EvaluationPlan, RunConfig, dump
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
 from robustrun.errors import RunFailure
-from robustrun.evaluation import Measured, measure
-from robustrun.journal import Journal
+from robustrun.evaluation.measure import measure
+from robustrun.evaluation.outcome import Measured
+from robustrun.finished import Source, require_size
 from robustrun.models import trial
 from robustrun.report import card
 from robustrun.results import RunResult
 from robustrun.run_folder.inputs import as_older_versions, inputs
+from robustrun.storage import files
+from robustrun.storage.journal import Journal
 from robustrun.trackers.guarded import Guarded
 from robustrun.train import How, fit
 from robustrun.types import Adapts, Images, Runtime, Splits
@@ -99,7 +91,7 @@ def _recorded(
 ) -> RunResult:
     """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
     with origin.locked(folder):
-        plain = config.dump(run_config)
+        plain = dump(run_config)
         origin.require_same(folder, plain)
         if origin.status(folder) == "completed":  # since the caller looked
             return RunResult(folder, json.loads((folder / "results.json").read_text()))
@@ -122,13 +114,13 @@ def _recorded(
 
 
 def _measure_again(progress: Progress, path: Path) -> None:
-    cfg, source = progress.config, finished.Source(path)
+    cfg, source = progress.config, Source(path)
     progress.sections["evaluated"] = source.section()
     trained = source.trained_on
     data = _load(progress, lambda splits: _as_trained(splits, trained, path))
     network = source.network(cfg, data.splits)
     if trained is not None:
-        finished.require_size(network, trained, data.splits.test.shape, str(path))
+        require_size(network, trained, data.splits.test.shape, str(path))
     work = multiply_adds(network, data.train.shape) * cfg.evaluation.batch_size
     runtime = cfg.device.prepare(work)
     runtime = dataclasses.replace(runtime, compile=False)  # training alone compiles
@@ -163,7 +155,7 @@ def _load(progress: Progress, view: Callable[[Splits], Splits] | None = None) ->
         lambda test: choose_examples(test, cfg.evaluation),
         view,
     )
-    corruption_benchmark.check(cfg.evaluation, data.splits)
+    corruptions.check(cfg.evaluation, data.splits)
     progress.sections["dataset"] = record.dataset_section(cfg, data)
     if (chosen := data.splits.chosen) is not None:
         text = "\n".join(map(str, chosen.tolist())) + "\n"
@@ -226,7 +218,7 @@ def _train(
         _log_epoch(history[-1], cfg.training.epochs)
 
     about = {
-        "config": config.dump(cfg),
+        "config": dump(cfg),
         "inputs": inputs(cfg, data),
         "environment": progress.sections["environment"],
     }
@@ -295,7 +287,7 @@ def _measure(
     )
     subset = record.subset_section(images, cfg.evaluation, data.splits)
     checks = _audit(cfg, model, images, measured, runtime, journal)
-    benchmark = corruption_benchmark.measure_corruptions(
+    benchmark = corruptions.measure_corruptions(
         model, cfg.evaluation, data.splits, runtime.device, journal
     )
     block = results.evaluation_block(measured, subset, checks)
@@ -307,7 +299,7 @@ def _measure(
 def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -> str:
     """Names what is measured with what: configuration, images, weights and program."""
     about = {
-        "config": config.dump(progress.config),
+        "config": dump(progress.config),
         "inputs": inputs(progress.config, data),
         "images": images.fingerprint(),
         "evaluated": progress.sections.get("evaluated"),
@@ -469,7 +461,7 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
 def _own_config(progress: Progress) -> dict[str, Any]:
     """The configuration, without what speaks of a training that was not this network's: a file's
     was somewhere else."""
-    whole: dict[str, Any] = config.dump(progress.config)
+    whole: dict[str, Any] = dump(progress.config)
     if progress.sections.get("evaluated", {}).get("kind", "run") == "run":
         return whole
     own = {key: value for key, value in whole.items() if key not in OF_TRAINING}

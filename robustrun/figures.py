@@ -16,8 +16,10 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from robustrun.compute.predictions import NO_ANSWER, predicted
-from robustrun.evaluation import Measured, accuracy, batch_generator, wilson
-from robustrun.files import write_atomically
+from robustrun.evaluation.attack_run import batch_generator
+from robustrun.evaluation.outcome import Measured
+from robustrun.evaluation.statistics import accuracy, wilson
+from robustrun.storage.files import write_atomically
 from robustrun.types import Attack, Images
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache

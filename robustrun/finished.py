@@ -13,8 +13,9 @@ import safetensors
 import torch
 from torch import Tensor, nn
 
-from robustrun import config, origin
+from robustrun import origin
 from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS
+from robustrun.config import RunConfig, load_config
 from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
@@ -41,9 +42,9 @@ def configuration(folder: Path) -> dict[str, Any]:
     return origin.configuration(folder)
 
 
-def load(folder: Path) -> tuple[config.RunConfig, nn.Module]:
+def load_run(folder: Path) -> tuple[RunConfig, nn.Module]:
     """The configuration and the selected weights of a finished run, in eval mode on the CPU."""
-    run_config = config.load(raw_config(folder))
+    run_config = load_config(raw_config(folder))
     network = rebuild(run_config, data_section(folder))
     state = read(str(folder / WEIGHTS), f"The run {folder}")
     try:
@@ -59,7 +60,7 @@ def data_section(folder: Path) -> dict[str, Any]:
     return section
 
 
-def rebuild(run_config: config.RunConfig, data: dict[str, Any]) -> nn.Module:
+def rebuild(run_config: RunConfig, data: dict[str, Any]) -> nn.Module:
     """The network of a run, without its weights; `data` is results.json's section on the data."""
     channels, height, width = data["input_shape"]
     model: Any = run_config.model
@@ -91,10 +92,10 @@ class Source:
         about = header(self.path)
         return TrainedOn.of(about) if about.keys() >= {"class_names", "input_shape"} else None
 
-    def network(self, run_config: config.RunConfig, splits: Splits) -> nn.Module:
+    def network(self, run_config: RunConfig, splits: Splits) -> nn.Module:
         """In eval mode on the CPU; of a file of weights, the model that `run_config` describes."""
         if self.kind == "run":
-            return load(self.path)[1]
+            return load_run(self.path)[1]
         shape = trained.shape if (trained := self.trained_on) else splits.test.shape
         counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
         about = {"input_shape": shape, "classes": splits.classes, "class_counts": counts}
@@ -169,14 +170,14 @@ class FinishedRun:
     weights: str | None  # the run's folder
     enlarge_to: int | None
 
-    def load(self) -> nn.Module:
+    def load_run(self) -> nn.Module:
         if self.weights is None or self.enlarge_to is not None:
             raise ConfigError(
                 "lpips.network is 'run', which needs lpips.weights, the folder of a finished run, "
                 "and takes images of that run's size: lpips.enlarge_to must be null."
             )
         folder = Path(self.weights)
-        _, network = load(folder)
+        _, network = load_run(folder)
         if not isinstance(network, HasFeatures):
             raise ConfigError(
                 f"lpips.weights names {self.weights}, whose network does not show its activations."

@@ -14,8 +14,9 @@ from typing import Any
 
 import yaml
 
-from robustrun import files, plugins
+from robustrun import plugins
 from robustrun.errors import ConfigError, DataError
+from robustrun.storage import files
 
 FOLDER = "checkpoint"
 FILE = "origin.json"
@@ -173,9 +174,9 @@ def require_same(folder: Path, plain: dict[str, Any]) -> None:
 def require_equal(before: Any, now: Any, place: Path) -> None:
     """ConfigError that lists the keys in which two plain configurations differ; what was not yet a
     key when the former was written has the value that says the same."""
-    from robustrun import config  # and torch with it, which the command line needs late
+    from robustrun.config import dump, load_config
 
-    before = config.dump(config.load(before))
+    before = dump(load_config(before))
     if differing := list(differences(before, now)):
         shown = "; ".join(f"{key} was {then!r} and is {new!r}" for key, then, new in differing[:5])
         more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""

@@ -10,8 +10,10 @@ from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
 
-from robustrun import compose, config, finished, origin, words
+from robustrun import compose, origin, words
+from robustrun.config import dump, load_config, number
 from robustrun.errors import ConfigError, DataError
+from robustrun.finished import configuration, raw_config
 from robustrun.words import Line
 
 MEASURING = ("attack", "evaluation", "device", "tracker", "dataset")  # what `evaluate` may choose
@@ -79,7 +81,7 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
             f"choose anew is {', '.join(MEASURING)}."
         )
     if not typed:
-        return config.dump(config.load(finished.raw_config(run))), []
+        return dump(load_config(raw_config(run))), []
     found = settled(run, _folders(line), MEASURING)
     raw = compose.compose_raw(with_others(found, line.words), found.folders)
     _require_own_normalisation(found, typed, raw)
@@ -125,7 +127,7 @@ def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Rep
             f"back, or name the one that has them now with -cd FOLDER."
         )
     folders = [*folders, *(folder for folder in kept if folder.is_dir())]
-    before = config.dump(config.load(finished.configuration(run)))
+    before = dump(load_config(configuration(run)))
     if about is not None and about.overrides is not None:
         found = Repetition(run, before, list(about.overrides), folders)
         _set_what_differs(found, sections)
@@ -151,7 +153,7 @@ def _options_of(before: dict[str, Any], folders: list[Path]) -> list[str]:
     """A word for each group: the option that the run names, or the likest of those that might be
     it."""
     given: list[str] = []
-    for group, options in compose.groups(folders).items():
+    for group, options in compose.options_by_group(folders).items():
         named = before["options"].get(group)
         if named in options:
             given.append(f"{group}={named}")
@@ -181,7 +183,7 @@ def _numbers(value: Any) -> Any:
     if isinstance(value, list):
         return [_numbers(item) for item in value]
     try:
-        return config.number(value, "") if isinstance(value, str) else value
+        return number(value, "") if isinstance(value, str) else value
     except ConfigError:
         return value
 
@@ -189,7 +191,7 @@ def _numbers(value: Any) -> Any:
 def _set_what_differs(found: Repetition, sections: Iterable[str]) -> None:
     """Add words to `found` until the catalogue makes the run's configuration of them."""
     for _ in range(ROUNDS):
-        now = config.dump(config.load(compose.compose_raw(found.words, found.folders)))
+        now = dump(load_config(compose.compose_raw(found.words, found.folders)))
         differing = [
             (key, then)
             for key, then, _ in origin.differences(found.before, now)
@@ -248,14 +250,16 @@ def _in_the_form_of(before: Override | None, word: Override) -> str:
 
 def _changes(found: Repetition, key: str, word: Override) -> bool:
     """Whether a word chooses another option of a group."""
-    if key not in compose.groups(found.folders):
+    if key not in compose.options_by_group(found.folders):
         return False
     return word.is_sweep_override() or word.value() != found.before["options"].get(key)
 
 
 def _applies(word: Override, changed: set[str], given: list[str], found: Repetition) -> bool:
     """Whether an old word still means something where these groups have other options."""
-    if words.group(word) not in changed or words.key(word) in compose.groups(found.folders):
+    if words.group(word) not in changed or words.key(word) in compose.options_by_group(
+        found.folders
+    ):
         return True
     added = word.type is OverrideType.ADD  # to the option that was there
     return not added and _exists(words.key(word), _alone(given, found), found)
@@ -263,7 +267,7 @@ def _applies(word: Override, changed: set[str], given: list[str], found: Repetit
 
 def _alone(given: list[str], found: Repetition) -> list[list[str]]:
     """The groups' options among the run's words and these, once for each option that is swept."""
-    groups = compose.groups(found.folders)
+    groups = compose.options_by_group(found.folders)
     chosen = [w for w in words.parse_all(given) if words.key(w) in groups]
     keys = {words.key(word) for word in chosen}
     old = [w for w in words.parse_all(found.words) if words.key(w) in groups]

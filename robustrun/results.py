@@ -1,6 +1,5 @@
 """results.json and the other artefacts of a run: their schema, and writing that never tears."""
 
-import csv
 import io
 import json
 from collections.abc import Iterable
@@ -12,8 +11,9 @@ import numpy as np
 import safetensors.torch
 from torch import Tensor
 
-from robustrun.evaluation import AttackResult, Measured, accuracy, per_class, wilson
-from robustrun.files import write_atomically, write_json
+from robustrun.evaluation.outcome import AttackResult, Measured
+from robustrun.evaluation.statistics import accuracy, per_class, wilson
+from robustrun.storage.files import write_atomically, write_csv, write_json
 
 SCHEMA_VERSION = 1
 METRICS = (
@@ -34,15 +34,6 @@ class RunResult:
 
     folder: Path
     results: dict[str, Any]
-
-
-def write_csv(path: Path, header: list[str], rows: list[dict[str, Any]]) -> None:
-    """One line per row; a missing or unknown value is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, restval="", extrasaction="raise", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
 
 
 def write_metrics(path: Path, history: list[dict[str, Any]]) -> None:

@@ -19,7 +19,8 @@ from robustrun.collapse import Collapse, collapses, packed
 from robustrun.compute import interrupts
 from robustrun.config import Select, Training
 from robustrun.errors import RunFailure
-from robustrun.evaluation import accuracy, predict, run_attack, search_networks
+from robustrun.evaluation.attack_run import predict, run_attack, search_networks
+from robustrun.evaluation.statistics import accuracy
 from robustrun.optimizers import set_momentum
 from robustrun.types import CyclesMomentum, Images, Method, Optimizer, Runtime, Schedule
 

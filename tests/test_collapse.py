@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from robustrun.chance import at_least, exact_interval
+from robustrun.evaluation.statistics import at_least, exact_interval
 from robustrun.collapse import collapses, packed
 
 IMAGES = 200

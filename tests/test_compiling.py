@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from robustrun import compiling, compose, config, dispatch
+from robustrun import compiling, compose, dispatch
+from robustrun.config import load_config
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def test_measuring_leaves_the_network_and_the_random_numbers_alone(network: nn.M
 
 def test_a_run_records_what_was_decided(tmp_path: Path) -> None:
     words = ["device.compile=auto", "training.epochs=1", "evaluation=none", "device.threads=1"]
-    run = config.load(compose.compose_raw(words))
+    run = load_config(compose.compose_raw(words))
     assert run.device.compile == "auto"  # type: ignore[attr-defined]
     found = dispatch.run(run, tmp_path).results
     assert found["environment"]["compile"] is False

@@ -6,14 +6,17 @@ from typing import Any, Literal
 
 import pytest
 
-from robustrun import compose, config
+from robustrun import compose
+from robustrun.config import RunConfig, decode, dump, load_config, number
 from robustrun.errors import ConfigError
 
-OPTIONS = [(group, option) for group, options in compose.groups().items() for option in options]
+OPTIONS = [
+    (group, option) for group, options in compose.options_by_group().items() for option in options
+]
 
 
-def loaded(*overrides: str) -> config.RunConfig:
-    return config.load(compose.compose_raw(list(overrides)))
+def loaded(*overrides: str) -> RunConfig:
+    return load_config(compose.compose_raw(list(overrides)))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)
@@ -23,20 +26,20 @@ def test_every_option_of_the_catalogue_loads_and_survives_its_own_dump(
     more = ["dataset.root=somewhere"] if option == "image_folder" else []
     word = "+experiment" if group == "experiment" else group
     found = loaded(f"{word}={option}", *more)
-    assert config.load(config.dump(found)) == found
+    assert load_config(dump(found)) == found
 
 
 @pytest.mark.parametrize(
     ("value", "expected"), [("8/255", 8 / 255), (0.5, 0.5), (3, 3.0), ("5e-4", 5e-4), ("2", 2.0)]
 )
 def test_numbers_may_be_fractions(value: Any, expected: float) -> None:
-    assert config.number(value, "key") == expected
+    assert number(value, "key") == expected
 
 
 @pytest.mark.parametrize("value", ["abc", "1/0", "nan", "inf", True, None, [1], "", float("inf")])
 def test_what_is_not_a_finite_number_is_refused_with_its_key(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"the\.key"):
-        config.number(value, "the.key")
+        number(value, "the.key")
 
 
 def test_epsilon_moves_training_and_evaluation_together_and_method_epsilon_parts_them() -> None:
@@ -96,7 +99,7 @@ GOOD = {"count": 3, "share": None, "word": "a", "pair": ["1/2", 2], "table": {"x
 
 
 def test_decoding_converts_each_kind() -> None:
-    assert config.decode(Sample, GOOD, "") == Sample(3, None, "a", (0.5, 2.0), {"x": 1})
+    assert decode(Sample, GOOD, "") == Sample(3, None, "a", (0.5, 2.0), {"x": 1})
 
 
 @pytest.mark.parametrize(
@@ -114,12 +117,12 @@ def test_decoding_converts_each_kind() -> None:
 )
 def test_decoding_names_the_place_of_a_mistake(change: dict[str, Any], message: str) -> None:
     with pytest.raises(ConfigError, match=message):
-        config.decode(Sample, GOOD | change, "")
+        decode(Sample, GOOD | change, "")
 
 
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ConfigError, match="word is missing"):
-        config.decode(Sample, {k: v for k, v in GOOD.items() if k != "word"}, "")
+        decode(Sample, {k: v for k, v in GOOD.items() if k != "word"}, "")
 
 
 def test_without_a_validation_split_the_last_weights_are_selected() -> None:
@@ -128,7 +131,7 @@ def test_without_a_validation_split_the_last_weights_are_selected() -> None:
 
 def test_a_run_from_before_a_key_existed_is_read_with_what_it_did_then() -> None:
     now = loaded("method=fast_at")
-    before = config.dump(now)
+    before = dump(now)
     for key in ("shape", "start", "end", "momentum", "moves", "length"):
         del before["schedule"][key]
-    assert config.load(before) == now
+    assert load_config(before) == now

@@ -13,7 +13,8 @@ from robustrun.attacks.fmn import FMN
 from robustrun.attacks.noise import GaussianNoise, NotebookNoise
 from robustrun.attacks.pgd import PGD
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation import accuracy, evaluate, measure, per_class, wilson
+from robustrun.evaluation.measure import evaluate, measure
+from robustrun.evaluation.statistics import accuracy, per_class, wilson
 
 CPU = torch.device("cpu")
 

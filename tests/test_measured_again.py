@@ -11,11 +11,11 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from robustrun import finished
 from robustrun.cli import run_command_line
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
+from robustrun.finished import FinishedRun, configuration, data_section
 from robustrun.report import collect
 from robustrun.types import Splits
 
@@ -88,7 +88,7 @@ def test_some_of_the_classes_are_matched_by_name(run: Path, tmp_path: Path, clas
 
 
 def test_another_order_of_the_same_classes_gives_the_same_number(run: Path) -> None:
-    section = finished.data_section(run)
+    section = data_section(run)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=generator)
     labels = torch.tensor([0, 1, 2, 2, 1, 0])
@@ -187,7 +187,7 @@ def test_a_file_is_nobodys_method(
 
 
 def test_an_lpips_network_of_ones_own_takes_its_own_images_only(run: Path) -> None:
-    network = finished.FinishedRun(str(run), None).load()
+    network = FinishedRun(str(run), None).load()
     assert len(network(torch.zeros(2, 3, 8, 8))) == 2
     for shape in ((2, 1, 8, 8), (2, 3, 16, 16)):
         with pytest.raises(Exception, match=r"takes images of 3 x 8 x 8 .* but these have"):
@@ -281,10 +281,11 @@ def test_a_training_goes_on_with_its_images_wherever_they_lie_now(tmp_path: Path
 
 
 def test_a_completed_run_is_left_untouched_whoever_comes_late(run: Path) -> None:
-    from robustrun import config, dispatch
+    from robustrun import dispatch
+    from robustrun.config import load_config
 
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
-    run_config = config.load(finished.configuration(run))
+    run_config = load_config(configuration(run))
     # As if it had ended between the look at its status and the lock.
     result = dispatch.run(run_config, run)
     assert result.results["run"]["status"] == "completed"

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 import yaml
 
-from robustrun import compose, config, finished
+from robustrun import compose
 from robustrun.cli import run_command_line
+from robustrun.config import RunConfig, dump, load_config
 from robustrun.errors import ConfigError
+from robustrun.finished import header
 from robustrun.report import collect, robustbench, summary
 
 SHORT = (
@@ -22,8 +24,8 @@ SHORT = (
 )
 
 
-def loaded(*overrides: str) -> config.RunConfig:
-    return config.load(compose.compose_raw(list(overrides)))
+def loaded(*overrides: str) -> RunConfig:
+    return load_config(compose.compose_raw(list(overrides)))
 
 
 def run(*overrides: str) -> Path:
@@ -60,8 +62,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_is_called_as_it_was_chosen(group: str, option: str, registered: str) -> None:
     run_config = loaded(f"{group}={option}")
     assert run_config.name_of(group) == option
-    assert config.dump(getattr(run_config, group))["name"] == registered
-    assert config.load(config.dump(run_config)) == run_config
+    assert dump(getattr(run_config, group))["name"] == registered
+    assert load_config(dump(run_config)) == run_config
 
 
 @pytest.mark.parametrize("library", ["torchvision", "timm"])
@@ -80,7 +82,7 @@ def test_everything_that_a_run_leaves_has_the_architectures_name(
     assert results["model"]["name"] == "shufflenet_v2_x0_5"
     title = (folder / "MODEL_CARD.md").read_text().partition("# ")[2].splitlines()[0]
     assert title == "shufflenet_v2_x0_5 trained with standard on digits"
-    assert finished.header(folder / "model.safetensors")["model"] == "shufflenet_v2_x0_5"
+    assert header(folder / "model.safetensors")["model"] == "shufflenet_v2_x0_5"
     assert collect.read(folder).settings["model.name"] == "shufflenet_v2_x0_5"
 
 
@@ -92,7 +94,7 @@ def test_a_name_that_an_override_made_untrue_is_not_used() -> None:
 def test_a_configuration_from_before_options_were_noted_has_the_registered_names() -> None:
     raw = compose.compose_raw(["method=trades_awp", "attack=apgd_ce"])
     del raw["options"]
-    run_config = config.load(raw)
+    run_config = load_config(raw)
     assert (run_config.name_of("method"), run_config.name_of("attack")) == ("awp", "apgd")
 
 

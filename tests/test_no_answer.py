@@ -9,15 +9,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun import compose, config
+from robustrun import compose
 from robustrun.attacks.pgd import PGD
 from robustrun.audit import audit
 from robustrun.cli import run_command_line
 from robustrun.compute.predictions import NO_ANSWER, predicted
+from robustrun.config import load_config
 from robustrun.datasets.corruptions import flip_rate
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
-from robustrun.evaluation import evaluate, measure
+from robustrun.evaluation.measure import evaluate, measure
 from robustrun.train import How, fit
 from robustrun.types import Attack
 
@@ -41,7 +42,7 @@ ADVERSARIES = [
 
 def from_catalogue(name: str, *words: str) -> Attack:
     raw = compose.compose_raw([f"attack={name}", "evaluation=none", *words])
-    return config.load(raw).attack
+    return load_config(raw).attack
 
 
 class Faulty(nn.Module):
@@ -174,7 +175,7 @@ class BrokenInEvaluation(nn.Module):
 
 def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
     words = ["training.epochs=1", "method=standard", "evaluation=none", "device.threads=1"]
-    cfg = config.load(compose.compose_raw(words))
+    cfg = load_config(compose.compose_raw(words))
     data = cfg.dataset.load()
     history = fit(
         BrokenInEvaluation(),
@@ -191,7 +192,7 @@ def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
 
 
 def audited(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, str]:
-    cfg = config.load(compose.compose_raw(["evaluation=audit", "attack.epsilon=0.1"]))
+    cfg = load_config(compose.compose_raw(["evaluation=audit", "attack.epsilon=0.1"]))
     assert cfg.evaluation.audit is not None
     checks = audit(
         model,

@@ -11,8 +11,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustrun import finished
 from robustrun.cli import run_command_line
+from robustrun.finished import load_run
 from robustrun.report import collect, summary
 
 OLD = Path(__file__).with_name("old_runs")
@@ -33,7 +33,7 @@ def test_a_report_has_the_names_and_numbers_of_then(old: Path) -> None:
 
 
 def test_a_network_is_measured_again_to_the_same_numbers(old: Path) -> None:
-    _, network = finished.load(old / "completed")
+    _, network = load_run(old / "completed")
     assert sum(p.numel() for p in network.parameters()) > 0
     assert run_command_line(["evaluate", str(old / "completed"), "evaluation.examples=null"]) == 0
     folder = max(Path("outputs").glob("*/*"))

@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import yaml
 
-from robustrun import config, origin, repetition, words
+from robustrun import origin, repetition, words
 from robustrun.cli import run_command_line
+from robustrun.config import dump, load_config
 from robustrun.errors import ConfigError
 
 SHORT = [
@@ -140,9 +141,7 @@ def test_an_experiment_is_replaced_by_another(here: Path) -> None:
     run = here / "run"
     about = origin.new(overrides=["+experiment=notebook_trades", "seed=3"], configuration={})
     origin.claim(run, about)
-    before = config.dump(
-        config.load(repetition.compose.compose_raw(["+experiment=notebook_trades"]))
-    )
+    before = dump(load_config(repetition.compose.compose_raw(["+experiment=notebook_trades"])))
     found = repetition.Repetition(run, before, list(about.overrides or []), [])
     made = repetition.with_others(found, ["experiment=notebook_standard"])
     assert made == ["seed=3", "+experiment=notebook_standard"]
@@ -207,7 +206,7 @@ def measured(run: Path, *given: str) -> dict[str, Any]:
 def test_another_normalisation_than_the_networks_own_is_refused(
     finished: Path, here: Path, key: str
 ) -> None:
-    own = config.load(origin.configuration(finished)).model
+    own = load_config(origin.configuration(finished)).model
     line = words.split([f"dataset.{key}=[{getattr(own, key)[0]}]"])
     raw, _ = repetition.measured_again(finished, line)
     assert raw["dataset"][key] == [getattr(own, key)[0]]

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 import torch
 
-from robustrun import checkpoint, files, results
+from robustrun import checkpoint, results
 from robustrun.cli import run_command_line
 from robustrun.compute import random_state
 from robustrun.errors import DataError
+from robustrun.storage import files
 
 
 def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(

@@ -19,7 +19,7 @@ from robustrun.averaging import Average
 from robustrun.batching import Batching
 from robustrun.collapse import packed
 from robustrun.compute import random_state
-from robustrun.config import Training
+from robustrun.config import Training, decode, dump
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import RunFailure
@@ -214,9 +214,9 @@ def test_an_average_that_chooses_nothing_has_the_bits_it_always_had() -> None:
             else:
                 state[name].copy_(value)
     assert all(torch.equal(average.state[name], value) for name, value in state.items())
-    unchosen = {k: v for k, v in config.dump(plan()).items() if k not in Training.ADDED_LATER}
+    unchosen = {k: v for k, v in dump(plan()).items() if k not in Training.ADDED_LATER}
     config.plugins.load()
-    assert config.decode(Training, unchosen, "training") == plan()
+    assert decode(Training, unchosen, "training") == plan()
 
 
 def test_the_average_is_what_is_kept_and_validated() -> None:

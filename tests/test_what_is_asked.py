@@ -13,8 +13,9 @@ import torch
 from PIL import Image
 from torch import nn
 
-from robustrun import compose, config
+from robustrun import compose
 from robustrun.cli import run_command_line
+from robustrun.config import RunConfig, dump, load_config
 from robustrun.errors import ConfigError
 
 SHORT = [
@@ -69,7 +70,7 @@ def fewer(attack: str) -> list[str]:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("attack", compose.groups()["attack"])
+@pytest.mark.parametrize("attack", compose.options_by_group()["attack"])
 def test_each_attack_in_each_norm_measures_digits_or_says_why_not(
     finished: Path, here: Path, attack: str, norm: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -121,8 +122,8 @@ def test_a_method_that_cannot_follow_the_norm_is_the_one_conflict_named(
     assert len(said.strip().splitlines()) == 1
 
 
-def loaded(*words: str) -> config.RunConfig:
-    return config.load(compose.compose_raw(words))
+def loaded(*words: str) -> RunConfig:
+    return load_config(compose.compose_raw(words))
 
 
 def test_trained_in_one_ball_and_judged_in_another_nothing_else_is_asked() -> None:
@@ -130,7 +131,7 @@ def test_trained_in_one_ball_and_judged_in_another_nothing_else_is_asked() -> No
     found = loaded(*words, "method.norm=linf", "method.epsilon=0.1")
     assert found.training.validation_attack is None
     assert set(found.evaluation.attacks) == set()
-    assert config.load(config.dump(found)) == found
+    assert load_config(dump(found)) == found
     own = ["training.validation_attack.norm=l2", "training.validation_attack.epsilon=0.5"]
     given = loaded(*words, "method.norm=linf", "method.epsilon=0.1", *own)
     assert given.training.validation_attack is not None

@@ -29,7 +29,7 @@ from robustrun.audit.transfer import transfer
 from robustrun.compute.modes import left_as_found
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.config import AuditSettings
-from robustrun.journal import Journal
+from robustrun.storage.journal import Journal
 from robustrun.types import Attack, Images
 
 log = logging.getLogger(__name__)

@@ -14,7 +14,7 @@ from robustrun.attacks.geometry.ball import TINY, l2_norm, sphere_start
 from robustrun.attacks.pgd import PGD
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.audit.subject import Check, Status, Subject, beyond, by, judged, share_of
-from robustrun.chance import ONE_SIDED, at_least, exact_interval
+from robustrun.evaluation.statistics import ONE_SIDED, at_least, exact_interval
 from robustrun.compute.modes import attack_mode
 from robustrun.losses import margin
 from robustrun.types import Rescalable

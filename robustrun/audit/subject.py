@@ -7,10 +7,11 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from robustrun.chance import exact_interval
+from robustrun.evaluation.statistics import exact_interval
 from robustrun.compute.predictions import predicted
 from robustrun.config import AuditSettings
-from robustrun.evaluation import batch_generator, check_images
+from robustrun.evaluation.attack_run import batch_generator
+from robustrun.evaluation.checks import check_images
 from robustrun.types import Attack
 
 Status = Literal["pass", "warn", "fail"]

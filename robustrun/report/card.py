@@ -9,8 +9,8 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from robustrun.files import write_atomically
 from robustrun.results import audit_verdict, images_measured, option
+from robustrun.storage.files import write_atomically
 
 NAME = "MODEL_CARD.md"
 AUDITED = {

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from robustrun import console
 from robustrun.errors import DataError, RobustrunError
-from robustrun.files import write_atomically
 from robustrun.report import (
     collect,
     compare,
@@ -24,6 +23,7 @@ from robustrun.report import (
 )
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
+from robustrun.storage.files import write_atomically
 
 DEFAULT_OUTPUT = Path("outputs", "report")
 DESCRIPTION = """\

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from robustrun.errors import DataError
-from robustrun.evaluation import Z95
+from robustrun.evaluation.statistics import Z95
 from robustrun.report import collect
 from robustrun.report.collect import StoredRun
 

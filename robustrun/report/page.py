@@ -17,8 +17,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
-from robustrun.evaluation import wilson
-from robustrun.files import write_atomically
+from robustrun.evaluation.statistics import wilson
 from robustrun.report import (
     collect,
     curves,
@@ -34,6 +33,7 @@ from robustrun.report import (
 )
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
+from robustrun.storage.files import write_atomically
 
 ASSETS = Path(__file__).with_name("assets")
 LARGEST = 2_800_000  # bytes of the file: images are added until it is reached

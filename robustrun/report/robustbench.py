@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.errors import DataError
-from robustrun.files import write_json
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
+from robustrun.storage.files import write_json
 
 THREAT_MODELS = {"linf": "Linf", "l2": "L2"}
 DATASETS = {"cifar10", "cifar100", "imagenet"}

@@ -11,7 +11,7 @@ from functools import cache
 
 import numpy as np
 
-from robustrun.evaluation import Z95, wilson
+from robustrun.evaluation.statistics import Z95, wilson
 
 Interval = tuple[float, float]
 

@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from robustrun import config
-from robustrun.config import RunConfig
+from robustrun.config import RunConfig, dump
 from robustrun.datasets.contents import content_digests
 from robustrun.datasets.run_data import Data
 
@@ -20,7 +19,7 @@ def inputs(cfg: RunConfig, data: Data) -> dict[str, str | None]:
     images, and of every file that the configuration names (weights, corruptions …)."""
     images = {f"{name} images": content for name, content in data.fingerprints.items()}
     classes = ", ".join(map(repr, data.splits.class_names))
-    return {"class names": classes} | images | _named_files(config.dump(cfg))
+    return {"class names": classes} | images | _named_files(dump(cfg))
 
 
 def as_older_versions(

@@ -22,10 +22,10 @@ from toys import (
     right,
 )
 
-from robustrun import config
 from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.geometry.ball import distance
+from robustrun.config import decode, dump
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 from robustrun.types import Attack
@@ -159,7 +159,7 @@ def test_another_radius_keeps_every_other_setting(name: str, norm: str) -> None:
 
 def test_survives_its_own_dump() -> None:
     found = from_catalogue("autoattack", "l1")
-    assert config.decode(Attack, config.dump(found), "attack") == found
+    assert decode(Attack, dump(found), "attack") == found
 
 
 # --- what every part promises ---

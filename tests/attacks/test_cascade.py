@@ -11,7 +11,7 @@ from toys import batch, network
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.search.cascade import call_attack, run_batched_until_fooled
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation import measure
+from robustrun.evaluation.measure import measure
 
 
 def test_of_several_runs_at_once_the_worst_counts() -> None:

@@ -11,8 +11,9 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from robustrun import config, plugins
+from robustrun import plugins
 from robustrun.compose import catalogue, register_resolvers
+from robustrun.config import decode
 from robustrun.types import Attack
 
 NORMS = ("linf", "l2", "l1")
@@ -30,7 +31,7 @@ def from_catalogue(name: str, norm: str, *overrides: str) -> Any:
     changes = [f"attack.norm={norm}", f"attack.epsilon={EPSILON[norm]}", *overrides]
     with initialize_config_dir(str(catalogue()), version_base="1.3"):
         composed = compose(f"attack/{name}", changes)
-    return config.decode(Attack, OmegaConf.to_container(composed.attack, resolve=True), "attack")
+    return decode(Attack, OmegaConf.to_container(composed.attack, resolve=True), "attack")
 
 
 def attack(name: str, norm: str, epsilon: float | None = None, **changes: Any) -> Any:

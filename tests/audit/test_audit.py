@@ -14,21 +14,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun import compose, config
+from robustrun import compose
 from robustrun.audit import audit
 from robustrun.audit.subject import Check, judged
-from robustrun.chance import at_least, exact_interval
+from robustrun.evaluation.statistics import at_least, exact_interval
 from robustrun.cli import run_command_line
+from robustrun.config import RunConfig, load_config
 from robustrun.dispatch import run
-from robustrun.finished import load
+from robustrun.finished import load_run
 from robustrun.types import Images
 
 CPU = torch.device("cpu")
 SHORT = ["training.epochs=8", "evaluation=none", "device.threads=1"]
 
 
-def configuration(*words: str) -> config.RunConfig:
-    return config.load(compose.compose_raw(list(words)))
+def configuration(*words: str) -> RunConfig:
+    return load_config(compose.compose_raw(list(words)))
 
 
 SETTINGS = configuration("evaluation=audit").evaluation.audit
@@ -54,7 +55,7 @@ def test_images() -> Images:
 
 def trained(folder: Path, *words: str) -> nn.Module:
     run(configuration(*SHORT, *words), folder)
-    return load(folder)[1]
+    return load_run(folder)[1]
 
 
 @pytest.fixture(scope="module")

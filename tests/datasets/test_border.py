@@ -16,7 +16,7 @@ from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.border import Watched, checked, checked_splits, collected, require_labels
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, RobustrunError
-from robustrun.evaluation import evaluate
+from robustrun.evaluation.measure import evaluate
 from robustrun.types import Images, Shape, Splits
 
 NAMES = ("ant", "bee", "cat")

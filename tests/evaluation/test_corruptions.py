@@ -10,13 +10,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from robustrun import corruption_benchmark
+from robustrun.evaluation import corruptions
 from robustrun.cli import run_command_line
 from robustrun.compose import compose_raw
-from robustrun.config import Corruptions, load
+from robustrun.config import Corruptions, load_config
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
-from robustrun.journal import Journal
+from robustrun.storage.journal import Journal
 from robustrun.types import Splits
 
 COUNT = 4  # test images, officially 10,000
@@ -105,9 +105,9 @@ def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path)
             return x.mean((2, 3))[:, [0, 2]]
 
     raw = compose_raw(["evaluation=none"])
-    evaluation = dataclasses.replace(load(raw).evaluation, corruptions=plan)
-    corruption_benchmark.check(evaluation, splits)
-    found = corruption_benchmark.measure_corruptions(
+    evaluation = dataclasses.replace(load_config(raw).evaluation, corruptions=plan)
+    corruptions.check(evaluation, splits)
+    found = corruptions.measure_corruptions(
         Reddest(), evaluation, splits, torch.device("cpu"), Journal()
     )
     assert found["corruptions"]["accuracy"] == 1.0

@@ -5,8 +5,8 @@ from fractions import Fraction
 
 import pytest
 
-from robustrun import config
-from robustrun.compose import compose_raw, groups, option_file
+from robustrun.compose import compose_raw, option_file, options_by_group
+from robustrun.config import load_config
 
 # A method, the radius its authors trained at, their inner step; epochs, peak rate, weight decay,
 # and where the rate drops (None: a cycle, up to the peak half way and down to 0).
@@ -36,7 +36,7 @@ MODES = {
 
 
 def composed(*overrides):
-    return config.load(compose_raw(["dataset=cifar10", *overrides]))
+    return load_config(compose_raw(["dataset=cifar10", *overrides]))
 
 
 @pytest.mark.parametrize(("name", "radius", "step", "run", "drops"), AUTHORS)
@@ -74,7 +74,7 @@ def test_the_four_robal_variants(name, expected):
 @pytest.mark.parametrize("name", ["fgsm_at", "trades", "robal", "pat"])
 def test_the_notebooks_experiments_are_in_pixel_units(name):
     model = ["model=simple_cnn"] if name == "pat" else []
-    made = config.load(compose_raw([f"+experiment=notebook_{name}", *model]))
+    made = load_config(compose_raw([f"+experiment=notebook_{name}", *model]))
     assert made.attack.epsilon == 0.05
     assert made.method.epsilon == (0.0 if name == "pat" else 0.05)
     assert made.method.clamp == (0.5, 1.0)
@@ -89,10 +89,10 @@ def test_the_notebooks_experiments_are_in_pixel_units(name):
 
 
 def experiment(name, *overrides):
-    return config.load(compose_raw([f"+experiment={name}", *overrides]))
+    return load_config(compose_raw([f"+experiment={name}", *overrides]))
 
 
-@pytest.mark.parametrize("name", groups()["experiment"])
+@pytest.mark.parametrize("name", options_by_group()["experiment"])
 def test_an_experiment_begins_with_the_command_that_runs_it(name):
     lines = option_file("experiment", name).read_text().splitlines()
     assert lines[:2] == ["# @package _global_", f"# robustrun +experiment={name}"]

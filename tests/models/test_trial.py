@@ -13,11 +13,12 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import robustrun
-from robustrun import compose, config
+from robustrun import compose
 from robustrun.cli import run_command_line
+from robustrun.config import load_config
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, RobustrunError
-from robustrun.evaluation import evaluate
+from robustrun.evaluation.measure import evaluate
 from robustrun.models.trial import Adapted, follows_gradient, reason, sample, tried
 from robustrun.types import Attack
 
@@ -27,7 +28,7 @@ Pair = namedtuple("Pair", "logits features")
 
 def from_catalogue(name: str, *words: str) -> Attack:
     words = (f"attack={name}", "evaluation=none", "model=simple_cnn", *words)
-    return config.load(compose.compose_raw(list(words))).attack
+    return load_config(compose.compose_raw(list(words))).attack
 
 
 class Plain(nn.Module):

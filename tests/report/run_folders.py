@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from matplotlib.image import imsave
 
-from robustrun.evaluation import wilson
+from robustrun.evaluation.statistics import wilson
 
 EXAMPLES = 100
 

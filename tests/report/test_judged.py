@@ -11,7 +11,8 @@ import pytest
 import run_folders
 from rich.console import Console
 
-from robustrun import compose, config, dispatch
+from robustrun import compose, dispatch
+from robustrun.config import load_config
 from robustrun.console import Table
 from robustrun.report import (
     collect,
@@ -137,12 +138,12 @@ def test_other_images_are_not_averaged(tmp_path: Path) -> None:
 
 def test_seeds_measure_the_same_images() -> None:
     raw = compose.compose_raw(["evaluation.examples=30", "evaluation.choose=random"])
-    run_config = config.load(raw)
+    run_config = load_config(raw)
     test = run_config.dataset.load().test
     _, indices = dispatch.choose_examples(test, run_config.evaluation)
     assert len(set(indices.tolist())) == 30
     assert indices.max() > 60  # drawn from all of them
-    other = config.load(raw | {"seed": 1})
+    other = load_config(raw | {"seed": 1})
     assert (dispatch.choose_examples(test, other.evaluation)[1] == indices).all()
 
 

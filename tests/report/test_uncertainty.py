@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from robustrun.evaluation import wilson
+from robustrun.evaluation.statistics import wilson
 from robustrun.report import compare, uncertainty
 
 SHIFT = 0.3  # by which B is better, in standard deviations of one answer

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from robustrun import compose, config
+from robustrun import compose
+from robustrun.config import RunConfig, load_config
 from robustrun.datasets import run_data
 from robustrun.datasets.run_data import Data
 from robustrun.run_folder.inputs import as_older_versions, inputs
@@ -16,14 +17,14 @@ from robustrun.types import Images
 
 
 @pytest.fixture
-def run(tmp_path: Path) -> tuple[config.RunConfig, Data]:
+def run(tmp_path: Path) -> tuple[RunConfig, Data]:
     """The configuration and the data of a run on a small folder, of which two images are tested."""
     for number in range(16):
         path = tmp_path / ("train" if number < 8 else "test") / "ab"[number % 2] / f"{number}.png"
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((4, 4, 3), number, dtype=np.uint8)).save(path)
     words = ["dataset=image_folder", f"dataset.root={tmp_path}", "dataset.workers=0"]
-    run_config = config.load(compose.compose_raw(words))
+    run_config = load_config(compose.compose_raw(words))
 
     def first_two(test: Images) -> tuple[Images, np.ndarray]:
         return test.subset(torch.arange(2)), np.arange(2)
@@ -32,7 +33,7 @@ def run(tmp_path: Path) -> tuple[config.RunConfig, Data]:
 
 
 def test_a_checkpoint_that_knows_the_pixels_of_a_whole_test_folder_is_of_the_same_run(
-    run: tuple[config.RunConfig, Data],
+    run: tuple[RunConfig, Data],
 ) -> None:
     now = inputs(*run)
     before = now | {"test images": run[1].splits.test.to(torch.device("cpu")).fingerprint()}
@@ -42,7 +43,7 @@ def test_a_checkpoint_that_knows_the_pixels_of_a_whole_test_folder_is_of_the_sam
 
 @pytest.mark.parametrize("before", [None, {"test images": "others"}, {}])
 def test_other_test_images_stay_others(
-    run: tuple[config.RunConfig, Data], before: dict[str, Any] | None
+    run: tuple[RunConfig, Data], before: dict[str, Any] | None
 ) -> None:
     now = inputs(*run)
     assert as_older_versions(now, before, run[1]) == now

@@ -18,8 +18,9 @@ from robustrun.datasets import corruptions
 from robustrun.datasets.border import require_labels
 from robustrun.datasets.corruptions import Corrupted, Sequences
 from robustrun.errors import DataError
-from robustrun.evaluation import accuracy, predict
-from robustrun.journal import Journal
+from robustrun.evaluation.attack_run import predict
+from robustrun.evaluation.statistics import accuracy
+from robustrun.storage.journal import Journal
 from robustrun.types import Images, Shape, Splits
 
 log = logging.getLogger(__name__)

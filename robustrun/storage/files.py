@@ -1,5 +1,7 @@
 """Writing that never tears: a reader, or a crash, sees the old file or the new one, whole."""
 
+import csv
+import io
 import json
 import math
 import os
@@ -82,3 +84,12 @@ def _finite(value: Any) -> Any:
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value
+
+
+def write_csv(path: Path, header: list[str], rows: list[dict[str, Any]]) -> None:
+    """One line per row; a missing or unknown value is an empty field."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, header, restval="", extrasaction="raise", lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())

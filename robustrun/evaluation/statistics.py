@@ -1,6 +1,8 @@
 """What the luck of a draw explains: exact tests and intervals of counts."""
 
 import math
+import numpy as np
+
 
 ONE_SIDED = 0.025  # the level of one end of a 95% interval
 
@@ -42,3 +44,24 @@ def _lower(successes: int, trials: int) -> float:
         else:
             low = middle
     return low
+
+
+Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
+def accuracy(right: np.ndarray) -> float:
+    return float(right.mean()) if len(right) else 0.0
+
+
+def wilson(correct: float, total: float) -> tuple[float, float]:
+    """The Wilson score interval at 95% for `correct` of `total` (Wilson 1927, equation 7)."""
+    if total == 0:
+        return 0.0, 1.0
+    share, z2 = correct / total, Z95**2
+    centre = (share + z2 / (2 * total)) / (1 + z2 / total)
+    half = Z95 * math.sqrt(share * (1 - share) / total + z2 / (4 * total**2)) / (1 + z2 / total)
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def per_class(right: np.ndarray, labels: np.ndarray, classes: int) -> list[float | None]:
+    """Accuracy of each class; None where no example of it was measured."""
+    shares = (right[labels == label] for label in range(classes))
+    return [accuracy(share) if len(share) else None for share in shares]

@@ -1,0 +1,53 @@
+"""What an evaluation found, example by example."""
+from dataclasses import dataclass
+from dataclasses import field
+from robustrun.compute.predictions import NO_ANSWER
+from typing import Any
+import numpy as np
+
+
+@dataclass(frozen=True)
+class AttackResult:
+    """What one attack left standing: bool arrays over all examples measured."""
+
+    name: str  # of the option or entry that the user chose
+    kind: str  # the attack's registered name
+    norm: str
+    epsilon: float
+    settings: dict[str, Any]
+    robust: np.ndarray  # right on the clean image and under the attack
+    perturbed_right: np.ndarray | None  # under the perturbation alone; None for adversaries
+    stages: list[dict[str, Any]]  # of an attack made of attacks: name, standing after it, seconds
+    seconds: float
+    no_answer: np.ndarray  # whose logits are not finite, on the clean image or under the attack
+
+
+@dataclass(frozen=True)
+class Measured:
+    """The outcome of an evaluation, per example."""
+
+    labels: np.ndarray  # int64 of shape N
+    predictions: np.ndarray  # clean predictions, int64 of shape N; NO_ANSWER: logits not finite
+    classes: int
+    seconds: float  # for the clean predictions
+    attacks: dict[str, AttackResult] = field(default_factory=dict)
+    curve: list[tuple[float, np.ndarray]] = field(default_factory=list)  # radius, still robust
+
+    @property
+    def clean_right(self) -> np.ndarray:
+        right: np.ndarray = self.predictions == self.labels
+        return right
+
+    @property
+    def no_answer(self) -> np.ndarray:
+        """Where the logits of the clean image are not finite: these count as wrong."""
+        none: np.ndarray = self.predictions == NO_ANSWER
+        return none
+
+    @property
+    def worst_case(self) -> np.ndarray:
+        """Right on the clean image and under every attack: each example counts once."""
+        standing = self.clean_right.copy()
+        for attack in self.attacks.values():
+            standing &= attack.robust
+        return standing
