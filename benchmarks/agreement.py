@@ -16,9 +16,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from robustrun import dispatch, origin
-from robustrun.config import load_config
-from robustrun.finished import configuration, load_run
+from robustrun.configuration.run_config import load_config
+from robustrun.evaluation.measure import choose_examples
+from robustrun.run_folder import provenance
+from robustrun.run_folder.load import configuration, load_run
 
 BATCH = 250
 
@@ -39,7 +40,7 @@ def main() -> None:
 
 def compared(folder: Path, seed: int) -> str:
     """One row of the table."""
-    source, began = Path(str(origin.read(folder).source)), time.monotonic()
+    source, began = Path(str(provenance.read(folder).source)), time.monotonic()
     index, epsilon, there = official(folder, source, seed)
     seconds = time.monotonic() - began
     found = np.load(folder / "predictions.npz", allow_pickle=False)
@@ -58,7 +59,7 @@ def official(folder: Path, source: Path, seed: int) -> tuple[np.ndarray, float, 
 
     plan = load_config(configuration(folder))
     network = load_run(source)[1]
-    images, index = dispatch.choose_examples(plan.dataset.load().test, plan.evaluation)
+    images, index = choose_examples(plan.dataset.load().test, plan.evaluation)
     x, y = next(images.batches(len(images)))
     epsilon = plan.evaluation.attacks["autoattack"].epsilon
     attack = AutoAttack(

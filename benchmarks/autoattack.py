@@ -6,9 +6,9 @@ from benchmarks.networks import Data, plain_config, runtime_for, trained
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
-from robustrun.dispatch import place
 from robustrun.evaluation.measure import measure
 from robustrun.evaluation.statistics import accuracy
+from robustrun.experiment import place
 from robustrun.types import Attack
 
 PARTS = {"apgd_ce": "apgd-ce", "apgd_t": "apgd-t", "fab_t": "fab-t", "square": "square"}

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torchvision.io import ImageReadMode, decode_image
 
 from benchmarks.settings import Settings
-from robustrun import compose
-from robustrun.config import RunConfig, load_config
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.tensors import TensorImages
 from robustrun.models.normalize import Normalize
-from robustrun.train import How, fit
+from robustrun.training.fit import fit
+from robustrun.training.settings import TrainingPlan
 from robustrun.types import Runtime
 
 WIDTHS = ((32, 1), (32, 2), (64, 1), (64, 2), (128, 1), (128, 2))  # channels and stride
@@ -71,7 +72,7 @@ def _folder(settings: Settings, part: str, wanted: int) -> tuple[Tensor, Tensor]
 
 
 def plain_config(overrides: list[str]) -> RunConfig:
-    return load_config(compose.compose_raw(overrides))
+    return load_config(composition.compose_config(overrides))
 
 
 def small_network(channels: int, classes: int) -> nn.Sequential:
@@ -132,7 +133,7 @@ def _train(model: nn.Module, data: Data, images: int, epochs: int, settings: Set
         data.train.subset(torch.arange(images)).to(settings.device),
         None,
         torch.bincount(data.train.labels, minlength=data.classes),
-        How(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed),
+        TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed),
         lambda history: None,
     )
 

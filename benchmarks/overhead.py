@@ -13,9 +13,9 @@ from torch import Tensor, nn
 from benchmarks.networks import Data, plain_config, runtime_for, untrained
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
-from robustrun import train
-from robustrun.dispatch import place
-from robustrun.train import How, fit
+from robustrun.experiment import place
+from robustrun.training import fit, validation
+from robustrun.training.settings import TrainingPlan
 
 
 def rows(data: Data, settings: Settings) -> list[Row]:
@@ -53,9 +53,9 @@ def _share(name: str, data: Data, settings: Settings, count: int, precision: str
     place(model, runtime)
     images = data.train.subset(torch.arange(count)).to(settings.device)
     counts = torch.bincount(data.train.labels, minlength=data.classes)
-    how = How(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed)
+    how = TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed)
     with inside(settings.device) as clock:
-        fitted = fit(model, cfg.method, images, None, counts, how, lambda history: None)
+        fitted = fit.fit(model, cfg.method, images, None, counts, how, lambda history: None)
     return 1 - clock.inside / fitted.seconds
 
 
@@ -92,7 +92,7 @@ def inside(device: torch.device) -> Iterator[Clock]:
     """Within it, a clock runs whenever a network is passed forward or backward in the training of
     an epoch; what `fit` measures at its end is no part of that."""
     clock = Clock(device)
-    validate = train._validated
+    validate = validation.validated
 
     def timed(work: Callable[..., Any]) -> Callable[..., Any]:
         def run(*args: Any, **kwargs: Any) -> Any:
@@ -106,7 +106,7 @@ def inside(device: torch.device) -> Iterator[Clock]:
         return validate(*args)
 
     with (
-        patch.object(train, "_validated", validated),
+        patch.object(fit, "validated", validated),
         patch.object(nn.Module, "__call__", timed(nn.Module.__call__)),
         patch.object(torch.autograd, "grad", timed(torch.autograd.grad)),
         patch.object(Tensor, "backward", timed(Tensor.backward)),

@@ -10,9 +10,9 @@ from benchmarks.peers import Attacked, pgd_attacks
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
-from robustrun.dispatch import place
 from robustrun.evaluation.measure import measure
 from robustrun.evaluation.statistics import accuracy
+from robustrun.experiment import place
 
 STEPS = 10
 GOALS = {"BN CNN": "9x torchattacks", "PreAct ResNet-18": "12x torchattacks"}

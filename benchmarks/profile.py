@@ -52,9 +52,9 @@ def main() -> None:
 def epoch(settings: Settings, precision: str) -> str:
     """Seconds of some epochs, and the shares of one more."""
     from benchmarks.networks import load_data, plain_config, runtime_for, untrained
-    from robustrun.batching import Batching
     from robustrun.datasets.augmentation import as_floats
-    from robustrun.train import Trainer
+    from robustrun.training.batching import Batching
+    from robustrun.training.learner import Learner
 
     data = load_data(settings)
     runtime = runtime_for(settings, precision, work=1e12)
@@ -63,7 +63,7 @@ def epoch(settings: Settings, precision: str) -> str:
     cfg = plain_config(["method=trades", f"attack.epsilon={data.epsilon}"])
     optimizer = cfg.optimizer.build(list(model.parameters()))
     counts, batches = torch.ones(data.classes), Batching(BATCH)
-    trainer = Trainer(model, optimizer, counts, batches, STEPS, None, None)
+    trainer = Learner(model, optimizer, counts, batches, STEPS, None, None)
     x, y = as_floats(data.train.pixels[: BATCH * STEPS]), data.train.labels[: BATCH * STEPS]
 
     def train() -> float:

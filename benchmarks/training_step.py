@@ -12,10 +12,10 @@ from benchmarks.networks import Data, plain_config, runtime_for, untrained
 from benchmarks.peers import without_cuda
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
-from robustrun.batching import Batching
 from robustrun.datasets.augmentation import as_floats
-from robustrun.dispatch import place
-from robustrun.train import Trainer
+from robustrun.experiment import place
+from robustrun.training.batching import Batching
+from robustrun.training.learner import Learner
 
 STEPS, BETA = 10, 6.0
 LR, MOMENTUM, DECAY = 0.1, 0.9, 2e-4
@@ -172,7 +172,7 @@ def _ours(
     cfg = plain_config(words)
     counts = torch.ones(data.classes, device=settings.device)
     optimizer = cfg.optimizer.build(list(model.parameters()))
-    trainer = Trainer(model, optimizer, counts, Batching(len(batch.x)), 1, None, None)
+    trainer = Learner(model, optimizer, counts, Batching(len(batch.x)), 1, None, None)
 
     def step() -> Tensor:
         low = precision == "bfloat16"

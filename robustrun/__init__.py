@@ -8,15 +8,14 @@ imported when first used, so that `import robustrun` costs no torch.
 from importlib import import_module
 
 _FUNCTIONS = {
-    "run": "robustrun.dispatch",
+    "run": "robustrun.experiment",
     "evaluate": "robustrun.evaluation.measure",
-    "load_config": "robustrun.config",
+    "load_config": "robustrun.configuration.run_config",
 }
-_PACKAGES = ("attacks", "audit", "datasets", "devices", "methods", "models", "trackers")
+_PACKAGES = ("attacks", "datasets", "devices", "methods", "models", "trackers")
 
 __all__ = [
     "attacks",
-    "audit",
     "datasets",
     "devices",
     "evaluate",

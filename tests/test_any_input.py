@@ -17,10 +17,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import robustrun
-from robustrun import compose
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.compute.predictions import NO_ANSWER
-from robustrun.config import load_config
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import load_config
 
 EPSILON = 0.05
 CLOSE = 1e-4  # logits and slopes nearer than this may fall either way in float32, and more in half
@@ -90,7 +90,7 @@ def _apart(logits: np.ndarray) -> np.ndarray:
 @pytest.fixture(scope="module")
 def fgsm() -> Any:
     words = ["attack=fgsm", f"attack.epsilon={EPSILON}", "evaluation=none"]
-    return load_config(compose.compose_raw(words)).attack
+    return load_config(composition.compose_config(words)).attack
 
 
 @st.composite
@@ -282,7 +282,7 @@ def test_the_command_line_gives_the_right_number_or_says_what_is_wrong(
     if factor != 1.0:
         assert (clean["correct"], attack["correct"]) == (0, 0)
         return
-    data = load_config(compose.compose_raw([])).dataset.load().test
+    data = load_config(composition.compose_config([])).dataset.load().test
     x, y = next(data.batches(len(data)))
     right = truth(network.float(), x.double().flatten(1).numpy(), y.numpy())  # type: ignore[arg-type]
     unsure = int((~right.sure).sum())

@@ -11,15 +11,16 @@ from PIL import Image
 from torch import Tensor, nn
 
 from robustrun.attacks.fgsm import FGSM
-from robustrun.batching import Batching, batching, norm_of_one
-from robustrun.config import Training
 from robustrun.datasets.files import FileImages
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import ConfigError
-from robustrun.optimizers import Sgd
-from robustrun.schedules import Constant
-from robustrun.train import Fitted, How, fit
+from robustrun.training.batching import Batching, batching, norm_of_one
+from robustrun.training.fit import fit
+from robustrun.training.optimizers import Sgd
+from robustrun.training.schedules import Constant
+from robustrun.training.settings import Training, TrainingPlan
+from robustrun.training.state import TrainingResult
 from robustrun.types import Runtime
 
 CPU = torch.device("cpu")
@@ -181,7 +182,7 @@ class Recorder:
         return loss
 
 
-def trained(model: nn.Module, count: int, size: int) -> tuple[Fitted, Recorder]:
+def trained(model: nn.Module, count: int, size: int) -> tuple[TrainingResult, Recorder]:
     settings = Training(
         epochs=2,
         batch_size=size,
@@ -199,7 +200,7 @@ def trained(model: nn.Module, count: int, size: int) -> tuple[Fitted, Recorder]:
         checkpoint_steps=None,
         validation_attack=FGSM("linf", 0.0),
     )
-    how = How(settings, Sgd(0.1, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+    how = TrainingPlan(settings, Sgd(0.1, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
     method, data = Recorder(), images(count)
     counts = torch.bincount(data.labels, minlength=2)
     return fit(model, method, data, None, counts, how, lambda history: None), method

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 
 SHORT = [  # a run of a second or two once torch is imported
     "training.epochs=1",

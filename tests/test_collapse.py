@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from robustrun.evaluation.statistics import at_least, exact_interval
-from robustrun.collapse import collapses, packed
+from robustrun.training.overfitting import overfitting_in, packed
 
 IMAGES = 200
 
@@ -30,14 +30,14 @@ def found_in(history: list[dict[str, Any]], images: int = IMAGES) -> list[tuple[
     verdicts = {
         row["epoch"]: first_images(row["validation_robust_accuracy"], images) for row in known
     }
-    return [(c.kind, c.epoch) for c in collapses(history, verdicts, len(history))]
+    return [(c.kind, c.epoch) for c in overfitting_in(history, verdicts, len(history))]
 
 
 def found_in_verdicts(verdicts: np.ndarray) -> list[tuple[str, int]]:
     """`verdicts`: bool, epochs x images."""
     history = rows_of(*verdicts.mean(axis=1))
     kept = {epoch + 1: packed(robust) for epoch, robust in enumerate(verdicts)}
-    return [(c.kind, c.epoch) for c in collapses(history, kept, len(history))]
+    return [(c.kind, c.epoch) for c in overfitting_in(history, kept, len(history))]
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ def test_an_epoch_without_verdicts_is_passed_over() -> None:
         row["epoch"]: first_images(row["validation_robust_accuracy"], 500) for row in history
     }
     del verdicts[1]
-    (collapse,) = collapses(history, verdicts, 5)
+    (collapse,) = overfitting_in(history, verdicts, 5)
     assert (collapse.best, collapse.best_epoch, collapse.epoch) == (0.5, 2, 5)
 
 

@@ -8,8 +8,10 @@ import pytest
 import torch
 from torch import nn
 
-from robustrun import compiling, compose, dispatch
-from robustrun.config import load_config
+from robustrun import experiment
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import load_config
+from robustrun.training import compile_choice
 
 
 @pytest.fixture
@@ -24,14 +26,14 @@ IMAGES = torch.full((4, 3, 4, 4), 0.5)
 def timed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass of 20 ms that compiling, in no time, makes a pass of 10 ms."""
     answers: Iterator[float] = iter([0.02, 0.01])
-    monkeypatch.setattr(compiling, "_seconds", lambda *_: next(answers))
+    monkeypatch.setattr(compile_choice, "_seconds", lambda *_: next(answers))
     monkeypatch.setattr(nn.Module, "compile", lambda self: None)
 
 
 def test_compiling_breaks_even_once_the_passes_have_saved_what_it_took() -> None:
-    needed = compiling.break_even(plain=0.02, fast=0.01, compiling=5.0)
-    assert needed == pytest.approx(compiling.GRAPHS * 5.0 / 0.01)
-    assert compiling.break_even(plain=0.01, fast=0.01, compiling=5.0) == float("inf")
+    needed = compile_choice.break_even(plain=0.02, fast=0.01, compiling=5.0)
+    assert needed == pytest.approx(compile_choice.GRAPHS * 5.0 / 0.01)
+    assert compile_choice.break_even(plain=0.01, fast=0.01, compiling=5.0) == float("inf")
 
 
 @pytest.mark.usefixtures("timed")
@@ -39,7 +41,7 @@ def test_a_long_training_is_compiled_and_the_log_says_why(
     network: nn.Module, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    assert compiling.pays(network, IMAGES, passes=1_000_000, low=False)
+    assert compile_choice.pays(network, IMAGES, passes=1_000_000, low=False)
     assert "1,000,000 passes of 20 ms; compiled 10 ms" in caplog.text
     assert "breaks even after" in caplog.text
 
@@ -49,8 +51,8 @@ def test_what_does_not_break_even_is_not_compiled(
     network: nn.Module, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.INFO)
-    monkeypatch.setattr(compiling, "break_even", lambda *_: 4000.0)
-    assert not compiling.pays(network, IMAGES, passes=3500, low=False)
+    monkeypatch.setattr(compile_choice, "break_even", lambda *_: 4000.0)
+    assert not compile_choice.pays(network, IMAGES, passes=3500, low=False)
     assert "breaks even after 4,000 passes: not compiled" in caplog.text
 
 
@@ -61,7 +63,7 @@ def test_a_short_training_is_not_even_tried(
         raise AssertionError("compiled all the same")
 
     monkeypatch.setattr(nn.Module, "compile", compile_)
-    assert not compiling.pays(network, IMAGES, passes=10, low=False)
+    assert not compile_choice.pays(network, IMAGES, passes=10, low=False)
 
 
 def test_where_compiling_fails_the_network_stays_as_it_is(
@@ -70,9 +72,9 @@ def test_where_compiling_fails_the_network_stays_as_it_is(
     def compile_(self: nn.Module) -> None:
         raise RuntimeError("no compiler here")
 
-    monkeypatch.setattr(compiling, "SHORTEST", 0.0)
+    monkeypatch.setattr(compile_choice, "SHORTEST", 0.0)
     monkeypatch.setattr(nn.Module, "compile", compile_)
-    assert not compiling.pays(network, IMAGES, passes=10, low=True)
+    assert not compile_choice.pays(network, IMAGES, passes=10, low=True)
     assert "compiling failed: no compiler here" in caplog.text
 
 
@@ -82,7 +84,7 @@ def test_measuring_leaves_the_network_and_the_random_numbers_alone(network: nn.M
     torch.manual_seed(0)
     expected = torch.rand(3)
     torch.manual_seed(0)
-    compiling.pays(network, IMAGES, passes=10, low=False)
+    compile_choice.pays(network, IMAGES, passes=10, low=False)
     assert torch.equal(torch.rand(3), expected)
     assert all(torch.equal(before[name], value) for name, value in network.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in network.parameters())
@@ -91,7 +93,7 @@ def test_measuring_leaves_the_network_and_the_random_numbers_alone(network: nn.M
 
 def test_a_run_records_what_was_decided(tmp_path: Path) -> None:
     words = ["device.compile=auto", "training.epochs=1", "evaluation=none", "device.threads=1"]
-    run = load_config(compose.compose_raw(words))
+    run = load_config(composition.compose_config(words))
     assert run.device.compile == "auto"  # type: ignore[attr-defined]
-    found = dispatch.run(run, tmp_path).results
+    found = experiment.run(run, tmp_path).results
     assert found["environment"]["compile"] is False

@@ -6,17 +6,17 @@ from typing import Any, Literal
 
 import pytest
 
-from robustrun import compose
-from robustrun.config import RunConfig, decode, dump, load_config, number
+from robustrun.configuration import composition
+from robustrun.configuration.catalogue import options_by_group
+from robustrun.configuration.decoding import decode, dump, number
+from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.errors import ConfigError
 
-OPTIONS = [
-    (group, option) for group, options in compose.options_by_group().items() for option in options
-]
+OPTIONS = [(group, option) for group, options in options_by_group().items() for option in options]
 
 
 def loaded(*overrides: str) -> RunConfig:
-    return load_config(compose.compose_raw(list(overrides)))
+    return load_config(composition.compose_config(list(overrides)))
 
 
 @pytest.mark.parametrize(("group", "option"), OPTIONS)

@@ -10,7 +10,9 @@ import pytest
 from rich.cells import cell_len
 from rich.console import Console
 
-from robustrun import compose, console, words
+from robustrun import console
+from robustrun.command_line.sweep import runs_of_sweep
+from robustrun.configuration import words
 
 
 @pytest.fixture
@@ -80,7 +82,7 @@ def test_time_left_is_unknown_before_anything_is_done() -> None:
     ],
 )
 def test_the_runs_of_a_sweep_are_counted(typed: list[str], runs: int | None) -> None:
-    assert compose.runs_of_sweep(words.split(typed)) == runs
+    assert runs_of_sweep(words.split(typed)) == runs
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ import pytest
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from robustrun import compose
-from robustrun.config import load_config
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -143,4 +143,4 @@ def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(overrides(words))
     combinations = BasicSweeper.split_arguments(parsed, None)[0]
     for combination in (combinations[0], combinations[-1]):
-        load_config(compose.compose_raw(combination))
+        load_config(composition.compose_config(combination))

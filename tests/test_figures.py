@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from matplotlib.image import imread
 
-from robustrun import figures
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
+from robustrun.run_folder import figures
 
 RUN = "trades on digits, small_cnn ($5 or $10)"
 

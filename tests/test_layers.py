@@ -1,4 +1,4 @@
-"""Imports point down only, as docs/architecture.md draws it."""
+"""Imports point down only, as docs/architecture.md draws it, and never in a circle."""
 
 import ast
 from pathlib import Path
@@ -6,31 +6,24 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).resolve().parents[1] / "robustrun"
-LAYERS = [  # from the ground up; a module imports only from its own line's packages or below
-    {
-        "errors",
-        "registry",
-        "console",
-        "journal",
-        "chance",
-        "words",
-        "files",
-        "storage",
-    },
+FLOORS = [  # from the ground up; a module imports from its own room or from a floor below
+    {"errors"},
+    {"registry", "console", "storage"},
     {"types"},
     {"losses", "compute"},
     {"attacks"},
-    {"methods", "models", "datasets", "devices", "trackers", "optimizers", "schedules"},
-    {"config", "plugins", "compose", "origin", "finished", "collapse"},
-    {"train", "averaging", "batching", "evaluation", "compiling", "foresight", "run_folder"},
-    {"audit", "corruption_benchmark"},
-    {"results", "checkpoint", "record", "repetition"},
-    {"figures"},
-    {"dispatch", "report", "catalogue"},
-    {"cli", "__main__", "__init__"},
+    {"methods", "models", "datasets", "devices", "trackers"},
+    {"evaluation"},
+    {"training"},
+    {"configuration"},
+    {"run_folder"},
+    {"report"},
+    {"experiment"},
+    {"command_line"},
+    {"__main__", "__init__"},
 ]
-LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}
-MAY_SHARE = ("attacks", "audit", "compute", "report", "storage")  # modules build on each other
+FLOOR = {room: number for number, rooms in enumerate(FLOORS) for room in rooms}
+GROUPS = {"methods", "models", "datasets", "trackers"}  # rooms whose modules stand side by side
 SHARED = {  # modules that the others of their package stand on
     "methods.batch_norm",
     "methods.inner",
@@ -52,33 +45,51 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.validation",
     "trackers.contents",
 }
-PARTS = LAYERS[4]
+MODULES = {
+    ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__"): path
+    for path in sorted(PACKAGE.rglob("*.py"))
+}
 
 
-def part(module: str) -> str:
+def room(module: str) -> str:
     return module.split(".")[0]
 
 
-def imported(path: Path) -> set[str]:
-    """The robustrun modules that a file imports, without the leading package name."""
-    found = set()
-    for node in ast.walk(ast.parse(path.read_text())):
+def imports(module: str) -> set[str]:
+    """The robustrun modules that a module imports, without the leading package name."""
+    names = set()
+    for node in ast.walk(ast.parse(MODULES[module].read_text())):
         if isinstance(node, ast.Import):
-            found |= {alias.name for alias in node.names}
+            names |= {alias.name for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module:
             deeper = {f"{node.module}.{alias.name}" for alias in node.names}
-            found |= deeper if node.module == "robustrun" else {node.module}
-    return {name.removeprefix("robustrun.") for name in found if name.startswith("robustrun.")}
+            names |= deeper | {node.module}
+    own = {name.removeprefix("robustrun.") for name in names if name.startswith("robustrun.")}
+    return {name for name in own if name in MODULES and f"{name}.py" != module}
 
 
-@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
-def test_imports_point_down(path: Path) -> None:
-    own = ".".join(path.relative_to(PACKAGE).with_suffix("").parts).removesuffix(".__init__")
-    for other in imported(path):
-        below = LEVEL[part(other)] < LEVEL[part(own)]
-        same_line = part(own) == part(other) or (
-            LEVEL[part(other)] == LEVEL[part(own)] and part(own) not in PARTS
-        )
-        siblings = part(other) == part(own) and "." in own and part(own) not in MAY_SHARE
-        assert below or same_line, f"{own} imports {other}, which lies above it"
-        assert not siblings or other in SHARED, f"{own} imports its sibling {other}"
+@pytest.mark.parametrize("module", MODULES)
+def test_imports_point_down(module: str) -> None:
+    for other in imports(module):
+        below = FLOOR[room(other)] < FLOOR[room(module)]
+        assert below or room(other) == room(module), f"{module} imports {other}, which is above it"
+        siblings = room(module) in GROUPS and room(other) == room(module) and "." in module
+        assert not siblings or other in SHARED, f"{module} imports its sibling {other}"
+
+
+def test_no_module_imports_itself_through_others() -> None:
+    leaves: set[str] = set()
+    graph = {
+        module: {other for other in imports(module) if MODULES[other].stem != "__init__"}
+        for module in MODULES
+    }
+    while len(leaves) < len(graph):
+        free = {module for module, others in graph.items() if others <= leaves} - leaves
+        assert free, f"a circle of imports among {sorted(set(graph) - leaves)}"
+        leaves |= free
+
+
+def test_the_root_of_the_package_is_seen_at_a_glance() -> None:
+    entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
+    assert len(entries) <= 23
+    assert {name.removesuffix(".py") for name in entries} - {"py.typed"} == set(FLOOR)

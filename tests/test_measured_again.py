@@ -11,12 +11,13 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
-from robustrun.finished import FinishedRun, configuration, data_section
 from robustrun.report import collect
+from robustrun.run_folder.load import configuration, data_section
+from robustrun.run_folder.lpips_network import FinishedRun
 from robustrun.types import Splits
 
 CHANNEL = {"a": 0, "b": 1, "c": 2, "d": 0}  # the bright one, which tells a class
@@ -201,7 +202,7 @@ def interrupted(function: str, words: list[str]) -> Path:
         raise KeyboardInterrupt
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(f"robustrun.dispatch.{function}", stop)
+        patch.setattr(f"robustrun.experiment.{function}", stop)
         assert run_command_line(words) == 130
     return latest()
 
@@ -281,12 +282,12 @@ def test_a_training_goes_on_with_its_images_wherever_they_lie_now(tmp_path: Path
 
 
 def test_a_completed_run_is_left_untouched_whoever_comes_late(run: Path) -> None:
-    from robustrun import dispatch
-    from robustrun.config import load_config
+    from robustrun import experiment
+    from robustrun.configuration.run_config import load_config
 
     before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
     run_config = load_config(configuration(run))
     # As if it had ended between the look at its status and the lock.
-    result = dispatch.run(run_config, run)
+    result = experiment.run(run_config, run)
     assert result.results["run"]["status"] == "completed"
     assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before

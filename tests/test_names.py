@@ -8,12 +8,13 @@ import numpy as np
 import pytest
 import yaml
 
-from robustrun import compose
-from robustrun.cli import run_command_line
-from robustrun.config import RunConfig, dump, load_config
+from robustrun.command_line.main import run_command_line
+from robustrun.configuration import composition
+from robustrun.configuration.decoding import dump
+from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.errors import ConfigError
-from robustrun.finished import header
 from robustrun.report import collect, robustbench, summary
+from robustrun.run_folder.load import header
 
 SHORT = (
     "method=standard",
@@ -25,7 +26,7 @@ SHORT = (
 
 
 def loaded(*overrides: str) -> RunConfig:
-    return load_config(compose.compose_raw(list(overrides)))
+    return load_config(composition.compose_config(list(overrides)))
 
 
 def run(*overrides: str) -> Path:
@@ -92,7 +93,7 @@ def test_a_name_that_an_override_made_untrue_is_not_used() -> None:
 
 
 def test_a_configuration_from_before_options_were_noted_has_the_registered_names() -> None:
-    raw = compose.compose_raw(["method=trades_awp", "attack=apgd_ce"])
+    raw = composition.compose_config(["method=trades_awp", "attack=apgd_ce"])
     del raw["options"]
     run_config = load_config(raw)
     assert (run_config.name_of("method"), run_config.name_of("attack")) == ("awp", "apgd")
@@ -174,7 +175,7 @@ def test_folder_table_results_and_weights_have_the_options_names(
 def test_an_option_of_ones_own_is_called_by_its_file(tmp_path: Path) -> None:
     mine = tmp_path / "conf" / "attack"
     mine.mkdir(parents=True)
-    block = compose.compose_raw(["attack=pgd", "attack.steps=2"])["attack"]
+    block = composition.compose_config(["attack=pgd", "attack.steps=2"])["attack"]
     (mine / "mine.yaml").write_text(yaml.safe_dump(block))
     folder = run("attack=mine", "evaluation=none", "-cd", str(tmp_path / "conf"))
     assert [entry["name"] for entry in entries(folder)] == ["mine"]

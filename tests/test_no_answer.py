@@ -9,17 +9,18 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun import compose
 from robustrun.attacks.pgd import PGD
-from robustrun.audit import audit
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.compute.predictions import NO_ANSWER, predicted
-from robustrun.config import load_config
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import load_config
 from robustrun.datasets.corruptions import flip_rate
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
+from robustrun.evaluation.audit.audit import audit
 from robustrun.evaluation.measure import evaluate, measure
-from robustrun.train import How, fit
+from robustrun.training.fit import fit
+from robustrun.training.settings import TrainingPlan
 from robustrun.types import Attack
 
 CPU, SHAPE = torch.device("cpu"), (1, 8, 8)
@@ -41,7 +42,7 @@ ADVERSARIES = [
 
 
 def from_catalogue(name: str, *words: str) -> Attack:
-    raw = compose.compose_raw([f"attack={name}", "evaluation=none", *words])
+    raw = composition.compose_config([f"attack={name}", "evaluation=none", *words])
     return load_config(raw).attack
 
 
@@ -175,7 +176,7 @@ class BrokenInEvaluation(nn.Module):
 
 def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
     words = ["training.epochs=1", "method=standard", "evaluation=none", "device.threads=1"]
-    cfg = load_config(compose.compose_raw(words))
+    cfg = load_config(composition.compose_config(words))
     data = cfg.dataset.load()
     history = fit(
         BrokenInEvaluation(),
@@ -183,7 +184,7 @@ def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
         data.train.subset(torch.arange(200)),
         data.test.subset(torch.arange(50)),
         torch.full((10,), 20),
-        How(cfg.training, cfg.optimizer, cfg.schedule, cfg.device.prepare(1.0), 0),
+        TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, cfg.device.prepare(1.0), 0),
         lambda history: None,
     ).history
     assert history[0]["train_accuracy"] == 0
@@ -192,7 +193,7 @@ def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
 
 
 def audited(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, str]:
-    cfg = load_config(compose.compose_raw(["evaluation=audit", "attack.epsilon=0.1"]))
+    cfg = load_config(composition.compose_config(["evaluation=audit", "attack.epsilon=0.1"]))
     assert cfg.evaluation.audit is not None
     checks = audit(
         model,

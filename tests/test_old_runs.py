@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from robustrun.cli import run_command_line
-from robustrun.finished import load_run
+from robustrun.command_line.main import run_command_line
 from robustrun.report import collect, summary
+from robustrun.run_folder.load import load_run
 
 OLD = Path(__file__).with_name("old_runs")
 

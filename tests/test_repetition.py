@@ -10,10 +10,12 @@ from typing import Any
 import pytest
 import yaml
 
-from robustrun import origin, repetition, words
-from robustrun.cli import run_command_line
-from robustrun.config import dump, load_config
+from robustrun.command_line.main import run_command_line
+from robustrun.configuration import words
+from robustrun.configuration.decoding import dump
+from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
+from robustrun.run_folder import provenance, repetition
 
 SHORT = [
     "model=simple_cnn",
@@ -139,8 +141,8 @@ def test_options_that_the_run_has_already_change_nothing(
 
 def test_an_experiment_is_replaced_by_another(here: Path) -> None:
     run = here / "run"
-    about = origin.new(overrides=["+experiment=notebook_trades", "seed=3"], configuration={})
-    origin.claim(run, about)
+    about = provenance.new(overrides=["+experiment=notebook_trades", "seed=3"], configuration={})
+    provenance.claim(run, about)
     before = dump(load_config(repetition.compose.compose_raw(["+experiment=notebook_trades"])))
     found = repetition.Repetition(run, before, list(about.overrides or []), [])
     made = repetition.with_others(found, ["experiment=notebook_standard"])
@@ -206,7 +208,7 @@ def measured(run: Path, *given: str) -> dict[str, Any]:
 def test_another_normalisation_than_the_networks_own_is_refused(
     finished: Path, here: Path, key: str
 ) -> None:
-    own = load_config(origin.configuration(finished)).model
+    own = load_config(provenance.configuration(finished)).model
     line = words.split([f"dataset.{key}=[{getattr(own, key)[0]}]"])
     raw, _ = repetition.measured_again(finished, line)
     assert raw["dataset"][key] == [getattr(own, key)[0]]

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 
-from robustrun import checkpoint, results
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.compute import random_state
 from robustrun.errors import DataError
+from robustrun.run_folder import artefacts, checkpoint
 from robustrun.storage import files
 
 
@@ -43,9 +43,9 @@ def test_weights_come_back_and_the_file_is_the_same_each_time(tmp_path: Path) ->
     state = {"a": torch.rand(3, 2).T, "b": torch.tensor(3)}
     about = {"model": "m", "version": "1"}
     for name in ("one", "two"):
-        results.write_weights(tmp_path / name, state, about)
+        artefacts.write_weights(tmp_path / name, state, about)
     assert (tmp_path / "one").read_bytes() == (tmp_path / "two").read_bytes()
-    loaded = results.safetensors.torch.load_file(tmp_path / "one")
+    loaded = artefacts.safetensors.torch.load_file(tmp_path / "one")
     assert torch.equal(loaded["a"], state["a"])
 
 

@@ -3,11 +3,11 @@
 import pytest
 import torch
 
-from robustrun.compose import compose_raw
-from robustrun.config import load_config
+from robustrun.configuration.composition import compose_config
+from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
-from robustrun.optimizers import set_momentum
-from robustrun.schedules import Constant, Cosine, MultiStep, OneCycle
+from robustrun.training.optimizers import set_momentum
+from robustrun.training.schedules import Constant, Cosine, MultiStep, OneCycle
 
 
 def trace(schedule, steps: int) -> list[float]:
@@ -113,12 +113,12 @@ def test_the_benchmarks_rates_and_momenta_are_those_of_its_epochs() -> None:
         90: (0.0040, 0.946),
     }
     for name in ("fast_at", "n_fgsm", "pgd_at"):
-        made = load_config(compose_raw([f"+experiment=fastat_{name}_resnet18"]))
+        made = load_config(compose_config([f"+experiment=fastat_{name}_resnet18"]))
         for epoch, (rate, momentum) in published.items():
             share = (epoch + 0.99) / 100
             assert made.optimizer.lr * made.schedule.factor(share) == pytest.approx(rate, abs=5e-5)
             assert made.schedule.momentum_at(share) == pytest.approx(momentum, abs=5e-5)
-    free = load_config(compose_raw(["+experiment=fastat_free_at_resnet18"]))
+    free = load_config(compose_config(["+experiment=fastat_free_at_resnet18"]))
     assert free.training.epochs == 50
     ends = [(free.optimizer.lr * free.schedule.factor(s), free.schedule.momentum_at(s))
             for s in (0, 49 / 50)]  # fmt: skip

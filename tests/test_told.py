@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from robustrun import figures
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.report import card, page
+from robustrun.run_folder import figures
 from robustrun.trackers.none import NoTracker
 
 SHORT = [

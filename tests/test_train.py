@@ -13,19 +13,21 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from robustrun import config
 from robustrun.attacks.fgsm import FGSM
-from robustrun.averaging import Average
-from robustrun.batching import Batching
-from robustrun.collapse import packed
 from robustrun.compute import random_state
-from robustrun.config import Training, decode, dump
+from robustrun.configuration import run_config
+from robustrun.configuration.decoding import decode, dump
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import RunFailure
-from robustrun.optimizers import AdamW, Sgd
-from robustrun.schedules import Constant, MultiStep, OneCycle
-from robustrun.train import Fitted, How, fit, shuffled
+from robustrun.training.batching import Batching, shuffled
+from robustrun.training.fit import fit
+from robustrun.training.optimizers import AdamW, Sgd
+from robustrun.training.overfitting import packed
+from robustrun.training.schedules import Constant, MultiStep, OneCycle
+from robustrun.training.settings import Training, TrainingPlan
+from robustrun.training.state import TrainingResult
+from robustrun.training.weight_average import WeightAverage
 from robustrun.types import Runtime
 
 CPU = torch.device("cpu")
@@ -91,7 +93,9 @@ def train(method: Recorder, validation: TensorImages | None = None, **changes: A
         images(),
         validation,
         torch.tensor([5, 5]),
-        How(plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0), RUNTIME, 3),
+        TrainingPlan(
+            plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0), RUNTIME, 3
+        ),
         lambda history: rows.append(history[-1]),
     )
     return fitted, rows, model
@@ -125,7 +129,7 @@ def test_the_momentum_follows_a_schedule_that_cycles_it(optimizer: Any) -> None:
     method = Momenta()
     method.momenta = []
     cycle = OneCycle(0.5, "line", 0.5, 0.0, (0.95, 0.85), 4, 1.0)  # peak at the second of 4 moves
-    how = How(plan(epochs=4), optimizer, cycle, RUNTIME, 3)
+    how = TrainingPlan(plan(epochs=4), optimizer, cycle, RUNTIME, 3)
     fit(network(), method, images(), None, torch.tensor([5, 5]), how, lambda history: None)
     assert method.momenta == pytest.approx([0.95] * 3 + [0.85] * 3 + [0.9] * 3 + [0.95] * 3)
     assert method.rates == pytest.approx([0.25] * 3 + [0.5] * 3 + [0.25] * 3 + [0.0] * 3)
@@ -177,7 +181,7 @@ STATISTICS = ("2.running_mean", "2.running_var")
 @pytest.mark.parametrize("buffers", ["average", "copy", "recompute"])
 def test_the_average_is_the_formula(buffers: Any, start: float, warmup: bool) -> None:
     model = with_batch_norm()
-    average = Average(model, 0.6, buffers, warmup, start)
+    average = WeightAverage(model, 0.6, buffers, warmup, start)
     expected = {k: v.double() for k, v in model.state_dict().items()}
     updates, steps = 0, 12
     for step in range(steps):
@@ -202,7 +206,7 @@ def test_the_average_is_the_formula(buffers: Any, start: float, warmup: bool) ->
 
 def test_an_average_that_chooses_nothing_has_the_bits_it_always_had() -> None:
     model = with_batch_norm()
-    average = Average(model, 0.9, "average", True, 0.0)
+    average = WeightAverage(model, 0.9, "average", True, 0.0)
     state = {k: v.detach().clone() for k, v in model.state_dict().items()}
     for updates in range(1, 20):
         moved(model, updates)
@@ -215,7 +219,7 @@ def test_an_average_that_chooses_nothing_has_the_bits_it_always_had() -> None:
                 state[name].copy_(value)
     assert all(torch.equal(average.state[name], value) for name, value in state.items())
     unchosen = {k: v for k, v in dump(plan()).items() if k not in Training.ADDED_LATER}
-    config.plugins.load()
+    run_config.plugins.load()
     assert decode(Training, unchosen, "training") == plan()
 
 
@@ -232,10 +236,10 @@ def test_the_average_is_what_is_kept_and_validated() -> None:
 def test_recomputed_statistics_are_those_of_the_averaged_weights_on_the_training_images() -> None:
     data = TensorImages(torch.rand(10, 1, 2, 2), torch.arange(10) % 2)
 
-    def fitted(buffers: str) -> tuple[Fitted, nn.Module]:
+    def fitted(buffers: str) -> tuple[TrainingResult, nn.Module]:
         model = with_batch_norm()
         settings = plan(epochs=3, ema_decay=0.8, ema_buffers=buffers, batch_size=5)
-        how = How(settings, Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+        how = TrainingPlan(settings, Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
         counts = torch.tensor([5, 5])
         return fit(model, Recorder(), data, None, counts, how, lambda history: None), model
 
@@ -290,7 +294,7 @@ def test_bfloat16_trains_and_leaves_float32_weights() -> None:
         images(),
         None,
         torch.tensor([5, 5]),
-        How(plan(), AdamW(1e-3, (0.9, 0.999), 0.0), Constant(0.0), low, 0),
+        TrainingPlan(plan(), AdamW(1e-3, (0.9, 0.999), 0.0), Constant(0.0), low, 0),
         lambda history: None,
     )
     assert set(kinds) == {torch.bfloat16}
@@ -340,12 +344,12 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
     pixels = torch.rand(count, 1, 4, 4)
     data = TensorImages(pixels, torch.arange(count) % 2, Augment(1, True))
 
-    def trained(**more: Any) -> tuple[Fitted, list[dict[str, Any]]]:
+    def trained(**more: Any) -> tuple[TrainingResult, list[dict[str, Any]]]:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
         settings = plan(epochs=3, ema_decay=decay, ema_buffers=buffers, select="best_clean")
         sgd, rate = Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0)
-        how = How(settings, sgd, rate, RUNTIME, 3)
+        how = TrainingPlan(settings, sgd, rate, RUNTIME, 3)
         if "start" in more:
             more["start"], rng = more["start"]
             random_state.restore_rng(rng)
@@ -405,11 +409,11 @@ def test_a_collapse_ends_training_and_brings_back_the_robust_weights_if_so_asked
         found = dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": share}
         return found, packed(np.arange(100) < 100 * share)
 
-    monkeypatch.setattr("robustrun.train._validate", validate)
+    monkeypatch.setattr("robustrun.training.validation._validate", validate)
     fitted, rows, _ = train(Recorder(), images(4), epochs=6, on_collapse=action)
     assert len(rows) == epochs
     assert "catastrophic overfitting at epoch 3" in caplog.text
-    assert fitted.collapses[0].epoch == 3
+    assert fitted.overfitting[0].epoch == 3
     assert fitted.selected_epoch == (2 if action == "restore" else epochs)
 
 
@@ -426,17 +430,20 @@ def test_what_a_resumed_training_finds_includes_the_epochs_before(
         found = dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": share[epoch]}
         return found, packed(np.arange(100) < 100 * share[epoch])
 
-    monkeypatch.setattr("robustrun.train._validate", validate)
+    monkeypatch.setattr("robustrun.training.validation._validate", validate)
     kept = Kept()
-    data, how = images(), How(plan(epochs=5), Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+    data, how = (
+        images(),
+        TrainingPlan(plan(epochs=5), Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3),
+    )
     counts = torch.tensor([5, 5])
 
-    def trained(**more: Any) -> Fitted:
+    def trained(**more: Any) -> TrainingResult:
         return fit(network(), Recorder(), data, data, counts, how, lambda _: None, **more)
 
     whole = trained(saves=kept)
-    assert [(c.kind, c.best_epoch) for c in whole.collapses] == [("catastrophic_overfitting", 2)]
+    assert [(c.kind, c.best_epoch) for c in whole.overfitting] == [("catastrophic_overfitting", 2)]
     third = next(state for state, _ in kept.states if len(state["history"]) == 3)
-    assert trained(start=copy.deepcopy(third)).collapses == whole.collapses
+    assert trained(start=copy.deepcopy(third)).overfitting == whole.overfitting
     del third["verdicts"]
-    assert trained(start=third).collapses == []
+    assert trained(start=third).overfitting == []

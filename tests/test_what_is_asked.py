@@ -13,9 +13,11 @@ import torch
 from PIL import Image
 from torch import nn
 
-from robustrun import compose
-from robustrun.cli import run_command_line
-from robustrun.config import RunConfig, dump, load_config
+from robustrun.command_line.main import run_command_line
+from robustrun.configuration import composition
+from robustrun.configuration.catalogue import options_by_group
+from robustrun.configuration.decoding import dump
+from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.errors import ConfigError
 
 SHORT = [
@@ -60,7 +62,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def fewer(attack: str) -> list[str]:
-    block = compose.compose_raw([f"attack={attack}"])["attack"]
+    block = composition.compose_config([f"attack={attack}"])["attack"]
     if attack.startswith("autoattack"):
         return []
     usable = {key: value for key, value in FEWER.items() if key in block}
@@ -70,7 +72,7 @@ def fewer(attack: str) -> list[str]:
 
 
 @pytest.mark.parametrize("norm", NORMS)
-@pytest.mark.parametrize("attack", compose.options_by_group()["attack"])
+@pytest.mark.parametrize("attack", options_by_group()["attack"])
 def test_each_attack_in_each_norm_measures_digits_or_says_why_not(
     finished: Path, here: Path, attack: str, norm: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
@@ -123,7 +125,7 @@ def test_a_method_that_cannot_follow_the_norm_is_the_one_conflict_named(
 
 
 def loaded(*words: str) -> RunConfig:
-    return load_config(compose.compose_raw(words))
+    return load_config(composition.compose_config(words))
 
 
 def test_trained_in_one_ball_and_judged_in_another_nothing_else_is_asked() -> None:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from omegaconf import OmegaConf
 
-from robustrun import compose, words
+from robustrun.configuration import composition, words
 from robustrun.errors import ConfigError
 
 NASTY = st.text(st.sampled_from("'\"\\${}a ,=[]():é\uff18\n\r\t#;?*~+@%&|<>!`.-/0"), max_size=14)
@@ -47,9 +47,11 @@ def test_options_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) ->
     (folder / "attack" / "mine.yaml").write_text(text)
     if "${" in name:
         with pytest.raises(ConfigError, match=r"without '\$\{' in its path"):
-            compose.compose_raw(["attack=mine"], [folder])
+            composition.compose_config(["attack=mine"], [folder])
         return
-    found = compose.compose_raw(["attack=mine", f"model.name={words.quoted(name)}"], [folder])
+    found = composition.compose_config(
+        ["attack=mine", f"model.name={words.quoted(name)}"], [folder]
+    )
     assert found["attack"]["epsilon"] == "1/10"
     if name != "???":
         assert found["model"]["name"] == name
@@ -79,7 +81,7 @@ def test_a_key_that_is_given_twice_is_refused_with_both_values(
     with pytest.raises(ConfigError, match=f"is given twice: .*{named}"):
         words.parse_all(given)
     with pytest.raises(ConfigError, match="is given twice"):
-        compose.compose_raw(given)
+        composition.compose_config(given)
 
 
 def test_what_is_deleted_may_be_added_again_and_packages_are_keys_of_their_own() -> None:
@@ -104,5 +106,5 @@ def test_a_users_own_search_path_stays_beside_the_plugins(tmp_path: Path) -> Non
         (tmp_path / name / "attack" / f"{name}.yaml").write_text(text)
     given = [f"hydra.searchpath=[file://{tmp_path}/one]", "attack=one"]
     more = "+attack@evaluation.attacks.x=two"
-    found = compose.compose_raw([*given, more], [tmp_path / "two"])
+    found = composition.compose_config([*given, more], [tmp_path / "two"])
     assert found["evaluation"]["attacks"]["x"]["epsilon"] == "1/10"

@@ -1,43 +1,37 @@
 """One attack over all batches, judged in float32."""
-from dataclasses import dataclass
-from robustrun import console
-from robustrun.attacks.search.ascent import input_gradient
-from robustrun.attacks.search.cascade import call_attack
-from robustrun.attacks.search.cascade import judged
-from robustrun.attacks.search.cascade import verdict
-from robustrun.compute.modes import attack_mode
-from robustrun.compute.predictions import NO_ANSWER
-from robustrun.compute.predictions import predicted
-from robustrun.compute.search_copy import FoldedCopy
-from robustrun.compute.search_copy import as_bfloat16
-from robustrun.compute.search_copy import search_copy
-from robustrun.compute.threads import single_threaded_between_passes
-from robustrun.compute.threads import thread_parallel
-from robustrun.errors import DataError
-from robustrun.evaluation.checks import _check_untouched
-from robustrun.evaluation.checks import _state
-from robustrun.evaluation.checks import check_images
-from robustrun.evaluation.outcome import AttackResult
-from robustrun.evaluation.outcome import Measured
-from robustrun.storage.journal import Journal
-from robustrun.types import ATTACKS
-from robustrun.types import Attack
-from robustrun.types import HasEffectiveSettings
-from robustrun.types import HasOwnUnit
-from robustrun.types import Images
-from robustrun.types import Staged
-from robustrun.types import TakesCopy
-from torch import Tensor
-from torch import nn
-from typing import Any
+
 import dataclasses
 import hashlib
 import logging
-import numpy as np
 import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
 import torch
 import torch.nn.functional as F
+from torch import Tensor, nn
 
+from robustrun import console
+from robustrun.attacks.search.ascent import input_gradient
+from robustrun.attacks.search.cascade import call_attack, judged, verdict
+from robustrun.compute.modes import attack_mode
+from robustrun.compute.predictions import NO_ANSWER, predicted
+from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
+from robustrun.compute.threads import single_threaded_between_passes, thread_parallel
+from robustrun.errors import DataError
+from robustrun.evaluation.checks import check_images, check_untouched, model_state
+from robustrun.evaluation.outcome import AttackResult, Evaluation
+from robustrun.storage.journal import Journal
+from robustrun.types import (
+    ATTACKS,
+    Attack,
+    HasEffectiveSettings,
+    HasOwnUnit,
+    Images,
+    Staged,
+    TakesCopy,
+)
 
 log = logging.getLogger(__name__)
 
@@ -47,6 +41,8 @@ NOT_FINITE = (
     "as wrong, of its own kind (non_finite). Look for a division by zero, the logarithm of 0 or an "
     "overflow of half precision before any of its numbers is believed."
 )
+
+
 def batch_generator(seed: int, name: str, batch: int, device: torch.device) -> torch.Generator:
     """The randomness of one batch of one attack: the same whatever ran before it."""
     digest = hashlib.sha256(f"{seed}/{name}/{batch}".encode()).digest()
@@ -113,7 +109,7 @@ def run_attack(
     """(whether each image of `tried` (indices) is classified right under the attack, whether its
     logits are not finite then), bool of shape N. Batches that `journal` has are not repeated."""
     right, journal = np.zeros(len(images), dtype=bool), journal or Journal()
-    no_answer, before = np.zeros_like(right), _state(networks.model)
+    no_answer, before = np.zeros_like(right), model_state(networks.model)
     done = _recall(journal, name, tried, batch_size, right, no_answer)
     with console.bar(f"attack {name}", len(tried), min(done * batch_size, len(tried))) as bar:
         stream = images.batches(batch_size, torch.from_numpy(tried), device, skip=done)
@@ -128,7 +124,7 @@ def run_attack(
             note = {"right": stands.astype(int).tolist(), "seconds": time.monotonic() - began}
             journal.note(f"{name} batch {number}", note | {"no_answer": none.nonzero()[0].tolist()})
             bar.advance(len(x), f"{right[tried].sum() / (first + len(x)):.1%} stand")
-    _check_untouched(networks.model, before, name)
+    check_untouched(networks.model, before, name)
     return right, no_answer
 
 
@@ -236,12 +232,12 @@ def _require_finite_gradient(model: nn.Module, name: str, x: Tensor, y: Tensor) 
         )
 
 
-def _one(
+def attack_result(
     attack: Attack,
     name: str,
     networks: SearchNetworks,
     images: Images,
-    measured: Measured,
+    measured: Evaluation,
     how: dict[str, Any],
 ) -> AttackResult:
     began, spent = time.monotonic(), 0.0  # the latter before an interruption

@@ -1,11 +1,13 @@
 """What an attack returned and left behind, checked: ball, box, finiteness, an untouched model."""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
 from robustrun.attacks.geometry.ball import distance
 from robustrun.models.trial import same_values
 from robustrun.types import Attack
-from torch import Tensor
-from torch import nn
-from typing import Any
-import torch
 
 
 def check_images(attack: Attack, name: str, x: Tensor, x_adv: Tensor) -> None:
@@ -25,14 +27,14 @@ def check_images(attack: Attack, name: str, x: Tensor, x_adv: Tensor) -> None:
             )
 
 
-def _state(model: nn.Module) -> tuple[list[Tensor], list[bool], list[Tensor | None]]:
+def model_state(model: nn.Module) -> tuple[list[Tensor], list[bool], list[Tensor | None]]:
     buffers = [b.detach().clone() for b in model.buffers()]
     gradients = [None if p.grad is None else p.grad.clone() for p in model.parameters()]
     return buffers, [m.training for m in model.modules()], gradients
 
 
-def _check_untouched(model: nn.Module, before: Any, name: str) -> None:
-    buffers, modes, gradients = _state(model)
+def check_untouched(model: nn.Module, before: Any, name: str) -> None:
+    buffers, modes, gradients = model_state(model)
     if modes != before[1]:
         raise RuntimeError(f"attack {name} changed the mode of the model")
     if not all(map(same_values, buffers, before[0])):

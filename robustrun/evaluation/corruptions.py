@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.compute.predictions import NO_ANSWER
-from robustrun.config import Corruptions, EvaluationPlan, Perturbations
 from robustrun.datasets import corruptions
 from robustrun.datasets.border import require_labels
 from robustrun.datasets.corruptions import Corrupted, Sequences
 from robustrun.errors import DataError
 from robustrun.evaluation.attack_run import predict
+from robustrun.evaluation.settings import Corruptions, EvaluationPlan, Perturbations
 from robustrun.evaluation.statistics import accuracy
 from robustrun.storage.journal import Journal
 from robustrun.types import Images, Shape, Splits

@@ -1,30 +1,26 @@
 """Accuracy against the radius of the attack."""
-from collections.abc import Iterable
-from collections.abc import Iterator
-from dataclasses import replace
-from robustrun.evaluation.attack_run import SearchNetworks
-from robustrun.evaluation.attack_run import _one
-from robustrun.evaluation.attack_run import batch_generator
-from robustrun.evaluation.outcome import Measured
-from robustrun.types import Attack
-from robustrun.types import FindsDistances
-from robustrun.types import Images
-from robustrun.types import Rescalable
-from torch import nn
-from typing import Any
-import logging
-import numpy as np
 
+import logging
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from torch import nn
+
+from robustrun.evaluation.attack_run import SearchNetworks, attack_result, batch_generator
+from robustrun.evaluation.outcome import Evaluation
+from robustrun.types import Attack, FindsDistances, Images, Rescalable
 
 log = logging.getLogger(__name__)
 
 
-def _curve(
+def accuracy_curve(
     name: str,
     attack: Attack,
     networks: SearchNetworks,
     images: Images,
-    measured: Measured,
+    measured: Evaluation,
     radii: Iterable[float],
     how: dict[str, Any],
 ) -> Iterator[tuple[float, np.ndarray]]:
@@ -51,7 +47,7 @@ def _curve(
             # What has fallen counts as wrong already, and is not tried again.
             left = replace(measured, predictions=np.where(standing, measured.labels, -1))
             label = f"{name} at {_exactly(multiple)} x radius"
-            other = _one(attack.with_radius(radius), label, networks, images, left, how)
+            other = attack_result(attack.with_radius(radius), label, networks, images, left, how)
             standing &= other.robust
         yield radius, standing.copy()
         if not standing.any():

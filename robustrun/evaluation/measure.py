@@ -1,96 +1,29 @@
 """Clean and robust accuracy, example by example, with every returned image checked."""
 
-import dataclasses
-import hashlib
 import logging
-import math
 import time
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun import console
-from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.search.ascent import input_gradient
-from robustrun.attacks.search.cascade import call_attack, judged, verdict
-from robustrun.compute.modes import attack_mode
-from robustrun.compute.predictions import NO_ANSWER, predicted
-from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
-from robustrun.compute.threads import single_threaded_between_passes, thread_parallel
 from robustrun.datasets.border import checked, collected, require_labels
-from robustrun.errors import DataError
+from robustrun.evaluation.attack_run import attack_result, predict, search_networks
+from robustrun.evaluation.curve import accuracy_curve
+from robustrun.evaluation.outcome import Evaluation
+from robustrun.evaluation.settings import EvaluationPlan
+from robustrun.evaluation.statistics import accuracy
 from robustrun.models import trial
-from robustrun.models.trial import same_values
 from robustrun.storage.journal import Journal
 from robustrun.types import (
-    ATTACKS,
     Attack,
-    FindsDistances,
-    HasEffectiveSettings,
-    HasOwnUnit,
     Images,
-    Rescalable,
-    Staged,
-    TakesCopy,
 )
-from robustrun.evaluation.statistics import accuracy
-from robustrun.evaluation.outcome import AttackResult
-from robustrun.evaluation.outcome import Measured
-from robustrun.evaluation.checks import _check_untouched
-from robustrun.evaluation.checks import _state
-from robustrun.evaluation.checks import check_images
-from robustrun.evaluation.attack_run import SearchNetworks
-from robustrun.evaluation.attack_run import _one
-from robustrun.evaluation.attack_run import batch_generator
-from robustrun.evaluation.attack_run import predict
-from robustrun.evaluation.attack_run import search_networks
-from robustrun.evaluation.curve import _curve
 
 log = logging.getLogger(__name__)
 PLACE = "images given to evaluate"
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
-
 
 
 def measure(
@@ -106,7 +39,7 @@ def measure(
     radii: Iterable[float] = (),
     judge: str | None = None,
     journal: Journal | None = None,
-) -> Measured:
+) -> Evaluation:
     """Clean predictions, then every attack, then the attack named `judge` at further `radii`.
     What `journal` has from before is not measured again.
 
@@ -116,29 +49,23 @@ def measure(
     model.eval()
     began = time.monotonic()
     predictions = predict(model, images, batch_size, device)
-    measured = Measured(images.labels.numpy(), predictions, classes, time.monotonic() - began)
+    measured = Evaluation(images.labels.numpy(), predictions, classes, time.monotonic() - began)
     log.info("clean accuracy %.2f%%", 100 * accuracy(measured.clean_right))
     how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
     how["journal"] = journal or Journal()
     networks = search_networks(model, images, precision, batch_size, device)
     for name, attack in attacks.items():
-        measured.attacks[name] = result = _one(attack, name, networks, images, measured, how)
+        measured.attacks[name] = result = attack_result(
+            attack, name, networks, images, measured, how
+        )
         log.info("%s accuracy %.2f%%", name, 100 * accuracy(result.robust))
         if count := int((result.no_answer & ~measured.no_answer).sum()):
             log.warning("%s: %d images have logits that are NaN or infinite under it", name, count)
     if judge is not None:
-        measured.curve.extend(_curve(judge, attacks[judge], networks, images, measured, radii, how))
+        measured.curve.extend(
+            accuracy_curve(judge, attacks[judge], networks, images, measured, radii, how)
+        )
     return measured
-
-
-
-
-
-
-
-
-
-
 
 
 def evaluate(
@@ -148,7 +75,7 @@ def evaluate(
     *,
     seed: int = 0,
     batch_size: int = 500,
-) -> Measured:
+) -> Evaluation:
     """Measure any classifier of [0, 1] images: the Python side of the command line.
 
     `images` are tensors (x, y), a loader of batches (x, y), which is read once, or an Images of
@@ -202,3 +129,16 @@ def _require_types(model: Any, attacks: Any) -> None:
                 f"The attack {name!r} is a {type(attack).__name__}, but must be one of "
                 f"robustrun.attacks, or alike (robustrun.types.Attack)."
             )
+
+
+def choose_examples(test: Images, plan: EvaluationPlan) -> tuple[Images, np.ndarray]:
+    """The test images to measure and their places in the test set: the same ones for every seed of
+    a run, whose accuracies are averaged and compared."""
+    count = min(plan.examples or len(test), len(test))
+    if plan.examples and plan.examples > count:
+        asked = plan.examples
+        log.warning("evaluation.examples is %d, but the test set has %d images", asked, count)
+    indices = np.arange(count)
+    if plan.choose == "random":
+        indices = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
+    return test.subset(torch.from_numpy(indices)), indices

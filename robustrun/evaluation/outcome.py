@@ -1,9 +1,11 @@
 """What an evaluation found, example by example."""
-from dataclasses import dataclass
-from dataclasses import field
-from robustrun.compute.predictions import NO_ANSWER
+
+from dataclasses import dataclass, field
 from typing import Any
+
 import numpy as np
+
+from robustrun.compute.predictions import NO_ANSWER
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class AttackResult:
 
 
 @dataclass(frozen=True)
-class Measured:
+class Evaluation:
     """The outcome of an evaluation, per example."""
 
     labels: np.ndarray  # int64 of shape N

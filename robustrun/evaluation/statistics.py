@@ -1,8 +1,8 @@
 """What the luck of a draw explains: exact tests and intervals of counts."""
 
 import math
-import numpy as np
 
+import numpy as np
 
 ONE_SIDED = 0.025  # the level of one end of a 95% interval
 
@@ -47,6 +47,8 @@ def _lower(successes: int, trials: int) -> float:
 
 
 Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
+
+
 def accuracy(right: np.ndarray) -> float:
     return float(right.mean()) if len(right) else 0.0
 

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.errors import DataError
-from robustrun.results import SCHEMA_VERSION, option
+from robustrun.run_folder.artefacts import option
+from robustrun.run_folder.schema import SCHEMA_VERSION
 from robustrun.trackers.contents import flat
 
 TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration

@@ -7,7 +7,7 @@ from typing import Any
 
 from robustrun.report import judged, summary, uncertainty
 from robustrun.report.collect import StoredRun
-from robustrun.results import worst_status
+from robustrun.run_folder.schema import worst_status
 
 MOST_NAMED = 5  # runs in a remark
 

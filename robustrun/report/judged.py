@@ -4,7 +4,7 @@ from typing import Any
 
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
-from robustrun.results import images_measured
+from robustrun.run_folder.artefacts import images_measured
 from robustrun.trackers.contents import flat
 
 WORDS = {  # how a difference is told; other keys are an attack's settings

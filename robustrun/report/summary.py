@@ -7,7 +7,7 @@ from typing import Any
 
 from robustrun.report import collect
 from robustrun.report.collect import StoredRun
-from robustrun.results import audit_verdict
+from robustrun.run_folder.schema import audit_verdict
 from robustrun.storage.files import write_csv
 
 KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it

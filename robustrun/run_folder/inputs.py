@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from robustrun.config import RunConfig, dump
+from robustrun.configuration.decoding import dump
+from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.contents import content_digests
 from robustrun.datasets.run_data import Data
 

@@ -25,7 +25,7 @@ from toys import (
 from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.geometry.ball import distance
-from robustrun.config import decode, dump
+from robustrun.configuration.decoding import decode, dump
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 from robustrun.types import Attack

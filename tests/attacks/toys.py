@@ -11,9 +11,10 @@ from hydra.core.global_hydra import GlobalHydra
 from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from robustrun import plugins
-from robustrun.compose import catalogue, register_resolvers
-from robustrun.config import decode
+from robustrun.configuration import plugins
+from robustrun.configuration.catalogue import catalogue
+from robustrun.configuration.composition import register_resolvers
+from robustrun.configuration.decoding import decode
 from robustrun.types import Attack
 
 NORMS = ("linf", "l2", "l1")

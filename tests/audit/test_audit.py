@@ -14,14 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun import compose
-from robustrun.audit import audit
-from robustrun.audit.subject import Check, judged
+from robustrun.command_line.main import run_command_line
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import RunConfig, load_config
+from robustrun.evaluation.audit.audit import audit
+from robustrun.evaluation.audit.target import Check, status_of
 from robustrun.evaluation.statistics import at_least, exact_interval
-from robustrun.cli import run_command_line
-from robustrun.config import RunConfig, load_config
-from robustrun.dispatch import run
-from robustrun.finished import load_run
+from robustrun.experiment import run
+from robustrun.run_folder.load import load_run
 from robustrun.types import Images
 
 CPU = torch.device("cpu")
@@ -29,7 +29,7 @@ SHORT = ["training.epochs=8", "evaluation=none", "device.threads=1"]
 
 
 def configuration(*words: str) -> RunConfig:
-    return load_config(compose.compose_raw(list(words)))
+    return load_config(composition.compose_config(list(words)))
 
 
 SETTINGS = configuration("evaluation=audit").evaluation.audit
@@ -254,7 +254,7 @@ def test_an_honest_network_gets_no_fail_under_autoattack(
     ],
 )
 def test_a_fail_is_beyond_the_luck_of_the_draw(extra: int, total: int, status: str) -> None:
-    assert judged(extra, total, 0.02) == status
+    assert status_of(extra, total, 0.02) == status
 
 
 @pytest.mark.parametrize("total", [20, 100, 200, 1000, 10_000])
@@ -262,7 +262,7 @@ def test_a_fail_is_beyond_the_luck_of_the_draw(extra: int, total: int, status: s
 def test_luck_alone_seldom_gives_a_verdict(total: int, share: float, status: str) -> None:
     """Where the accuracy is too high by just what is tolerated (or half of it), a sample of any
     size fails (or warns) in at most 2.5% of the draws: P(so many or more | share)."""
-    worst = next(n for n in range(total + 1) if judged(n, total, 0.02) in {status, "fail"})
+    worst = next(n for n in range(total + 1) if status_of(n, total, 0.02) in {status, "fail"})
     assert at_least(worst, total, share) <= 0.025 < at_least(worst - 1, total, share)
 
 

@@ -5,15 +5,16 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun import compose
 from robustrun.attacks.geometry.ball import around, project
 from robustrun.compute import threads
 from robustrun.compute.folding import folded
 from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
-from robustrun.config import decode, load_config
+from robustrun.configuration import composition
+from robustrun.configuration.decoding import decode
+from robustrun.configuration.run_config import load_config
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.measure import measure
 from robustrun.evaluation.attack_run import SearchNetworks, search_networks
+from robustrun.evaluation.measure import measure
 from robustrun.methods.inner import Inner
 from robustrun.types import Attack
 
@@ -21,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def attack(*words: str) -> Attack:
-    raw = compose.compose_raw(list(words))
+    raw = composition.compose_config(list(words))
     return decode(Attack, raw["attack"], "attack")  # type: ignore[no-any-return]
 
 
@@ -42,7 +43,7 @@ def network() -> nn.Module:
 
 def digits() -> TensorImages:
     """2,000 images: all 1,797, and the first 203 of them lighter."""
-    splits = load_config(compose.compose_raw([])).dataset.load()
+    splits = load_config(composition.compose_config([])).dataset.load()
     parts = [next(part.plain().batches(len(part))) for part in (splits.train, splits.test)]
     x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return TensorImages(torch.cat([x, 0.8 * x[:203]]), torch.cat([y, y[:203]]))

@@ -14,8 +14,9 @@ from datasets.small_sets import (
     numbers,
     whole,
 )
-from robustrun.compose import compose_raw
-from robustrun.config import dump, load_config
+from robustrun.configuration.composition import compose_config
+from robustrun.configuration.decoding import dump
+from robustrun.configuration.run_config import load_config
 from robustrun.datasets.augmentation import (
     Augment,
     jittered,
@@ -184,11 +185,11 @@ def test_everything_comes_in_the_authors_order() -> None:
 def test_every_data_set_has_the_keys_and_its_older_runs_did_none_of_it(dataset: str) -> None:
     words = ["dataset.crop_border=reflect", "dataset.policy=randaugment"]
     words += ["dataset.color_jitter=0.25", "dataset.rotation=2"]
-    made = load_config(compose_raw([f"dataset={dataset}", *words]))
+    made = load_config(compose_config([f"dataset={dataset}", *words]))
     found = (made.dataset.crop_border, made.dataset.policy)
     assert found == ("reflect", "randaugment")
     assert (made.dataset.color_jitter, made.dataset.rotation) == (0.25, 2.0)
-    plain = load_config(compose_raw([f"dataset={dataset}"]))
+    plain = load_config(compose_config([f"dataset={dataset}"]))
     older = dump(plain)
     for word in words:
         del older["dataset"][word.partition("=")[0].removeprefix("dataset.")]

@@ -10,12 +10,13 @@ import torch
 from PIL import Image
 from torch import nn
 
-from robustrun.evaluation import corruptions
-from robustrun.cli import run_command_line
-from robustrun.compose import compose_raw
-from robustrun.config import Corruptions, load_config
+from robustrun.command_line.main import run_command_line
+from robustrun.configuration.composition import compose_config
+from robustrun.configuration.run_config import load_config
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation import corruptions
+from robustrun.evaluation.settings import Corruptions
 from robustrun.storage.journal import Journal
 from robustrun.types import Splits
 
@@ -104,7 +105,7 @@ def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path)
         def forward(self, x: torch.Tensor) -> torch.Tensor:
             return x.mean((2, 3))[:, [0, 2]]
 
-    raw = compose_raw(["evaluation=none"])
+    raw = compose_config(["evaluation=none"])
     evaluation = dataclasses.replace(load_config(raw).evaluation, corruptions=plan)
     corruptions.check(evaluation, splits)
     found = corruptions.measure_corruptions(

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
-CONTEXT.set_forkserver_preload(["robustrun.cli", "robustrun.dispatch", "robustrun.figures"])
+CONTEXT.set_forkserver_preload(
+    ["robustrun.command_line.main", "robustrun.experiment", "robustrun.run_folder.figures"]
+)
 LONGEST = 120  # seconds for one command on a busy machine; most take one
 
 
@@ -52,7 +54,7 @@ def work(folder: str, words: list[str], limit: int | None, event: int) -> None:
     if event:
         kill_at(event)
     sys.argv = ["robustrun", *words]
-    from robustrun.cli import run_command_line
+    from robustrun.command_line.main import run_command_line
 
     code = run_command_line(words)
     sys.stdout.flush()

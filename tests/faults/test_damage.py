@@ -19,8 +19,8 @@ from conftest import SHORT, changed, fingerprint
 from PIL import Image
 from process import Command, robustrun
 
-from robustrun import checkpoint
 from robustrun.errors import DataError
+from robustrun.run_folder import checkpoint
 
 
 @pytest.fixture

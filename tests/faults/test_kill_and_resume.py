@@ -11,9 +11,10 @@ import pytest
 from conftest import SHORT, changed, fingerprint
 from process import Command, robustrun
 
-from robustrun import compose, dispatch
+from robustrun import experiment
 from robustrun.compute import interrupts
-from robustrun.config import load_config
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import load_config
 
 MOMENTS = 20
 AGAIN = [*SHORT, "hydra.run.dir=run", "resume=auto", "training.checkpoint_steps=1"]
@@ -126,7 +127,7 @@ def test_what_a_killed_write_has_left_is_removed(tmp_path: Path) -> None:
     left = [tmp_path / "run" / name for name in (".config.yaml.k2.part", "checkpoint/.o.x.part")]
     for path in left:
         path.write_text("half a fi")
-    dispatch.run(load_config(compose.compose_raw(SHORT)), tmp_path / "run")
+    experiment.run(load_config(composition.compose_config(SHORT)), tmp_path / "run")
     assert not any(path.exists() for path in left)
 
 

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 
 NOTHING = ["training.epochs=1", "method=standard", "evaluation=none", "evaluation.examples=10"]
 

@@ -6,8 +6,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robustrun.compose import compose_raw
-from robustrun.config import load_config
+from robustrun.configuration.composition import compose_config
+from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
 from robustrun.methods.awp import Awp
 from robustrun.methods.inner import Inner
@@ -113,7 +113,7 @@ def test_trades_awp_is_the_authors_step_and_batch_norm_sees_adversarial_clean_cl
 
 
 def compose_method(name):
-    return load_config(compose_raw([f"method={name}"])).method
+    return load_config(compose_config([f"method={name}"])).method
 
 
 def test_the_perturbation_goes_up_the_loss(network, batches):

@@ -5,8 +5,9 @@ from fractions import Fraction
 
 import pytest
 
-from robustrun.compose import compose_raw, option_file, options_by_group
-from robustrun.config import load_config
+from robustrun.configuration.catalogue import option_file, options_by_group
+from robustrun.configuration.composition import compose_config
+from robustrun.configuration.run_config import load_config
 
 # A method, the radius its authors trained at, their inner step; epochs, peak rate, weight decay,
 # and where the rate drops (None: a cycle, up to the peak half way and down to 0).
@@ -36,7 +37,7 @@ MODES = {
 
 
 def composed(*overrides):
-    return load_config(compose_raw(["dataset=cifar10", *overrides]))
+    return load_config(compose_config(["dataset=cifar10", *overrides]))
 
 
 @pytest.mark.parametrize(("name", "radius", "step", "run", "drops"), AUTHORS)
@@ -74,7 +75,7 @@ def test_the_four_robal_variants(name, expected):
 @pytest.mark.parametrize("name", ["fgsm_at", "trades", "robal", "pat"])
 def test_the_notebooks_experiments_are_in_pixel_units(name):
     model = ["model=simple_cnn"] if name == "pat" else []
-    made = load_config(compose_raw([f"+experiment=notebook_{name}", *model]))
+    made = load_config(compose_config([f"+experiment=notebook_{name}", *model]))
     assert made.attack.epsilon == 0.05
     assert made.method.epsilon == (0.0 if name == "pat" else 0.05)
     assert made.method.clamp == (0.5, 1.0)
@@ -89,7 +90,7 @@ def test_the_notebooks_experiments_are_in_pixel_units(name):
 
 
 def experiment(name, *overrides):
-    return load_config(compose_raw([f"+experiment={name}", *overrides]))
+    return load_config(compose_config([f"+experiment={name}", *overrides]))
 
 
 @pytest.mark.parametrize("name", options_by_group()["experiment"])
@@ -128,7 +129,7 @@ EXPERIMENTS = [
 def test_experiments_are_their_authors(name, network, ratio, radius, run, published):
     made = experiment(name)
     base = getattr(made.method, "base", made.method)
-    options = compose_raw([f"+experiment={name}"])["options"]
+    options = compose_config([f"+experiment={name}"])["options"]
     assert options["model"] == network
     assert made.dataset.imbalance_ratio == ratio
     assert made.attack.epsilon == base.epsilon == pytest.approx(radius, rel=1e-12)

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
 from robustrun.models.program import Program

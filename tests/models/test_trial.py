@@ -13,9 +13,10 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import robustrun
-from robustrun import compose
-from robustrun.cli import run_command_line
-from robustrun.config import load_config
+from robustrun.command_line.main import run_command_line
+from robustrun.configuration import composition
+from robustrun.configuration.catalogue import catalogue
+from robustrun.configuration.run_config import load_config
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, RobustrunError
 from robustrun.evaluation.measure import evaluate
@@ -28,7 +29,7 @@ Pair = namedtuple("Pair", "logits features")
 
 def from_catalogue(name: str, *words: str) -> Attack:
     words = (f"attack={name}", "evaluation=none", "model=simple_cnn", *words)
-    return load_config(compose.compose_raw(list(words))).attack
+    return load_config(composition.compose_config(list(words))).attack
 
 
 class Plain(nn.Module):
@@ -301,7 +302,7 @@ PERCEPTUAL = ("fast_lpa", "lpa", "ppgd")  # with weights from elsewhere
 FREE = {"gaussian_noise", "notebook_noise", "salt_and_pepper", "square"}
 ATTACKS = sorted(
     path.stem
-    for path in (compose.catalogue() / "attack").glob("*.yaml")  # all of them
+    for path in (catalogue() / "attack").glob("*.yaml")  # all of them
 )
 
 

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from models.state_dicts import OPTIMIZER, Theirs, behind, same, state
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.errors import DataError
 from robustrun.models.normalize import Normalize
 from robustrun.models.weights import aligned, fill

@@ -11,9 +11,11 @@ import pytest
 import run_folders
 from rich.console import Console
 
-from robustrun import compose, dispatch
-from robustrun.config import load_config
+from robustrun.command_line.report import command
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import load_config
 from robustrun.console import Table
+from robustrun.evaluation.measure import choose_examples
 from robustrun.report import (
     collect,
     grouping,
@@ -25,8 +27,7 @@ from robustrun.report import (
     tables,
     terminal,
 )
-from robustrun.report.command import command
-from robustrun.results import images_measured
+from robustrun.run_folder.artefacts import images_measured
 
 Results = dict[str, Any]
 
@@ -137,14 +138,14 @@ def test_other_images_are_not_averaged(tmp_path: Path) -> None:
 
 
 def test_seeds_measure_the_same_images() -> None:
-    raw = compose.compose_raw(["evaluation.examples=30", "evaluation.choose=random"])
+    raw = composition.compose_config(["evaluation.examples=30", "evaluation.choose=random"])
     run_config = load_config(raw)
     test = run_config.dataset.load().test
-    _, indices = dispatch.choose_examples(test, run_config.evaluation)
+    _, indices = choose_examples(test, run_config.evaluation)
     assert len(set(indices.tolist())) == 30
     assert indices.max() > 60  # drawn from all of them
     other = load_config(raw | {"seed": 1})
-    assert (dispatch.choose_examples(test, other.evaluation)[1] == indices).all()
+    assert (choose_examples(test, other.evaluation)[1] == indices).all()
 
 
 def test_a_key_that_follows_the_seed_is_not_averaged_over(tmp_path: Path) -> None:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import run_folders
 
+from robustrun.command_line.report import command
 from robustrun.errors import DataError
 from robustrun.report import collect, methods, uncertainty
-from robustrun.report.command import command
 
 SEEDS = {"standard": (30, 31, 32), "trades": (50, 54, 52)}
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from robustrun import compose
-from robustrun.config import RunConfig, load_config
+from robustrun.configuration import composition
+from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.datasets import run_data
 from robustrun.datasets.run_data import Data
 from robustrun.run_folder.inputs import as_older_versions, inputs
@@ -24,7 +24,7 @@ def run(tmp_path: Path) -> tuple[RunConfig, Data]:
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((4, 4, 3), number, dtype=np.uint8)).save(path)
     words = ["dataset=image_folder", f"dataset.root={tmp_path}", "dataset.workers=0"]
-    run_config = load_config(compose.compose_raw(words))
+    run_config = load_config(composition.compose_config(words))
 
     def first_two(test: Images) -> tuple[Images, np.ndarray]:
         return test.subset(torch.arange(2)), np.arange(2)

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imsave
 
-from robustrun.cli import run_command_line
+from robustrun.command_line.main import run_command_line
 from robustrun.errors import ConfigError
 from robustrun.trackers.guarded import Guarded
 from robustrun.trackers.mlflow import MLflow

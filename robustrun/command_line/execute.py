@@ -1,0 +1,38 @@
+"""A configuration, its run, and the closing table. Imports torch, when it is used."""
+
+import logging
+from pathlib import Path
+from typing import Any
+
+from hydra.core.hydra_config import HydraConfig
+from omegaconf import DictConfig
+
+from robustrun.configuration import composition
+from robustrun.run_folder.folder import RUN_LOG
+
+log = logging.getLogger(__name__)
+
+
+def load_composed(composed: DictConfig) -> Any:
+    """The checked configuration. Imports torch: everything before this is quick."""
+    from robustrun.configuration.run_config import left_out, load_config
+
+    raw = composition.with_options(composed, HydraConfig.get())
+    loaded = load_config(raw)
+    for remark in left_out(raw).values():
+        log.warning(remark)
+    return loaded
+
+
+def execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
+    """The run, or the evaluation of what is at `source`, or what is left of it."""
+    from robustrun import experiment
+    from robustrun.console import logging_to
+    from robustrun.report import terminal
+
+    with logging_to(folder / RUN_LOG):
+        if source is None:
+            result = experiment.run(run_config, folder)
+        else:
+            result = experiment.run_again(run_config, folder, source)
+        terminal.show_run(result.results, folder)

@@ -1,0 +1,165 @@
+"""One run or a sweep, handed to Hydra."""
+
+import os
+import shlex
+import sys
+from contextlib import suppress
+from fnmatch import fnmatch
+from pathlib import Path
+from typing import Any
+
+from hydra import main as hydra_main
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.override_parser.types import Override
+from hydra.types import RunMode
+from omegaconf import DictConfig
+
+from robustrun import console
+from robustrun.command_line.execute import execute, load_composed
+from robustrun.command_line.failures import print_remarks
+from robustrun.command_line.sweep import (
+    Session,
+    close_sweep,
+    note_sweep,
+    request,
+    run_one_of_sweep,
+    runs_of_sweep,
+)
+from robustrun.configuration import composition, plugins, words
+from robustrun.configuration.catalogue import catalogue, options_by_group
+from robustrun.configuration.words import Line
+from robustrun.errors import RobustrunError, RunFailure
+from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import FILE, FOLDER
+
+
+def experiments(arguments: list[str], session: Session) -> int:
+    """One run or a sweep, through Hydra."""
+    line = words.split(arguments)
+    words.parse_all(line.words)
+    if os.environ.get("WORLD_SIZE", "1") != "1":
+        raise RobustrunError(
+            "robustrun trains in one process: start it without torchrun or mpirun."
+        )
+    composition.register_resolvers()
+    session.command = session.command or shlex.join(["robustrun", *arguments])
+    session.line, session.folders = _as_from_the_catalogue(line)
+    _refuse_what_no_group_takes(words.parse_all(session.line.words), session.folders)
+    sys.argv = ["robustrun", *composition.for_hydra(session.line, session.folders).arguments()]
+
+    @hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")
+    def job(composed: DictConfig) -> None:
+        _one_run(composed, session)
+
+    session.runs = runs_of_sweep(session.line)
+    if session.runs is None:
+        job()
+    else:
+        with console.bar("sweep", session.runs) as session.bar:
+            job()
+    if session.error is not None:
+        raise session.error
+    return close_sweep(session)
+
+
+def _as_from_the_catalogue(line: Line) -> tuple[Line, list[Path]]:
+    """The line, and the folders of further options; of `--config-path RUN` the words that make the
+    run's configuration from the catalogue."""
+    folders = composition.named_folders(line)
+    for folder in folders:
+        plugins.look_in(folder)
+    place = line.value("--config-path")
+    if place is None or not _has_configuration(Path(place)):
+        return line, folders
+    from robustrun.run_folder import repetition
+
+    if not repetition.is_run(Path(place)):
+        return line, folders
+    line, kept, remarks = repetition.repeated_line(line)
+    print_remarks(remarks)
+    return line, list(dict.fromkeys([*folders, *kept]))
+
+
+def _has_configuration(folder: Path) -> bool:
+    return any((folder / name).exists() for name in ("config.yaml", "checkpoint/origin.json"))
+
+
+def _refuse_what_no_group_takes(overrides: list[Override], folders: list[Path]) -> None:
+    groups = options_by_group(folder for folder in folders if folder.is_dir())
+    for override in overrides:
+        group = words.key(override)
+        if group not in groups or override.is_delete() or override.is_sweep_override():
+            continue
+        value, word = override.value(), override.input_line
+        if value is None:
+            options = ", ".join(groups[group])
+            raise RobustrunError(f"{word}: a run needs one {group}. Known: {options}.")
+        if isinstance(value, list):
+            several = ",".join(map(str, value))
+            first = value[0] if value else groups[group][0]
+            raise RobustrunError(
+                f"{word}: a run has one {group}; Hydra would merge these and the last would win. "
+                f"Choose one ({group}={first}), or sweep over them with "
+                f"-m {group}={several or first}. To measure with more attacks, add "
+                f"+{group}@evaluation.attacks.NAME={first}."
+            )
+
+
+def _one_run(composed: DictConfig, session: Session) -> None:
+    """One run of a command, from the composed configuration."""
+    hydra = HydraConfig.get()
+    folder = Path(hydra.runtime.output_dir)
+    if hydra.mode == RunMode.MULTIRUN:
+        goes_on = session.goes_on or _wants_to_go_on(composed)
+        session.sweep_folder = Path(hydra.sweep.dir)
+        note_sweep(session.sweep_folder, session.line.arguments())
+        run_one_of_sweep(composed, folder, list(hydra.overrides.task), session, goes_on)
+        return
+    try:
+        run_config = load_composed(composed)
+        before = _begun_before(folder, run_config) if _wants_to_go_on(composed) else None
+    except Exception as error:
+        _remove_if_empty(folder)  # Hydra made it, and nothing has run: leave nothing behind
+        session.error = error
+        return
+    if before is not None and before != folder:
+        _remove_if_empty(folder)
+    try:
+        asked = request(session, list(hydra.overrides.task), run_config)
+        execute(run_config, before or provenance.claim(folder, asked))
+    except Exception as error:  # kept, because Hydra would add words of its own
+        session.error = error
+    except SystemExit as error:
+        session.error = RunFailure(f"A part of the run called sys.exit({error.code!r}).")
+
+
+def _wants_to_go_on(composed: DictConfig) -> bool:
+    resume = composed.get("resume", "never")
+    if resume not in ("never", "auto"):
+        raise RobustrunError(f"resume is {resume!r}, but must be never or auto.")
+    return bool(resume == "auto")
+
+
+def _remove_if_empty(folder: Path) -> None:
+    with suppress(OSError):  # not empty: another run's
+        folder.rmdir()
+
+
+def _begun_before(folder: Path, run_config: Any) -> Path | None:
+    """The latest unfinished run with this configuration: in `folder` itself or, if that was named
+    by the time, among the runs of all days beside it."""
+    from robustrun.configuration.decoding import dump
+
+    plain = dump(run_config)
+    if provenance.taken(folder):
+        return folder
+    if not fnmatch(folder.parent.name, DAY):
+        return None
+    begun = folder.parent.parent.glob(f"{DAY}/*/{FOLDER}/{FILE}")
+    for file in sorted(begun, reverse=True):
+        if provenance.resumable(file.parents[1], plain):
+            return file.parents[1]
+    return None
+
+
+DAY = "????-??-??"  # the folder of a day's runs

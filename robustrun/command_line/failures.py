@@ -1,0 +1,59 @@
+"""Exit codes, and what is said of an error."""
+
+import errno
+import sys
+import traceback
+from collections.abc import Iterable
+
+import yaml
+from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
+
+from robustrun.compute import interrupts
+from robustrun.configuration import words
+from robustrun.configuration.hydra_errors import in_plain_words
+from robustrun.errors import RobustrunError, RunFailure
+
+DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
+USERS_ERRORS = (RobustrunError, HydraException, OmegaConfBaseException, yaml.YAMLError)
+UNUSABLE_PATHS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+
+
+def explain_failure(error: BaseException, arguments: list[str], full_error: bool) -> int:
+    """Say on stderr what went wrong, in as many words as it deserves; returns the exit code."""
+    if isinstance(error, SystemExit):
+        return error.code if isinstance(error.code, int) else (FAILED if error.code else DONE)
+    if isinstance(error, KeyboardInterrupt):
+        print("robustrun: interrupted", file=sys.stderr)
+        return INTERRUPTED
+    if isinstance(error, interrupts.Terminated):
+        print("robustrun: terminated", file=sys.stderr)
+        return TERMINATED
+    if full_error:
+        traceback.print_exception(error)
+    else:
+        print(f"robustrun: {message_of(error, arguments)}", file=sys.stderr)
+    return exit_code_of(error)
+
+
+def exit_code_of(error: BaseException) -> int:
+    return WRONG_INPUT if isinstance(error, USERS_ERRORS) or _unusable(error) else FAILED
+
+
+def _unusable(error: BaseException) -> bool:
+    """Whether a path that the user named, or stands in, cannot be used."""
+    closed = isinstance(error, OSError) and error.errno in (errno.EROFS, errno.ENAMETOOLONG)
+    return closed or isinstance(error, UNUSABLE_PATHS)
+
+
+def message_of(error: BaseException, arguments: list[str]) -> str:
+    if isinstance(error, (RobustrunError, RunFailure)) or _unusable(error):
+        return str(error)
+    if isinstance(error, USERS_ERRORS):
+        return in_plain_words(error, words.split(arguments).words)
+    return "".join(traceback.format_exception(error, limit=-3)).rstrip()
+
+
+def print_remarks(remarks: Iterable[str]) -> None:
+    for remark in remarks:
+        print(f"robustrun: {remark}", file=sys.stderr)

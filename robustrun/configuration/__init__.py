@@ -1,0 +1,1 @@
+"""YAML files and words in, one checked RunConfig out."""

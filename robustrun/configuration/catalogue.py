@@ -1,0 +1,30 @@
+"""The catalogue on disk: groups and options of conf/, and of plugins' folders."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from robustrun.configuration import plugins
+
+PACKAGE = Path(__file__).resolve().parents[1]
+
+
+def catalogue() -> Path:
+    """`conf/`: inside the package when installed, beside it in a source tree."""
+    inside = PACKAGE / "conf"
+    return inside if inside.is_dir() else PACKAGE.parent / "conf"
+
+
+def options_by_group(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
+    """Every group with its options, those of installed plugins and further `folders` included."""
+    found: dict[str, set[str]] = {}
+    for conf in (catalogue(), *plugins.config_folders(), *folders):
+        for folder in (f for f in conf.iterdir() if f.is_dir() and f.name != "hydra"):
+            found.setdefault(folder.name, set()).update(file.stem for file in folder.glob("*.yaml"))
+    known = {group: sorted(options) for group, options in found.items() if options}
+    return {group: known[group] for group in sorted(known)}
+
+
+def option_file(group: str, option: str) -> Path:
+    """The YAML file of one option."""
+    files = [conf / group / f"{option}.yaml" for conf in (catalogue(), *plugins.config_folders())]
+    return next(file for file in files if file.is_file())

@@ -1,0 +1,147 @@
+"""Hydra's part: where the YAML catalogue lies, and errors of composition in plain words."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from hydra import compose, initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.override_parser.types import Override
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from robustrun.configuration import plugins, words
+from robustrun.configuration.catalogue import catalogue
+from robustrun.configuration.words import Line
+from robustrun.errors import require
+
+OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
+SEARCH_PATH = "hydra.searchpath"
+
+
+def register_resolvers() -> None:
+    """What YAML files may compute.
+
+    `${times:0.25,${attack.epsilon}}`: a product, in which 8/255 is a number.
+    `${quotient:a,b}`: a divided by b, numbers as above.
+    `${pick:${.norm},{linf:1,l2:1,l1:5}}`: the value of a table at a key.
+    """
+
+    def times(*factors: Any) -> Any:
+        product = Fraction(1)
+        for factor in factors:
+            try:
+                product *= Fraction(factor)
+            except (ArithmeticError, TypeError, ValueError):
+                return factor  # no number: `config.load` says so, at the factor's own key
+        return float(product)
+
+    def quotient(dividend: Any, divisor: Any) -> Any:
+        try:
+            return float(Fraction(dividend) / Fraction(divisor))
+        except (ArithmeticError, TypeError, ValueError):
+            return dividend  # the same: what is no number, or 0, is refused at its own key
+
+    def pick(key: str, table: Mapping[str, Any]) -> Any:
+        return table[key]
+
+    OmegaConf.register_new_resolver("times", times, replace=True)
+    OmegaConf.register_new_resolver("quotient", quotient, replace=True)
+    OmegaConf.register_new_resolver("pick", pick, replace=True)
+
+
+def for_hydra(line: Line, folders: Iterable[Path] = ()) -> Line:
+    """The line with what Hydra needs beside the user's words: where plugins, options in further
+    `folders` and, for a configuration from elsewhere (`--config-path`), the catalogue's own way of
+    logging and writing are found."""
+    folders = [*folders, *plugins.config_folders()]
+    if line.value("--config-path") is None:
+        return replace(line, words=_with_search_path(line.words, folders))
+    names = ("output", "job_logging", "hydra_logging", "help")
+    more = [f"hydra/{name}=robustrun" for name in names]
+    more += ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.job.name=robustrun"]
+    more += [f"hydra.run.dir={OUTPUTS}" + "_${method.name}_${dataset.name}"]
+    chosen = {words.key(words.parse(word)) for word in line.words}
+    own = [word for word in more if word.partition("=")[0] not in chosen]
+    folders = [*folders, catalogue()]
+    flags = [
+        (name, _absolute(value) if name == "--config-path" else value) for name, value in line.flags
+    ]
+    return Line(tuple(flags), _with_search_path((*own, *line.words), folders))
+
+
+def _absolute(folder: str | None) -> str:
+    """Where the user means: Hydra would look beside its caller's source code."""
+    return str(Path(folder or ".").resolve())
+
+
+def named_folders(line: Line) -> list[Path]:
+    """The folders of options that a line names: `-cd FOLDER`, hydra.searchpath=[file://FOLDER]."""
+    overrides = [word for word in map(words.parse, line.words) if words.key(word) == SEARCH_PATH]
+    places = [str(place) for word in overrides for place in _listed(word)]
+    folders = [place.removeprefix("file://") for place in places if place.startswith("file://")]
+    return [Path(folder).resolve() for folder in (line.value("--config-dir"), *folders) if folder]
+
+
+def _listed(override: Override) -> list[Any]:
+    value = override.value()
+    return value if isinstance(value, list) else []
+
+
+def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[str, ...]:
+    """The words with further folders of options, after those that the user names."""
+    overrides = [words.parse(word) for word in given]
+    named = [word for word in overrides if words.key(word) == SEARCH_PATH]
+    places = [str(place) for word in named for place in _listed(word)]
+    places += [f"file://{folder}" for folder in folders]
+    others = [str(word.input_line) for word in overrides if words.key(word) != SEARCH_PATH]
+    if not places:
+        return tuple(others)
+    for place in places:
+        right = "a folder without '${' in its path: Hydra takes that for an interpolation"
+        require("${" not in place, SEARCH_PATH, place, right)
+    return (f"{SEARCH_PATH}=[{','.join(map(words.quoted, places))}]", *others)
+
+
+def compose_config(given: Iterable[str], folders: Iterable[Path] = ()) -> dict[str, Any]:
+    """The resolved configuration for these words, as the command line would compose it with
+    options from further `folders`."""
+    given = [str(word.input_line) for word in words.parse_all(given)]
+    with _catalogue():
+        more = [*folders, *plugins.config_folders()]
+        composed = compose("config", [*_with_search_path(given, more)], return_hydra_config=True)
+        hydra = composed.hydra
+        with open_dict(composed):
+            del composed["hydra"]
+        return with_options(composed, hydra)
+
+
+def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
+    """`plain`, and the option that was chosen of each group, from Hydra's own section: not where an
+    override has made another thing of it (`attack.name=ensemble`)."""
+    renamed = {word.partition(".name=")[0] for word in hydra.overrides.task if ".name=" in word}
+    chosen = {
+        str(group): str(option)
+        for group, option in hydra.runtime.choices.items()
+        if option is not None and not {"/", "@"} & set(group) and group not in renamed
+    }
+    whole = resolved(composed)
+    return whole | {"options": whole.get("options", {}) | chosen}
+
+
+@contextmanager
+def _catalogue() -> Iterator[None]:
+    register_resolvers()
+    GlobalHydra.instance().clear()
+    with initialize_config_dir(str(catalogue()), version_base="1.3"):
+        yield
+
+
+def resolved(composed: DictConfig) -> dict[str, Any]:
+    """Plain mappings and lists, every interpolation resolved, of what decides a run: `resume` is
+    about the command alone."""
+    container = OmegaConf.to_container(composed, resolve=True, throw_on_missing=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items() if key != "resume"}

@@ -1,0 +1,72 @@
+"""What Hydra says of wrong words, in plain ones."""
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from robustrun.configuration import words
+from robustrun.configuration.catalogue import options_by_group
+from robustrun.configuration.composition import compose_config
+from robustrun.errors import did_you_mean
+
+
+def in_plain_words(error: Exception, given: Iterable[str]) -> str:
+    """One paragraph on what is wrong with the overrides, and the nearest right words."""
+    text = str(error)
+    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, option = found.groups()
+        known = options_by_group().get(group, [])
+        return f"{group}={option}: there is no such {group}.{did_you_mean(option, known)}"
+    if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
+        return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given)
+    if found := re.search(r"Interpolation key 'dataset\.epsilon\.(\w*)' not found", text):
+        return f"attack.norm is {found.group(1)!r}, but must be one of linf, l2, l1."
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return " ".join(lines)
+
+
+def _full_key(text: str) -> str:
+    found = re.search(r"full_key: (\S+)", text)
+    return found.group(1) if found else ""
+
+
+def _unknown_key(key: str, given: Iterable[str]) -> str:
+    group, _, package = key.partition("@")
+    if group in options_by_group() and package:
+        return f"{key} is not in the configuration yet: to add it, write +{key}=OPTION."
+    if key in options_by_group() or "/" in key:
+        return f"{key!r} cannot be overridden; known groups: {', '.join(options_by_group())}."
+    try:
+        chosen = [word for word in words.parse_all(given) if not word.is_sweep_override()]
+        choices = [str(word.input_line) for word in chosen if words.key(word) in options_by_group()]
+        composed = compose_config(choices)
+    except Exception:  # the choices themselves may be wrong: then the key alone is named
+        return f"{key!r} is not a key of the configuration (see `robustrun --cfg job`)."
+    keys = list(_flat(composed))
+    near = did_you_mean(key, {*keys, *options_by_group()}).partition(" Known:")[0]
+    return (
+        f"{key!r} is not a key of the configuration.{near}{_how_to_add(composed, key)} "
+        f"See `robustrun --cfg job`."
+    )
+
+
+def _how_to_add(composed: dict[str, Any], key: str) -> str:
+    """For what `+` would add: an entry of `evaluation.attacks`, or a block that is null."""
+    parent, _, name = key.rpartition(".")
+    if parent == "evaluation.attacks":
+        return f" To add an attack, write +attack@{key}=OPTION, or +{key}={{name: …}}."
+    block: Any = composed
+    for part in parent.split("."):
+        block = block.get(part, {}) if isinstance(block, dict) else {}
+    if block is None:
+        whole = f"{parent}={{{name}: …}}"
+        return f" {parent} is null: choose an option that has it, or write {whole} with all keys."
+    return ""
+
+
+def _flat(value: Any, prefix: str = "") -> Iterator[str]:
+    if not isinstance(value, dict):
+        return
+    for name, item in value.items():
+        yield f"{prefix}{name}"
+        yield from _flat(item, f"{prefix}{name}.")

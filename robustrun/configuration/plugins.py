@@ -1,0 +1,119 @@
+"""Imports whatever registers a part: our packages, installed packages' entry points, the user's."""
+
+import dataclasses
+import importlib
+import logging
+import sys
+from collections.abc import Iterable, Iterator
+from importlib.metadata import entry_points
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from robustrun.errors import ConfigError, DataError
+from robustrun.registry import import_modules
+
+PACKAGES = ("attacks", "methods", "models", "datasets", "devices", "trackers")
+ENTRY_POINTS = "robustrun.plugins"
+log = logging.getLogger(__name__)
+
+
+def load(modules: Iterable[str] = ()) -> None:
+    """Import every module that may register a part, then the user's own `modules` by name.
+
+    The current folder is on the path for the latter, so that a file beside the user is found.
+    """
+    for package in PACKAGES:
+        import_modules(f"robustrun.{package}")
+    for module in (
+        "robustrun.training.optimizers",
+        "robustrun.training.schedules",
+        "robustrun.run_folder.lpips_network",
+    ):
+        importlib.import_module(module)
+    for entry in entry_points(group=ENTRY_POINTS):
+        entry.load()
+    for name in modules:
+        _import_users(name)
+
+
+def look_in(folder: Path) -> None:
+    """Find Python modules in this folder too, after all others."""
+    place = str(folder.resolve())
+    if place not in sys.path:
+        sys.path.append(place)
+
+
+def _import_users(name: str) -> None:
+    look_in(Path.cwd())
+    try:
+        importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        if error.name != name:
+            raise
+        raise ConfigError(
+            f"plugins names the Python module {name!r}, which is not found. It must be importable: "
+            f"in the current folder ({Path.cwd()}), the folder of -cd, on PYTHONPATH or installed."
+        ) from None
+
+
+def places(value: Any) -> dict[str, str]:
+    """Of the objects that a configuration holds: each module from outside this package that made
+    one, with the folder that it was found in."""
+    modules = {type(part).__module__ for part in parts(value)} | set(getattr(value, "plugins", ()))
+    ours = ("robustrun", "builtins", "__main__")
+    found = {name: _place(name) for name in sorted(modules) if name.partition(".")[0] not in ours}
+    return {name: place for name, place in found.items() if place}
+
+
+def parts(value: Any) -> Iterator[Any]:
+    """Every object of a class within a configuration, itself first."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        yield value
+        value = [getattr(value, field.name) for field in dataclasses.fields(value)]
+    elif isinstance(value, dict):
+        value = list(value.values())
+    for item in value if isinstance(value, list | tuple) else ():
+        yield from parts(item)
+
+
+def _place(module: str) -> str | None:
+    """The folder that must be on Python's path for `module` to be found; None if it is not."""
+    top = module.partition(".")[0]
+    spec = getattr(sys.modules.get(top), "__spec__", None) or find_spec(top)
+    if spec is None:
+        return None
+    inside = list(spec.submodule_search_locations or ())
+    file = inside[0] if inside else spec.origin
+    return str(Path(file).resolve().parent) if file else None
+
+
+def restore(places: dict[str, str], run: Path) -> None:
+    """Import the modules that `run` was made with, from where they were unless they are found;
+    DataError that names what is missing."""
+    for module, folder in places.items():
+        if _place(module) is None:
+            look_in(Path(folder))
+        if (found := _place(module)) is None:
+            raise DataError(
+                f"{run} was made with the Python module {module!r} of {folder}, which is not found "
+                f"there. Put it back, install it, or name the folder that has it now with -cd or "
+                f"in PYTHONPATH."
+            )
+        if found != folder:
+            log.warning("%s was made with %s of %s: that of %s is used", run, module, folder, found)
+        importlib.import_module(module)
+
+
+def config_folders(modules: Iterable[str] | None = None) -> list[Path]:
+    """The `conf/` folders of installed plugins, found without importing them; of those alone that
+    have some of these `modules`, if any are named."""
+    folders = []
+    tops = None if modules is None else {module.partition(".")[0] for module in modules}
+    for entry in entry_points(group=ENTRY_POINTS):
+        top = entry.module.partition(".")[0]
+        spec = find_spec(top) if tops is None or top in tops else None
+        for place in (spec.submodule_search_locations or []) if spec else []:
+            if (conf := Path(place) / "conf").is_dir():
+                folders.append(conf)
+    return folders

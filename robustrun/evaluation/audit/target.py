@@ -1,0 +1,148 @@
+"""What is audited, and how one check judges it."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.compute.predictions import predicted
+from robustrun.evaluation.attack_run import batch_generator
+from robustrun.evaluation.audit.settings import AuditSettings
+from robustrun.evaluation.checks import check_images
+from robustrun.evaluation.statistics import exact_interval
+from robustrun.types import Attack
+
+Status = Literal["pass", "warn", "fail"]
+MakeAdversarial = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # x, y -> x_adv
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question put to the number, as results.json has it."""
+
+    check: str
+    status: Status
+    measured: float | str
+    expected: float | str
+    why: str  # what was found and means, and unless it passes what to do
+
+
+class FiniteGradients(nn.Module):
+    """The network for any attack: where no finite gradient comes back to the image, zero does."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        if not (torch.is_grad_enabled() and x.requires_grad):
+            logits: Tensor = self.model(x)
+            return logits
+        seen = x.clone()
+        seen.register_hook(_finite)  # type: ignore[no-untyped-call]
+        tether = 0.0 * seen.flatten(1).sum(dim=1, keepdim=True)
+        tied: Tensor = self.model(seen) + tether
+        return tied
+
+
+def _finite(slope: Tensor) -> Tensor:
+    return slope.where(slope.isfinite(), 0.0)
+
+
+@dataclass(frozen=True)
+class AuditTarget:
+    """The network, images with a known verdict, and what the run's attack leaves standing."""
+
+    bare: nn.Module  # the network as it is
+    model: nn.Module  # the same, Attackable
+    classes: int
+    attack: Attack
+    settings: AuditSettings
+    surrogate: nn.Module | None
+    seed: int
+    batch_size: int
+    x: Tensor
+    y: Tensor
+    logits: Tensor  # of the clean images
+    standing: Tensor  # bool of shape N: right on the clean image and under the attack
+    no_answer: Tensor  # bool of shape N: logits not finite, on the clean image or under the attack
+
+    @property
+    def norm(self) -> Any:
+        return self.attack.norm  # one of NORMS; FGSM and PGD take l1 too, one pixel a step
+
+    @property
+    def right(self) -> Tensor:
+        found: Tensor = predicted(self.logits) == self.y
+        return found
+
+    @property
+    def robust(self) -> float:
+        return float(self.standing.float().mean())
+
+    def fallen(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
+        """Which of the images `among` are wrong once crafted, bool of shape N."""
+        return among & (self.answers(name, craft, among) != self.y)
+
+    def answers(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
+        """What the images `among` are taken for once crafted, int64 of shape N; others as `y`."""
+        found = self.y.clone()
+        places = among.nonzero()[:, 0]
+        for number, part in enumerate(torch.split(places, self.batch_size) if len(places) else ()):
+            label, device = f"audit/{name}", self.x.device
+            generator = batch_generator(self.seed, label, number, device)
+            x_adv = craft(self.x[part], self.y[part], generator)
+            check_images(self.attack, label, self.x[part], x_adv)
+            with torch.no_grad():
+                found[part] = predicted(self.model(x_adv))
+        return found
+
+
+def craft_with(attack: Attack, model: nn.Module) -> MakeAdversarial:
+    """The attack's images against `model`."""
+    return lambda x, y, generator: attack(model, x, y, generator=generator)
+
+
+def status_of(extra: int, total: int, tolerance: float) -> Status:
+    """How bad it is that `extra` of `total` images were counted as robust and are not.
+
+    Each of them is a fact about its image; what is uncertain is their share among all images, of
+    which these are a sample. `fail`: the lower end of its exact 95% interval is above the
+    tolerance, so the accuracy is too high by more than that, and not by bad luck in the draw.
+    `warn`: it is above half the tolerance. With a tolerance of 2 points, 6 of 200 images warn and
+    9 fail, of 1,000 images 18 and 30. Any two good attacks differ by an image or two, since
+    both begin at random.
+    """
+    lowest, _ = exact_interval(extra, total)
+    return "fail" if lowest > tolerance else "warn" if lowest > tolerance / 2 else "pass"
+
+
+def share_of(extra: int, total: int) -> str:
+    """A share with its interval, in words."""
+    low, high = exact_interval(extra, total)
+    return f"{low:.1%} to {high:.1%} of all {total} images, with 95% confidence"
+
+
+def compare_attack(
+    s: AuditTarget,
+    name: str,
+    craft: MakeAdversarial,
+    meaning: str,
+    remedy: str,
+    tolerance: float | None = None,
+    first: int | None = None,
+) -> Check:
+    """What another attack takes from the robust accuracy, on the `first` images if given."""
+    total = min(first or len(s.y), len(s.y))
+    among = s.standing.clone()
+    among[total:] = False
+    extra, stood = int(s.fallen(name, craft, among).sum()), int(among.sum())
+    status = status_of(extra, total, s.settings.tolerance if tolerance is None else tolerance)
+    what = (
+        f"{meaning} turns {extra} of the {stood} images that the attack left standing "
+        f"({share_of(extra, total)})"
+    )
+    why = f"{what}." if status == "pass" else f"{what}: {remedy}"
+    return Check(name, status, (stood - extra) / total, stood / total, why)

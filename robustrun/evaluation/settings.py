@@ -1,0 +1,54 @@
+"""What is measured when training is done."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from robustrun.errors import require
+from robustrun.evaluation.audit.settings import AuditSettings
+from robustrun.types import Attack
+
+# What results, tables and summaries have beside attacks: none may be called so.
+NOT_ATTACKS = (
+    *("clean", "worst_case", "worst case", "run", "status", "seconds", "error", "audit"),
+    *("seed", "attack", "dataset", "device", "evaluation", "experiment", "method", "model"),
+    *("optimizer", "schedule", "tracker"),  # columns of what was swept
+)
+
+
+@dataclass(frozen=True)
+class Corruptions:
+    """Where the official files of CIFAR-10-C or its like are, and which are measured."""
+
+    root: str
+    names: tuple[str, ...] | None  # null: the fifteen of the benchmark
+    severities: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Perturbations:
+    """The same for CIFAR-10-P."""
+
+    root: str
+    names: tuple[str, ...] | None  # null: the ten of the benchmark
+
+
+@dataclass(frozen=True)
+class EvaluationPlan:
+    """What is measured when training is done, beside the run's own attack."""
+
+    examples: int | None
+    choose: Literal["first", "random"]
+    batch_size: int
+    radii: tuple[float, ...]  # multiples of the attack's radius
+    attacks: dict[str, Attack]
+    audit: AuditSettings | None
+    corruptions: Corruptions | None
+    perturbations: Perturbations | None
+
+    def __post_init__(self) -> None:
+        require(self.examples is None or self.examples >= 1, "examples", self.examples, ">= 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        require(all(r > 0 for r in self.radii), "radii", list(self.radii), "all above 0")
+        for name in self.attacks:
+            usable = bool(name.strip()) and name not in NOT_ATTACKS
+            require(usable, "attacks", name, f"named otherwise than {', '.join(NOT_ATTACKS)}")

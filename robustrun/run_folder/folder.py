@@ -1,0 +1,25 @@
+"""A run's folder: the names of its files, and its lock."""
+
+import fcntl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from robustrun.errors import ConfigError
+
+FOLDER = "checkpoint"
+FILE = "origin.json"
+CONFIGURATION = "config.yaml"
+RUN_LOG = "run.log"
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold the run's folder; ConfigError if another process does. A dead process holds nothing."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    with (folder / FOLDER / "lock").open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise ConfigError(f"{folder} is in use: another process works on this run.") from None
+        yield

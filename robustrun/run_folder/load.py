@@ -1,0 +1,148 @@
+"""A finished run as a network: rebuilt from its folder, to look through or to measure again."""
+
+import dataclasses
+import hashlib
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import safetensors
+import torch
+from torch import nn
+
+from robustrun.configuration.run_config import RunConfig, load_config
+from robustrun.datasets.relabelled import TrainedOn
+from robustrun.errors import DataError
+from robustrun.models import program
+from robustrun.models.trial import built, reason
+from robustrun.models.weights import aligned, fill
+from robustrun.run_folder import provenance
+from robustrun.storage.weights import read
+from robustrun.types import Adapts, Shape, Splits
+
+log = logging.getLogger(__name__)
+WEIGHTS = "model.safetensors"
+
+
+def raw_config(folder: Path) -> dict[str, Any]:
+    """What a finished run's config.yaml says."""
+    for name in ("config.yaml", "results.json", WEIGHTS):
+        if not (folder / name).is_file():
+            raise DataError(f"{folder} is no finished run: it has no {name}.")
+    return configuration(folder)
+
+
+def configuration(folder: Path) -> dict[str, Any]:
+    """What a run is to do, with every module that it was made with imported."""
+    provenance.restore_plugins(folder)
+    return provenance.configuration(folder)
+
+
+def load_run(folder: Path) -> tuple[RunConfig, nn.Module]:
+    """The configuration and the selected weights of a finished run, in eval mode on the CPU."""
+    run_config = load_config(raw_config(folder))
+    network = rebuild(run_config, data_section(folder))
+    state = read(str(folder / WEIGHTS), f"The run {folder}")
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise DataError(f"{folder}: the weights do not fit config.yaml ({error}).") from None
+    return run_config, network.eval()
+
+
+def data_section(folder: Path) -> dict[str, Any]:
+    """What a finished run's results.json says of its data."""
+    section: dict[str, Any] = json.loads((folder / "results.json").read_text())["dataset"]
+    return section
+
+
+def rebuild(run_config: RunConfig, data: dict[str, Any]) -> nn.Module:
+    """The network of a run, without its weights; `data` is results.json's section on the data."""
+    channels, height, width = data["input_shape"]
+    model: Any = run_config.model
+    if hasattr(model, "weights"):
+        model = dataclasses.replace(model, weights="random")  # the run's own come afterwards
+    network = built(model, (channels, height, width), data["classes"])
+    if isinstance(run_config.method, Adapts):
+        network = run_config.method.adapt(network, torch.tensor(data["class_counts"]))
+    return network
+
+
+@dataclass(frozen=True)
+class Source:
+    """A network that is measured again: a finished run's, or a file's."""
+
+    path: Path
+
+    @property
+    def kind(self) -> Literal["run", "program", "weights"]:
+        if self.path.is_dir():
+            return "run"
+        return "program" if program.kind(self.path) else "weights"
+
+    @property
+    def trained_on(self) -> TrainedOn | None:
+        """What it learnt, where a run says so, or the header of a run's file of weights."""
+        if self.kind == "run":
+            return TrainedOn.of(data_section(self.path))
+        about = header(self.path)
+        return TrainedOn.of(about) if about.keys() >= {"class_names", "input_shape"} else None
+
+    def network(self, run_config: RunConfig, splits: Splits) -> nn.Module:
+        """In eval mode on the CPU; of a file of weights, the model that `run_config` describes."""
+        if self.kind == "run":
+            return load_run(self.path)[1]
+        shape = trained.shape if (trained := self.trained_on) else splits.test.shape
+        counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
+        about = {"input_shape": shape, "classes": splits.classes, "class_counts": counts}
+        network = rebuild(run_config, about)
+        if self.kind == "weights":  # a program has its own
+            source = str(self.path)
+            state = read(source, "model.weights")
+            fill(network, aligned(network, state, source), source)
+        return network.eval()
+
+    def section(self) -> dict[str, str]:
+        """What results say of it."""
+        weights = self.path / WEIGHTS if self.kind == "run" else self.path
+        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
+        return {
+            "source": str(self.path.resolve()),
+            "kind": self.kind,
+            "weights_sha256": digest,
+        }
+
+
+def header(file: Path) -> dict[str, Any]:
+    """What a run wrote into the head of its file of weights; empty for any other file."""
+    try:
+        with safetensors.safe_open(file, "pt") as opened:
+            about = json.loads((opened.metadata() or {}).get("robustrun", "{}"))
+    except (safetensors.SafetensorError, OSError, ValueError):
+        return {}
+    return about if isinstance(about, dict) else {}
+
+
+def require_size(network: nn.Module, trained: TrainedOn, shape: Shape, source: str) -> None:
+    """DataError if the images have another size than the network was trained on, and it cannot take
+    them; where it can, that is said."""
+    if shape == trained.shape:
+        return
+    sizes = spatial_size(trained.shape[1:]), spatial_size(shape[1:])
+    try:
+        with torch.no_grad():
+            network(torch.zeros(2, *shape))
+    except Exception as error:  # layers fail in their own ways
+        raise DataError(
+            f"The network of {source} was trained on images of {sizes[0]} pixels and cannot take "
+            f"this data set's, of {sizes[1]} ({reason(error)}). Images in "
+            f"folders are scaled with dataset.image_size={trained.shape[1]}."
+        ) from error
+    log.warning("the network was trained on images of %s pixels and is measured on %s", *sizes)
+
+
+def spatial_size(shape: Sequence[int]) -> str:
+    return " x ".join(map(str, shape))

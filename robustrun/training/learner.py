@@ -1,0 +1,114 @@
+"""The learner: a model, its optimizer, the average of its weights, and its place in training."""
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from robustrun.training.batching import Batching, batching
+from robustrun.training.settings import Training, TrainingPlan
+from robustrun.training.weight_average import WeightAverage
+from robustrun.types import Images
+
+State = dict[str, Tensor]
+
+
+@dataclass
+class Learner:
+    """The Learner that methods see: one model, its optimizer, and where the run stands."""
+
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    class_counts: Tensor
+    batching: Batching
+    total_steps: int
+    gradient_clip: float | None
+    average: WeightAverage | None
+    skips: bool = False  # a step whose loss is not finite is left out
+    steps: int = 0
+    batches: int = 0
+    skipped: int = 0
+    skipping: bool = False  # the step under way is left out
+    memory: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def progress(self) -> float:
+        return self.batches / self.total_steps
+
+    @property
+    def lr(self) -> float:
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def update(self, loss: Tensor) -> None:
+        self.backward(loss)
+        self.apply()
+
+    def backward(self, loss: Tensor) -> None:
+        self.skipping |= self.skips and not math.isfinite(float(loss.detach()))
+        if not self.skipping:
+            loss.backward()  # type: ignore[no-untyped-call]
+
+    def apply(self) -> None:
+        if self.skipping:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.skipped, self.skipping = self.skipped + 1, False
+            return
+        if self.gradient_clip is not None:
+            nn.utils.clip_grad_value_(self.model.parameters(), self.gradient_clip)
+        self.optimizer.step()
+        self.optimizer.zero_grad(set_to_none=True)
+        self.steps += 1
+        if self.average is not None:
+            self.average.update(self.model, self.progress)
+
+
+def new_learner(
+    model: nn.Module, train: Images, class_counts: Tensor, how: TrainingPlan
+) -> Learner:
+    training = how.training
+    batches = batching(model, len(train), train.shape, training.batch_size)
+    return Learner(
+        model,
+        how.optimizer.build([p for p in model.parameters() if p.requires_grad]),
+        class_counts.to(how.runtime.device),
+        batches,
+        batches.count(len(train)) * training.epochs,
+        training.gradient_clip,
+        _average(model, training),
+        skips=training.on_nonfinite == "skip",
+    )
+
+
+def _average(model: nn.Module, training: Training) -> WeightAverage | None:
+    if training.ema_decay is None:
+        return None
+    buffers, warmup, start = training.ema_buffers, training.ema_warmup, training.ema_start
+    return WeightAverage(model, training.ema_decay, buffers, warmup, start)
+
+
+def weights(trainer: Learner) -> State:
+    """A copy on the CPU of the weights that count: the average if there is one."""
+    state = trainer.average.state if trainer.average else trainer.model.state_dict()
+    return {name: value.detach().to("cpu", copy=True) for name, value in state.items()}
+
+
+@contextmanager
+def average_weights_loaded(trainer: Learner) -> Iterator[None]:
+    """Within it, the model is in eval mode and holds the averaged weights, if any are kept."""
+    model, average = trainer.model, trainer.average
+    modes = [(m, m.training) for m in model.modules()]
+    model.eval()
+    if average is not None:
+        own = {name: value.detach().clone() for name, value in model.state_dict().items()}
+        model.load_state_dict(average.state)
+    try:
+        yield
+    finally:
+        if average is not None:
+            model.load_state_dict(own)
+        for module, training in modes:
+            module.training = training

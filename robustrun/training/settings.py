@@ -1,0 +1,86 @@
+"""How long, in which batches and with which options is trained."""
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from robustrun.errors import require
+from robustrun.types import Attack, Optimizer, Runtime, Schedule
+
+Select = Literal["best_robust", "best_clean", "last"]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a method's authors trained with; other keys take their defaults from here."""
+
+    epochs: int
+    batch_size: int
+    lr: float
+    momentum: float
+    nesterov: bool
+    weight_decay: float
+    milestones: tuple[float, ...]
+    gamma: float
+    warmup: float
+    gradient_clip: float | None
+    ema_decay: float | None
+    select: Select
+
+
+@dataclass(frozen=True)
+class Training:
+    """How long and in which portions the training goes, and which weights are kept."""
+
+    ADDED_LATER: ClassVar[dict[str, Any]] = {
+        "ema_buffers": "average",
+        "ema_warmup": True,
+        "ema_start": 0.0,
+    }
+
+    epochs: int
+    batch_size: int
+    validation_fraction: float
+    validation_every: int
+    select: Select
+    gradient_clip: float | None
+    ema_decay: float | None
+    ema_buffers: Literal["average", "copy", "recompute"]  # see robustrun.training.weight_average
+    ema_warmup: bool
+    ema_start: float
+    on_nonfinite: Literal["stop", "skip"]
+    on_collapse: Literal["warn", "stop", "restore"]
+    checkpoint_minutes: float
+    checkpoint_steps: int | None
+    validation_attack: Attack | None  # None: no robust accuracy on the validation split
+
+    def __post_init__(self) -> None:
+        require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
+        share = self.validation_fraction
+        require(0 <= share < 1, "validation_fraction", share, "at least 0 and below 1")
+        require(self.validation_every >= 1, "validation_every", self.validation_every, ">= 1")
+        clip, decay = self.gradient_clip, self.ema_decay
+        require(clip is None or clip > 0, "gradient_clip", clip, "above 0, or null")
+        require(decay is None or 0 < decay < 1, "ema_decay", decay, "between 0 and 1, or null")
+        require(0 <= self.ema_start < 1, "ema_start", self.ema_start, "at least 0 and below 1")
+        minutes, steps = self.checkpoint_minutes, self.checkpoint_steps
+        require(minutes > 0, "checkpoint_minutes", minutes, "above 0")
+        require(steps is None or steps >= 1, "checkpoint_steps", steps, "at least 1, or null")
+        restores = self.on_collapse == "restore"
+        require(
+            not (restores and self.select == "best_clean"),
+            "on_collapse",
+            self.on_collapse,
+            "warn or stop when select is best_clean: the weights to go back to are the most robust",
+        )
+
+
+@dataclass(frozen=True)
+class TrainingPlan:
+    """What `fit` is told beside model, method and data."""
+
+    training: Training
+    optimizer: Optimizer
+    schedule: Schedule
+    runtime: Runtime
+    seed: int
