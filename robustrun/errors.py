@@ -36,6 +36,13 @@ def require(condition: bool, key: str, value: object, allowed: str) -> None:
         raise ConfigError(f"{key} is {value!r}, but must be {allowed}.")
 
 
+def listed(names: Iterable[str], most: int) -> str:
+    """The names with commas between them; of more than `most`, how many are left out."""
+    names = list(names)
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + more
+
+
 def shown(name: str | Path) -> str:
     """A file's name as text that every log and file takes: bytes that are no UTF-8 as \\xNN."""
     return fsencode(name).decode(errors="backslashreplace")

@@ -31,7 +31,7 @@ EXTRA_PERTURBATIONS = ("speckle_noise", "gaussian_blur", "snow", "shear")
 PIXELS = (32, 32, 3)  # height, width, channels
 
 
-class Corrupted(NamedTuple):
+class CorruptedImages(NamedTuple):
     """The test images under one corruption at one severity."""
 
     corruption: str
@@ -39,12 +39,13 @@ class Corrupted(NamedTuple):
     images: TensorImages
 
 
-class Sequences(NamedTuple):
-    """Short films: each begins with a test image, more and more (or anew) perturbed."""
+class PerturbationSequences(NamedTuple):
+    """Short sequences of frames: each begins with a test image, which is perturbed more and more,
+    or (noise) from the start for each frame."""
 
     perturbation: str
-    images: TensorImages  # all frames of the first film, then all of the second …
-    frames: int  # of each film
+    images: TensorImages  # all frames of the first, then all of the second …
+    frames: int  # of each sequence
 
 
 def corrupted(
@@ -52,7 +53,7 @@ def corrupted(
     corruptions: Sequence[str] = CORRUPTIONS,
     severities: Sequence[int] = SEVERITIES,
     examples: int | None = None,
-) -> Iterator[Corrupted]:
+) -> Iterator[CorruptedImages]:
     """The images of CIFAR-10-C below `root`, by corruption, then severity; DataError names what is
     wrong, before the first image is read. `examples`: only the first so many of each severity."""
     folder = _folder(root, "CIFAR-10-C")
@@ -72,14 +73,14 @@ def _each(
     corruptions: Sequence[str],
     severities: Sequence[int],
     examples: int | None,
-) -> Iterator[Corrupted]:
+) -> Iterator[CorruptedImages]:
     count = len(labels) // len(SEVERITIES)
     for name in corruptions:
         pixels = _pixels(folder / f"{name}.npy", (len(labels), *PIXELS))
         for severity in severities:
             first = (severity - 1) * count
             part = slice(first, first + (count if examples is None else min(examples, count)))
-            yield Corrupted(name, severity, _images(pixels[part], labels[part]))
+            yield CorruptedImages(name, severity, _images(pixels[part], labels[part]))
 
 
 def perturbed(
@@ -87,8 +88,8 @@ def perturbed(
     labels: torch.Tensor,
     perturbations: Sequence[str] = PERTURBATIONS,
     examples: int | None = None,
-) -> Iterator[Sequences]:
-    """The films of CIFAR-10-P below `root`; DataError names what is wrong, before any is read.
+) -> Iterator[PerturbationSequences]:
+    """The sequences of CIFAR-10-P below `root`; DataError names what is wrong, before any is read.
 
     `labels` are those of the CIFAR-10 test set, in order: its files hold none.
     """
@@ -97,32 +98,32 @@ def perturbed(
     shape = (len(labels), None, *PIXELS)
     for name in perturbations:
         _pixels(folder / f"{name}.npy", shape)
-    return _films(folder, shape, labels.numpy(), perturbations, examples)
+    return _sequences(folder, shape, labels.numpy(), perturbations, examples)
 
 
-def _films(
+def _sequences(
     folder: Path,
     shape: tuple[int | None, ...],
     labels: np.ndarray,
     perturbations: Sequence[str],
     examples: int | None,
-) -> Iterator[Sequences]:
+) -> Iterator[PerturbationSequences]:
     for name in perturbations:
-        films = _pixels(folder / f"{name}.npy", shape)[:examples]
-        frames = films.shape[1]
+        sequences = _pixels(folder / f"{name}.npy", shape)[:examples]
+        frames = sequences.shape[1]
         every = labels[:examples].repeat(frames)
-        yield Sequences(name, _images(films.reshape(-1, *PIXELS), every), frames)
+        yield PerturbationSequences(name, _images(sequences.reshape(-1, *PIXELS), every), frames)
 
 
 def flip_rate(predictions: np.ndarray, frames: int, perturbation: str) -> float:
     """How often the prediction changes from one frame to the next: the flip probability.
 
-    Noise is drawn anew for each frame, so there each frame is compared with the first. A frame
+    Noise is drawn for each frame alone, so there each frame is compared with the first. A frame
     without an answer (logits that are not finite) is the same as no other.
     """
-    films = predictions.reshape(-1, frames)
-    before = films[:, :1] if perturbation.endswith("noise") else films[:, :-1]
-    return float(((films[:, 1:] != before) | (before == NO_ANSWER)).mean())
+    sequences = predictions.reshape(-1, frames)
+    before = sequences[:, :1] if perturbation.endswith("noise") else sequences[:, :-1]
+    return float(((sequences[:, 1:] != before) | (before == NO_ANSWER)).mean())
 
 
 def _images(pixels: np.ndarray, labels: np.ndarray) -> TensorImages:

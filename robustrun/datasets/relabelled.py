@@ -4,13 +4,12 @@ import dataclasses
 import logging
 from collections.abc import Iterator
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from robustrun.errors import DataError
+from robustrun.errors import DataError, listed
 from robustrun.types import Images, Shape, Splits
 
 log = logging.getLogger(__name__)
@@ -124,6 +123,4 @@ def _tell(names: tuple[str, ...], known: tuple[str, ...]) -> None:
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:
-    shown = ", ".join(repr(name) for name in islice(names, SHOWN))
-    more = f" and {len(names) - SHOWN} more" if len(names) > SHOWN else ""
-    return f"{'class' if len(names) == 1 else 'classes'} {shown}{more}"
+    return f"{'class' if len(names) == 1 else 'classes'} {listed(map(repr, names), SHOWN)}"

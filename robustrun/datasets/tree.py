@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from robustrun.errors import DataError, shown
+from robustrun.errors import DataError, listed, shown
 
 log = logging.getLogger(__name__)
 EXTENSIONS = (
@@ -134,13 +134,13 @@ def common_classes(train: Split, test: Split) -> list[str]:
     require_images(train, classes)
     require_images(test, classes)
     if left_out:
-        log.warning("class folders without any file are left out: %s", listed(left_out))
+        log.warning("class folders without any file are left out: %s", quoted(left_out))
     return classes
 
 
 def require_two(names: list[str], folder: Path) -> None:
     if len(names) < 2:
-        present = f"only {listed(names)}" if names else "none"
+        present = f"only {quoted(names)}" if names else "none"
         raise DataError(
             f"{folder} needs at least two class folders, with images inside, but has {present}."
         )
@@ -152,7 +152,7 @@ def require_same(train: Split, test: Split, classes: list[str]) -> None:
         if extra := [name for name in classes if name not in there.images]:
             raise DataError(
                 f"{here.folder} has {len(extra)} class folder{'s' if len(extra) > 1 else ''} that "
-                f"{there.folder} lacks: {listed(extra)}. Both must have the same classes."
+                f"{there.folder} lacks: {quoted(extra)}. Both must have the same classes."
             )
 
 
@@ -183,6 +183,5 @@ def file_list(split: Split, classes: list[str]) -> FileList:
     return FileList(split.folder, np.array(files), labels)
 
 
-def listed(names: list[str]) -> str:
-    quoted = ", ".join(f"'{shown(name)}'" for name in names[:SHOWN])
-    return quoted + (" …" if len(names) > SHOWN else "")
+def quoted(names: list[str]) -> str:
+    return listed((f"'{shown(name)}'" for name in names), SHOWN)

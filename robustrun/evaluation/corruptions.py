@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets import corruptions
 from robustrun.datasets.border import require_labels
-from robustrun.datasets.corruptions import Corrupted, Sequences
+from robustrun.datasets.corruptions import CorruptedImages, PerturbationSequences
 from robustrun.errors import DataError
 from robustrun.evaluation.attack_run import predict
 from robustrun.evaluation.settings import Corruptions, EvaluationPlan, Perturbations
@@ -28,14 +28,16 @@ log = logging.getLogger(__name__)
 Predicted = Callable[[Images, str], np.ndarray]  # images and their name -> predicted classes
 
 
-def corrupted(plan: Corruptions, examples: int | None) -> Iterable[Corrupted]:
+def corrupted(plan: Corruptions, examples: int | None) -> Iterable[CorruptedImages]:
     """The corrupted images that `plan` names; DataError if a file is missing or damaged."""
     names = plan.names or corruptions.CORRUPTIONS
     return corruptions.corrupted(plan.root, names, plan.severities, examples)
 
 
-def perturbed(plan: Perturbations, test: Images, examples: int | None) -> Iterable[Sequences]:
-    """The films that `plan` names; DataError if a file is missing or damaged."""
+def perturbed(
+    plan: Perturbations, test: Images, examples: int | None
+) -> Iterable[PerturbationSequences]:
+    """The sequences that `plan` names; DataError if a file is missing or damaged."""
     names = plan.names or corruptions.PERTURBATIONS
     return corruptions.perturbed(plan.root, test.labels, names, examples)
 
@@ -106,13 +108,13 @@ def measure_corruptions(
         parts = corrupted(plan.corruptions, plan.examples)
         found["corruptions"] = _corruptions(predicted, parts, splits)
     if plan.perturbations is not None:
-        films = perturbed(plan.perturbations, splits.test, plan.examples)
-        found["perturbations"] = _perturbations(predicted, films)
+        sequences = perturbed(plan.perturbations, splits.test, plan.examples)
+        found["perturbations"] = _perturbations(predicted, sequences)
     return found
 
 
 def _corruptions(
-    predicted: Predicted, parts: Iterable[Corrupted], splits: Splits
+    predicted: Predicted, parts: Iterable[CorruptedImages], splits: Splits
 ) -> dict[str, Any]:
     """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
     began = time.monotonic()
@@ -134,17 +136,19 @@ def _corruptions(
     }
 
 
-def _perturbations(predicted: Predicted, films: Iterable[Sequences]) -> dict[str, Any]:
+def _perturbations(
+    predicted: Predicted, sequences: Iterable[PerturbationSequences]
+) -> dict[str, Any]:
     """Flip rate of each perturbation, and their mean."""
     began = time.monotonic()
     rates: dict[str, float] = {}
     missing = 0  # images whose logits are not finite
-    for film in films:
-        predictions = predicted(film.images, film.perturbation)
-        rate = corruptions.flip_rate(predictions, film.frames, film.perturbation)
+    for sequence in sequences:
+        predictions = predicted(sequence.images, sequence.perturbation)
+        rate = corruptions.flip_rate(predictions, sequence.frames, sequence.perturbation)
         missing += int((predictions == NO_ANSWER).sum())
-        rates[film.perturbation] = rate
-        log.info("%s flips %.2f%%", film.perturbation, 100 * rate)
+        rates[sequence.perturbation] = rate
+        log.info("%s flips %.2f%%", sequence.perturbation, 100 * rate)
     return {
         "flip_rate": float(np.mean(list(rates.values()))),
         "by_perturbation": rates,

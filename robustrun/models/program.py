@@ -66,11 +66,11 @@ def kind(file: Path) -> str | None:
 
 def load(file: Path) -> nn.Module:
     """The program in `file`, on the CPU; DataError if there is none or it cannot be read."""
-    found = kind(file)
-    if found is None:
+    form = kind(file)
+    if form is None:
         raise DataError(f"model.file is {file}, which is no TorchScript and no torch.export file.")
     try:
-        if found == "torchscript":
+        if form == "torchscript":
             with warnings.catch_warnings():  # deprecated, and still what many files are
                 warnings.simplefilter("ignore", FutureWarning)
                 warnings.simplefilter("ignore", DeprecationWarning)

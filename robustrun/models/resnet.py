@@ -174,12 +174,12 @@ def stages(
     block: Block, inputs: int, outputs: tuple[int, ...], depths: tuple[int, ...]
 ) -> nn.ModuleList:
     """One stage for each of `outputs`; all but the first halve the image in their first block."""
-    found = nn.ModuleList()
+    modules = nn.ModuleList()
     for width, depth in zip(outputs, depths, strict=True):
-        first = block(inputs, width, 2 if len(found) else 1)
-        found.append(nn.Sequential(first, *(block(width, width, 1) for _ in range(depth - 1))))
+        first = block(inputs, width, 2 if len(modules) else 1)
+        modules.append(nn.Sequential(first, *(block(width, width, 1) for _ in range(depth - 1))))
         inputs = width
-    return found
+    return modules
 
 
 def conv3x3(inputs: int, outputs: int, stride: int = 1) -> nn.Conv2d:

@@ -134,33 +134,33 @@ def aligned(
 
 def _without_statistics(state: Weights, own: Weights, statistics: Weights, source: str) -> Weights:
     """The state without the normalisation in it, which must be the configured one."""
-    rest, found = dict(state), {}
-    for kind, names in (("mean", MEANS), ("std", STDS)):
-        count = statistics[kind].numel()
-        for key, value in state.items():
-            last = key.rpartition(".")[2]
-            if (
-                last in names
-                and value.numel() in (1, count)
-                and key not in own.keys() - {f"normalize.{kind}"}
-            ):
-                found[kind] = rest.pop(key).float().flatten()
-    different = [
-        kind
-        for kind, value in found.items()
-        if (value - statistics[kind].flatten().cpu()).abs().max() > SAME
+    keys = {
+        key: kind
+        for kind, names in (("mean", MEANS), ("std", STDS))
+        for key, value in state.items()
+        if key.rpartition(".")[2] in names
+        and value.numel() in (1, statistics[kind].numel())
+        and key not in own.keys() - {f"normalize.{kind}"}
+    }
+    stored = {kind: state[key].float().flatten() for key, kind in keys.items()}
+    _require_same_statistics(stored, statistics, source)
+    return {key: value for key, value in state.items() if key not in keys}
+
+
+def _require_same_statistics(stored: Weights, statistics: Weights, source: str) -> None:
+    """DataError, with what to type, unless the stored normalisation is the configured one."""
+    differences = (v - statistics[kind].flatten().cpu() for kind, v in stored.items())
+    if all(difference.abs().max() <= SAME for difference in differences):
+        return
+    sides = [
+        ", ".join(f"{kind} {_listed(side[kind])}" for kind in stored)
+        for side in (stored, statistics)
     ]
-    if different:
-        sides = [
-            ", ".join(f"{kind} {_listed(side[kind])}" for kind in found)
-            for side in (found, statistics)
-        ]
-        words = " ".join(f"'model.{kind}={_listed(value)}'" for kind, value in found.items())
-        raise DataError(
-            f"{source} was trained with another normalisation: {sides[0]} in the file, {sides[1]} "
-            f"here. To measure it as it was trained: {words}."
-        )
-    return rest
+    words = " ".join(f"'model.{kind}={_listed(value)}'" for kind, value in stored.items())
+    raise DataError(
+        f"{source} was trained with another normalisation: {sides[0]} in the file, {sides[1]} "
+        f"here. To measure it as it was trained: {words}."
+    )
 
 
 def _listed(values: Tensor) -> str:
@@ -264,8 +264,8 @@ def _serves(part: View, ours: View, state: Weights, own: Weights) -> bool:
 
 def head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
     """The layer that gives the logits, with its name: the last one (SqueezeNet's convolves)."""
-    found = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    return found[-1]
+    layers = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
+    return layers[-1]
 
 
 def head_keys(network: nn.Module) -> tuple[str, str]:

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor
 
-from robustrun.errors import DataError
+from robustrun.errors import DataError, listed
 
 log = logging.getLogger(__name__)
 
@@ -113,12 +113,12 @@ def _state_dict(loaded: Any, file: Path, key: str) -> Weights:
     others: list[str] = []
     state: Mapping[Any, Any] = loaded
     while not _is_state_dict(state):
-        found = [name for name in state if _holds_weights(name, state[name])]
-        known = [name for name in CONTAINERS if name in found]
-        if not found or (len(found) > 1 and not known):
-            raise DataError(f"{key} names {file}, which {_lacks(state, place, found)}")
-        name = (known or found)[0]
-        others += [".".join([*place, other]) for other in found if other != name]
+        candidates = [name for name in state if _holds_weights(name, state[name])]
+        known = [name for name in CONTAINERS if name in candidates]
+        if not candidates or (len(candidates) > 1 and not known):
+            raise DataError(f"{key} names {file}, which {_lacks(state, place, candidates)}")
+        name = (known or candidates)[0]
+        others += [".".join([*place, other]) for other in candidates if other != name]
         place, state = [*place, name], state[name]
     if place:
         left = f"; {', '.join(others)} left out" if others else ""
@@ -144,16 +144,15 @@ def _holds_weights(name: Any, value: Any) -> bool:
     return _is_state_dict(value) or any(_holds_weights(key, value[key]) for key in value)
 
 
-def _lacks(state: Mapping[Any, Any], place: list[str], found: list[str]) -> str:
+def _lacks(state: Mapping[Any, Any], place: list[str], candidates: list[str]) -> str:
     inside = f" under {'.'.join(place)}" if place else ""
-    keys = [str(name) for name in (found or state)]
-    shown = ", ".join(keys[:SHOWN]) + (f" and {len(keys) - SHOWN} more" * (len(keys) > SHOWN))
-    if found:
+    keys = listed((str(name) for name in candidates or state), SHOWN)
+    if candidates:
         return (
-            f"holds several state dicts{inside} ({shown}), and none is under a usual name: save "
+            f"holds several state dicts{inside} ({keys}), and none is under a usual name: save "
             f"the one that is meant, torch.save(..., 'weights.pt')."
         )
     return (
-        f"holds no state dict of tensors{inside}: its keys are {shown or 'none'}. It is looked "
+        f"holds no state dict of tensors{inside}: its keys are {keys or 'none'}. It is looked "
         f"for under {', '.join(CONTAINERS[:5])} …"
     )

@@ -56,18 +56,18 @@ def test_the_official_names() -> None:
     assert len(set(corruptions.PERTURBATIONS)) == 10
 
 
-def test_films_come_frame_after_frame_with_the_label_of_their_image(tmp_path: Path) -> None:
-    films = np.random.default_rng(1).integers(0, 256, (COUNT, 6, 32, 32, 3), dtype=np.uint8)
-    np.save(tmp_path / "tilt.npy", films)
-    (found,) = corruptions.perturbed(str(tmp_path), torch.tensor([3, 1, 2, 0]), ["tilt"], 3)
-    assert found.frames == 6
-    assert found.images.labels.tolist() == [3] * 6 + [1] * 6 + [2] * 6
-    assert torch.equal(found.images.pixels[7], torch.from_numpy(films[1, 1]).permute(2, 0, 1))
+def test_sequences_come_frame_after_frame_with_the_label_of_their_image(tmp_path: Path) -> None:
+    sequences = np.random.default_rng(1).integers(0, 256, (COUNT, 6, 32, 32, 3), dtype=np.uint8)
+    np.save(tmp_path / "tilt.npy", sequences)
+    (tilt,) = corruptions.perturbed(str(tmp_path), torch.tensor([3, 1, 2, 0]), ["tilt"], 3)
+    assert tilt.frames == 6
+    assert tilt.images.labels.tolist() == [3] * 6 + [1] * 6 + [2] * 6
+    assert torch.equal(tilt.images.pixels[7], torch.from_numpy(sequences[1, 1]).permute(2, 0, 1))
 
 
 def test_flips_are_counted_from_frame_to_frame_and_for_noise_from_the_first() -> None:
     predictions = np.array([0, 1, 1, 0, 2, 2, 2, 2])
-    # Two films of four frames: two flips of three, and none of three.
+    # Two sequences of four frames: two flips of three, and none of three.
     assert corruptions.flip_rate(predictions, 4, "tilt") == pytest.approx(1 / 3)
     predictions = np.array([0, 1, 1, 1])
     assert corruptions.flip_rate(predictions, 4, "tilt") == pytest.approx(1 / 3)

@@ -41,8 +41,8 @@ def colours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     np.save(tmp_path / "cifar-c" / "labels.npy", np.tile(labels, 5))
     np.save(tmp_path / "cifar-c" / "fog.npy", np.tile(clean, (5, 1, 1, 1)))
     np.save(tmp_path / "cifar-c" / "snow.npy", np.tile(clean[::-1], (5, 1, 1, 1)))
-    films = np.stack([clean, clean, clean[::-1]], axis=1)
-    np.save(tmp_path / "cifar-p" / "tilt.npy", films)
+    sequences = np.stack([clean, clean, clean[::-1]], axis=1)
+    np.save(tmp_path / "cifar-p" / "tilt.npy", sequences)
     return tmp_path
 
 
@@ -57,9 +57,9 @@ def test_a_run_measures_each_corruption_their_mean_and_the_flip_rate(
     colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     names = "evaluation.corruptions.names=[fog,snow]"
-    films = "evaluation.perturbations={root: cifar-p, names: [tilt]}"
+    sequences = "evaluation.perturbations={root: cifar-p, names: [tilt]}"
     root = "evaluation.corruptions.root=cifar-c"
-    assert run_command_line([*RUN, "evaluation=corruptions", root, names, films]) == 0
+    assert run_command_line([*RUN, "evaluation=corruptions", root, names, sequences]) == 0
     (path,) = colours.glob("outputs/*/*/results.json")
     evaluation = json.loads(path.read_text())["evaluation"]
     assert evaluation["clean"]["accuracy"] == 1.0
