@@ -20,9 +20,9 @@ from robustrun.attacks.geometry.ball import (
     sphere_start,
 )
 from robustrun.attacks.geometry.l1 import support
+from robustrun.attacks.search.apgd_settings import Checks, Phase, Sparsity
 from robustrun.attacks.search.apgd_state import (
     APGDState,
-    Sparsity,
     evaluate_point,
     halve_step_size,
     initial_state,
@@ -40,44 +40,6 @@ from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.losses import dlr, dlr_targeted, gap, margin
 from robustrun.types import ATTACKS
-
-
-@dataclass(frozen=True)
-class Checks:
-    """When progress is checked: periods as shares of the steps, the first, then ever shorter."""
-
-    first: float
-    shorter: float  # what each period is shorter by than the one before
-    shortest: float
-
-    def __post_init__(self) -> None:
-        for name, share in asdict(self).items():
-            require(0 <= share <= 1, name, share, "a share of the steps, 0 to 1")
-
-    def periods(self, steps: int) -> dict[int, int]:
-        """The length of the period that ends after each step with a check."""
-        first, shorter, shortest = (
-            max(int(share * steps), 1) for share in (self.first, self.shorter, self.shortest)
-        )
-        ends: dict[int, int] = {}
-        end, period = first, first
-        while end <= steps:
-            ends[end] = period
-            period = max(period - shorter, shortest)
-            end += period
-        return ends
-
-
-@dataclass(frozen=True)
-class Phase:
-    """A part of a run in a ball of its own; for l1, larger balls lead to a good start."""
-
-    radius: float  # multiple of epsilon
-    share: float  # of the steps
-
-    def __post_init__(self) -> None:
-        require(self.radius > 0, "radius", self.radius, "above 0")
-        require(0 <= self.share <= 1, "share", self.share, "a share of the steps, 0 to 1")
 
 
 @ATTACKS.register("apgd")

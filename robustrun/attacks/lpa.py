@@ -8,8 +8,8 @@ from typing import ClassVar
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.fast_lpa import lpips_step
 from robustrun.attacks.geometry.ball import Norm, check_threat_model, gaussian_start
+from robustrun.attacks.perceptual.lagrangian import lpips_step
 from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, lpips_distance
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
 from robustrun.attacks.search.ascent import input_gradient

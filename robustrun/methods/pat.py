@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.fast_lpa import LagrangianSearch
+from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted

@@ -12,6 +12,7 @@ from toys import DUAL, EPSILON, NORMS, SHAPE, Counting, attack, batch, generator
 import robustrun.attacks.apgd as apgd
 from robustrun.attacks.geometry.ball import length, steepest, uniform_start
 from robustrun.attacks.geometry.l1 import project_l1, sparse_sign
+from robustrun.attacks.search.apgd_settings import Phase
 from robustrun.attacks.search.apgd_state import (
     halve_step_size,
     initial_state,
@@ -175,7 +176,7 @@ def test_l1_comes_in_through_balls_of_three_and_two_radii(monkeypatch: pytest.Mo
         ({"steps": 0}, "steps"),
         ({"rho": 1.5}, "rho"),
         ({"phases": ()}, "phases"),
-        ({"phases": (apgd.Phase(3.0, 0.5), apgd.Phase(1.0, 0.5))}, "phases"),
+        ({"phases": (Phase(3.0, 0.5), Phase(1.0, 0.5))}, "phases"),
     ],
 )
 def test_refuses_settings_out_of_range(change: dict[str, Any], key: str) -> None:

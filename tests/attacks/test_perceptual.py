@@ -8,12 +8,14 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor, nn
 
-from robustrun.attacks.fast_lpa import FastLPA, LagrangianSearch
+from robustrun.attacks.fast_lpa import FastLPA
 from robustrun.attacks.lpa import LPA
+from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
+from robustrun.attacks.perceptual.linearised import Linearised, conjugate_gradients
 from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, normalised_features
 from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
 from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS, FeatureNetwork
-from robustrun.attacks.ppgd import PPGD, Linearised, conjugate_gradients
+from robustrun.attacks.ppgd import PPGD
 from robustrun.errors import ConfigError, DataError
 from robustrun.losses import margin
 

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.fast_lpa import LagrangianSearch
+from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel
 from robustrun.errors import ConfigError
 from robustrun.methods.pat import Pat

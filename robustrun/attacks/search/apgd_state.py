@@ -11,28 +11,11 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import per_example, project, steepest
 from robustrun.attacks.geometry.l1 import sparse_sign, support
+from robustrun.attacks.search.apgd_settings import Sparsity
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
-from robustrun.errors import require
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at classes -> N values
-
-
-@dataclass(frozen=True)
-class Sparsity:
-    """l1 only: a step moves the pixels with the largest gradients, few and ever fewer."""
-
-    start: float  # share of the pixels that a step moves before the first check
-    divisor: float  # later: the share of pixels changed in the best point, divided by this
-    stable: float  # below this part of the former number of changed pixels, the step starts anew
-    step_divisor: float  # otherwise the step size is divided by this,
-    smallest_step: float  # down to this share of the first
-
-    def __post_init__(self) -> None:
-        require(0 < self.start <= 1, "start", self.start, "a share above 0, up to 1")
-        require(self.divisor >= 1, "divisor", self.divisor, "at least 1")
-        require(self.step_divisor >= 1, "step_divisor", self.step_divisor, "at least 1")
-        require(0 < self.smallest_step <= 1, "smallest_step", self.smallest_step, "0 to 1")
 
 
 @dataclass
