@@ -4,7 +4,7 @@ https://arxiv.org/abs/2003.01690; for l1: 2021, https://arxiv.org/abs/2103.01208
 
 import math
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any, ClassVar, Literal
 
@@ -17,9 +17,11 @@ from robustrun.attacks.geometry.ball import (
     check_threat_model,
     gaussian_start,
     project,
+    same_at_radius,
     sphere_start,
 )
 from robustrun.attacks.geometry.l1 import support
+from robustrun.attacks.search.active import ActiveImages
 from robustrun.attacks.search.apgd_settings import Checks, Phase, Sparsity
 from robustrun.attacks.search.apgd_state import (
     APGDState,
@@ -34,8 +36,8 @@ from robustrun.attacks.search.cascade import (
     Rows,
     rows_of_fooled_images,
     run_batched_until_fooled,
-    top_wrong_classes,
 )
+from robustrun.attacks.search.targets import settings_for, top_wrong_classes
 from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
 from robustrun.losses import dlr, dlr_targeted, gap, margin
@@ -165,7 +167,7 @@ class APGD:
 
         With `leave`, an image is done once it fools the model, and the second result is not full.
         """
-        found = s.x.clone()
+        active = ActiveImages(s.x)
         periods = self.checks.periods(steps)
         for step in range(steps + 1):
             if step > 0:
@@ -176,14 +178,16 @@ class APGD:
             if step > 0:
                 s.rises = s.rises + (s.loss > former)
             if leave and bool(fooled.any()):
-                found[s.index[fooled]] = s.point[fooled]
-                s = s.keep(~rows_of_fooled_images(fooled, s.image))
-                if len(s.index) == 0:
+                active.store(s.point, fooled)
+                stay = ~rows_of_fooled_images(fooled, s.image)
+                active.keep(stay)
+                s = s.keep(stay)
+                if len(active) == 0:
                     break
             if step in periods:
                 self._check(s, periods[step], step_size)
-        found[s.index] = s.best
-        return found, s.best
+        active.store(s.best)
+        return active.images, s.best
 
     def _move(self, s: APGDState, epsilon: float, momentum: float) -> None:
         if self.norm == "l1":
@@ -210,20 +214,11 @@ class APGD:
         needed = 4 if self.targets else 3
         return "difference" if self.loss == "dlr" and classes < needed else self.loss
 
-    def with_radius(self, epsilon: float) -> "APGD":
-        """The same attack at another radius; the step keeps its share of the radius."""
-        share = self.step_size / self.epsilon if self.epsilon else 0.0
-        return replace(self, epsilon=epsilon, step_size=share * epsilon)
+    with_radius = same_at_radius
 
     def effective_settings(self, classes: int) -> dict[str, Any]:
         """The settings as they apply to a model with so many classes, and what had to change."""
-        settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
-        changes = []
-        if settings["targets"] < self.targets:
-            changes.append(f"{classes - 1} target classes instead of {self.targets}")
-        if self._kind(classes) != self.loss:
-            settings["loss"] = "difference"
-            changes.append("a difference of logits instead of their ratio (DLR)")
-        return settings | (
-            {"instead": f"{classes} classes: " + ", ".join(changes)} if changes else {}
-        )
+        if self._kind(classes) == self.loss:
+            return settings_for(self, classes)
+        change = "a difference of logits instead of their ratio (DLR)"
+        return settings_for(self, classes, {"loss": ("difference", change)})

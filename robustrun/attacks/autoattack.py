@@ -2,14 +2,17 @@
 https://arxiv.org/abs/2003.01690), as https://github.com/fra31/auto-attack runs them.
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
-import torch
-from torch import Tensor, nn
-
-from robustrun.attacks.ensemble import check_stages, describe_stages, run_stages, stages_at
 from robustrun.attacks.geometry.ball import Norm
+from robustrun.attacks.search.stages import (
+    check_stages,
+    run_stages,
+    settings_of_stages,
+    stages_at_radius,
+    stages_in_order,
+)
 from robustrun.errors import require
 from robustrun.types import ATTACKS, Attack
 
@@ -57,40 +60,22 @@ class AutoAttack:
     adversarial: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_stages(self.norm, self.epsilon, self.attacks)
+        check_stages(self)
         parts = VERSIONS[self.version]
         same = list(self.attacks) == list(parts)
-        require(same, "attacks", list(self.attacks), f"{list(parts)}{self._elsewise()}")
+        require(same, "attacks", list(self.attacks), f"{list(parts)}{self._or_an_ensemble()}")
         for name, effort in parts.items():
             differs = self.norm == "l1" and self.version == "standard"
             l1 = STANDARD_L1.get(name, {}) if differs else {}
             for key, value in (effort | l1).items():
                 found = getattr(self.attacks[name], key, None)
-                right = f"{value!r}{self._elsewise()}"
+                right = f"{value!r}{self._or_an_ensemble()}"
                 require(found == value, f"attacks.{name}.{key}", found, right)
 
-    def _elsewise(self) -> str:
+    def _or_an_ensemble(self) -> str:
         return f" in AutoAttack ({self.version}, {self.norm}); with name=ensemble, as you like"
 
-    def __call__(
-        self,
-        model: nn.Module,
-        x: Tensor,
-        y: Tensor,
-        *,
-        generator: torch.Generator | None = None,
-        batch_size: int | None = None,
-    ) -> Tensor:
-        return run_stages(self.attacks, model, x, y, generator, batch_size)
-
-    def stages(self) -> list[tuple[str, Attack]]:
-        """The attacks in order, for a caller that runs, times and keeps each on its own."""
-        return list(self.attacks.items())
-
-    def with_radius(self, epsilon: float) -> "AutoAttack":
-        """The same attacks at another radius."""
-        return replace(self, epsilon=epsilon, attacks=stages_at(self.attacks, epsilon))
-
-    def effective_settings(self, classes: int) -> dict[str, Any]:
-        """The settings as they apply to a model with so many classes, and what had to change."""
-        return describe_stages(asdict(self), self.attacks, classes)
+    __call__ = run_stages
+    stages = stages_in_order
+    with_radius = stages_at_radius
+    effective_settings = settings_of_stages

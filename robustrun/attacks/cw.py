@@ -2,13 +2,13 @@
 2017, https://arxiv.org/abs/1608.04644, section VI.A).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import check_threat_model
+from robustrun.attacks.geometry.ball import check_threat_model, same_at_radius
 from robustrun.attacks.search.adam import Adam
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import run_until_fooled
@@ -121,6 +121,4 @@ class CWL2:
             adam.keep(stay)
         return fell
 
-    def with_radius(self, epsilon: float) -> "CWL2":
-        """The same attack at another radius."""
-        return replace(self, epsilon=epsilon)
+    with_radius = same_at_radius

@@ -2,9 +2,9 @@
 https://arxiv.org/abs/1907.02044).
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -16,17 +16,19 @@ from robustrun.attacks.geometry.ball import (
     distance,
     length,
     per_example,
+    same_at_radius,
     sphere_start,
 )
 from robustrun.attacks.geometry.hyperplane import to_hyperplane
+from robustrun.attacks.search.active import ActiveImages
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import (
     Rows,
     rows_of_fooled_images,
     run_batched_until_fooled,
     still_correct,
-    top_wrong_classes,
 )
+from robustrun.attacks.search.targets import settings_for, top_wrong_classes
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.threads import map_rows
 from robustrun.errors import require
@@ -101,23 +103,21 @@ class FAB:
         run: Tensor,
     ) -> Tensor:
         x, y, aim = x[left], y[left], aims[left, run // self.restarts]
-        found, index, image = x.clone(), torch.arange(len(x), device=x.device), left
+        active, image = ActiveImages(x), left
         point = self._start(x, run % self.restarts > 0, generator)
         for _ in range(self.steps):
             point = self._step(model, point, x, y, aim)
             fooled = ~still_correct(model, point, y)
             done = fooled & (distance(point, x, self.norm) <= self.epsilon)
             if bool(done.any()):
-                found[index[done]] = point[done]
+                active.store(point, done)
                 stay = ~rows_of_fooled_images(done, image)
-                index, image, point, x, y, aim, fooled = (
-                    rows[stay] for rows in (index, image, point, x, y, aim, fooled)
-                )
-                if len(index) == 0:
+                image, point, x, y, aim, fooled = active.keep(stay, image, point, x, y, aim, fooled)
+                if len(active) == 0:
                     break
             back = x + self.beta * (point - x)
             point = torch.where(per_example(fooled, x), back, point)
-        return found
+        return active.images
 
     def _start(self, x: Tensor, at_random: Tensor, generator: torch.Generator | None) -> Tensor:
         """The clean images, or random points nearby."""
@@ -171,14 +171,6 @@ class FAB:
             nearest = torch.where(closer, far, nearest)
         return gap.detach(), slope.detach()
 
-    def with_radius(self, epsilon: float) -> "FAB":
-        """The same attack at another radius."""
-        return replace(self, epsilon=epsilon)
+    with_radius = same_at_radius
 
-    def effective_settings(self, classes: int) -> dict[str, Any]:
-        """The settings as they apply to a model with so many classes, and what had to change."""
-        settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
-        if settings["targets"] == self.targets:
-            return settings
-        change = f"{classes - 1} target classes instead of {self.targets}"
-        return settings | {"instead": f"{classes} classes: {change}"}
+    effective_settings = settings_for

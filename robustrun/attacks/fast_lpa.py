@@ -2,7 +2,7 @@
 (Laidlaw et al. 2021, https://arxiv.org/abs/2006.12655, section 4 and algorithm 3).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -57,7 +57,3 @@ class FastLPA:
     def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "lpips", self.bound
-
-    def with_radius(self, bound: float) -> "FastLPA":
-        """The same attack at another bound."""
-        return replace(self, bound=bound)

@@ -1,13 +1,13 @@
 """FGSM: one step of the size of the ball (Goodfellow et al., https://arxiv.org/abs/1412.6572)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import check_threat_model
+from robustrun.attacks.geometry.ball import check_threat_model, same_at_radius
 from robustrun.attacks.search.ascent import ascend
 from robustrun.compute.modes import attack_mode
 from robustrun.types import ATTACKS
@@ -42,6 +42,4 @@ class FGSM:
                 steps=1,
             )
 
-    def with_radius(self, epsilon: float) -> "FGSM":
-        """The same attack at another radius."""
-        return replace(self, epsilon=epsilon)
+    with_radius = same_at_radius

@@ -3,13 +3,20 @@ https://arxiv.org/abs/2102.12827).
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, per_example, steepest
+from robustrun.attacks.geometry.ball import (
+    TINY,
+    check_threat_model,
+    length,
+    per_example,
+    same_at_radius,
+    steepest,
+)
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import run_until_fooled
 from robustrun.attacks.search.nearest import Nearest, nearest_of_all
@@ -119,9 +126,7 @@ class FMN:
             return torch.minimum(torch.maximum(delta, -reach), reach)
         return delta * (reach / length(delta, "l2").clamp_min(TINY)).clamp_max(1.0)
 
-    def with_radius(self, epsilon: float) -> "FMN":
-        """The same attack at another radius."""
-        return replace(self, epsilon=epsilon)
+    with_radius = same_at_radius
 
 
 def _resized(radius: Tensor, gamma: float, fooled: Tensor, best: Tensor, there: Tensor) -> Tensor:

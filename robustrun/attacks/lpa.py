@@ -2,7 +2,7 @@
 section 4 and algorithm 2).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -137,7 +137,3 @@ class LPA:
     def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "lpips", self.bound
-
-    def with_radius(self, bound: float) -> "LPA":
-        """The same attack at another bound."""
-        return replace(self, bound=bound)

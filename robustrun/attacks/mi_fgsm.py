@@ -1,6 +1,6 @@
 """MI-FGSM: ascent along an accumulated gradient (Dong et al. 2018, https://arxiv.org/abs/1710.06081)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar, Literal
 
@@ -8,11 +8,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import TINY, check_threat_model, length, project, steepest
-from robustrun.attacks.search.ascent import input_gradient
+from robustrun.attacks.geometry.ball import check_threat_model, same_at_radius
 from robustrun.attacks.search.cascade import run_until_fooled
+from robustrun.attacks.search.climb import Momentum, climb
 from robustrun.compute.modes import attack_mode
-from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.types import ATTACKS
 
@@ -50,23 +49,18 @@ class MIFGSM:
 
     def _run(self, model: nn.Module, x: Tensor, y: Tensor, left: Tensor) -> Tensor:
         x, y = x[left], y[left]
-        x_adv, index = x.clone(), torch.arange(len(x), device=x.device)
-        point, velocity = x, torch.zeros_like(x)
-        for step in range(self.steps + 1):
-            point = point.detach().requires_grad_(step < self.steps)
-            logits = model(point)
-            x_adv[index] = point.detach()
-            right = predicted(logits.detach()) == y
-            if step == self.steps or not right.any():
-                break
-            slope = input_gradient(F.cross_entropy(logits, y, reduction="sum"), point)
-            velocity = self.decay * velocity + slope / length(slope, "l1").clamp_min(TINY)
-            index, x, y, velocity = (rows[right] for rows in (index, x, y, velocity))
-            moved = point.detach()[right] + self.step_size * steepest(velocity, self.norm)
-            point = project(moved, x, self.norm, self.epsilon)
+        x_adv, _ = climb(
+            model,
+            x,
+            y,
+            x,
+            lambda logits, rows: F.cross_entropy(logits, y[rows], reduction="sum"),
+            norm=self.norm,
+            epsilon=self.epsilon,
+            step_size=lambda _: self.step_size,
+            steps=self.steps,
+            momentum=Momentum(x, self.decay),
+        )
         return x_adv
 
-    def with_radius(self, epsilon: float) -> "MIFGSM":
-        """The same attack at another radius; the step keeps its share of the radius."""
-        share = self.step_size / self.epsilon if self.epsilon else 0.0
-        return replace(self, epsilon=epsilon, step_size=share * epsilon)
+    with_radius = same_at_radius

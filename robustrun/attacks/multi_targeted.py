@@ -2,23 +2,26 @@
 https://arxiv.org/abs/1910.09338).
 """
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
-from robustrun.attacks.search.ascent import input_gradient
+from robustrun.attacks.geometry.ball import (
+    check_threat_model,
+    project,
+    same_at_radius,
+    uniform_start,
+)
 from robustrun.attacks.search.cascade import (
     Rows,
-    rows_of_fooled_images,
     run_batched_until_fooled,
-    top_wrong_classes,
 )
+from robustrun.attacks.search.climb import climb
+from robustrun.attacks.search.targets import settings_for, top_wrong_classes
 from robustrun.compute.modes import attack_mode
-from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import gap
 from robustrun.types import ATTACKS
@@ -87,20 +90,19 @@ class MultiTargeted:
         run: Tensor,
     ) -> Tensor:
         x, y, aim = x[left], y[left], aims[left, run]
-        x_adv, index, image = x.clone(), torch.arange(len(x), device=x.device), left
-        point = uniform_start(x, self.norm, self.epsilon, generator)
-        point = project(point, x, self.norm, self.epsilon)
-        for step in range(self.steps + 1):
-            point = point.detach().requires_grad_(step < self.steps)
-            logits = model(point)
-            x_adv[index] = point.detach()
-            stay = ~rows_of_fooled_images(predicted(logits.detach()) != y, image)
-            if step == self.steps or not stay.any():
-                break
-            slope = input_gradient(gap(logits, y, aim).sum(), point)[stay]
-            index, image, x, y, aim = (rows[stay] for rows in (index, image, x, y, aim))
-            moved = point.detach()[stay] + self._size(step) * steepest(slope, self.norm)
-            point = project(moved, x, self.norm, self.epsilon)
+        start = uniform_start(x, self.norm, self.epsilon, generator)
+        x_adv, _ = climb(
+            model,
+            x,
+            y,
+            project(start, x, self.norm, self.epsilon),
+            lambda logits, rows: gap(logits, y[rows], aim[rows]).sum(),
+            norm=self.norm,
+            epsilon=self.epsilon,
+            step_size=self._size,
+            steps=self.steps,
+            image=left,
+        )
         return x_adv
 
     def _size(self, step: int) -> float:
@@ -108,15 +110,6 @@ class MultiTargeted:
         passed = sum(step >= share * self.steps for share in self.drops)
         return float(self.step_size * 0.1**passed)
 
-    def with_radius(self, epsilon: float) -> "MultiTargeted":
-        """The same attack at another radius; the step keeps its share of the radius."""
-        share = self.step_size / self.epsilon if self.epsilon else 0.0
-        return replace(self, epsilon=epsilon, step_size=share * epsilon)
+    with_radius = same_at_radius
 
-    def effective_settings(self, classes: int) -> dict[str, Any]:
-        """The settings as they apply to a model with so many classes, and what had to change."""
-        settings = asdict(self) | {"targets": min(self.targets, classes - 1)}
-        if settings["targets"] == self.targets:
-            return settings
-        change = f"{classes - 1} target classes instead of {self.targets}"
-        return settings | {"instead": f"{classes} classes: {change}"}
+    effective_settings = settings_for

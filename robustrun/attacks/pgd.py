@@ -1,16 +1,15 @@
 """PGD: projected gradient ascent with random restarts (Madry et al., https://arxiv.org/abs/1706.06083)."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import check_threat_model, project, steepest, uniform_start
-from robustrun.attacks.search.ascent import input_gradient
+from robustrun.attacks.geometry.ball import check_threat_model, same_at_radius, uniform_start
+from robustrun.attacks.search.climb import climb
 from robustrun.compute.modes import attack_mode
-from robustrun.compute.predictions import predicted
 from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS
@@ -71,29 +70,21 @@ class PGD:
     def _climb(
         self, model: nn.Module, x: Tensor, y: Tensor, start: Tensor
     ) -> tuple[Tensor, Tensor]:
-        """(images, which of them fool the model); an example leaves the batch once it does."""
-        x_adv = start.clone()
-        fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)
-        left = torch.arange(len(x), device=x.device)
-        for step in range(self.steps + 1):
-            point = x_adv[left].requires_grad_(step < self.steps)
-            logits = model(point)
-            right = predicted(logits.detach()) == y[left]
-            fooled[left] = ~right
-            if step == self.steps or not right.any():
-                break
-            slope = input_gradient(self._loss(logits, y[left]), point)[right]
-            left = left[right]
-            moved = point.detach()[right] + self.step_size * steepest(slope, self.norm)
-            x_adv[left] = project(moved, x[left], self.norm, self.epsilon)
-        return x_adv, fooled
+        return climb(
+            model,
+            x,
+            y,
+            start,
+            lambda logits, rows: self._loss(logits, y[rows]),
+            norm=self.norm,
+            epsilon=self.epsilon,
+            step_size=lambda _: self.step_size,
+            steps=self.steps,
+        )
 
     def _loss(self, logits: Tensor, y: Tensor) -> Tensor:
         if self.loss == "ce":
             return F.cross_entropy(logits, y, reduction="sum")
         return margin(logits, y).sum()
 
-    def with_radius(self, epsilon: float) -> "PGD":
-        """The same attack at another radius; the step keeps its share of the radius."""
-        share = self.step_size / self.epsilon if self.epsilon else 0.0
-        return replace(self, epsilon=epsilon, step_size=share * epsilon)
+    with_radius = same_at_radius

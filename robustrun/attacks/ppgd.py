@@ -2,7 +2,7 @@
 https://arxiv.org/abs/2006.12655, section 4 and algorithm 1).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
@@ -103,8 +103,3 @@ class PPGD:
     def own_radius(self) -> tuple[str, float]:
         """What its images are within, as results name it."""
         return "lpips", self.bound
-
-    def with_radius(self, bound: float) -> "PPGD":
-        """The same attack at another bound; the step keeps its share of the bound."""
-        share = self.step_size / self.bound if self.bound else 0.0
-        return replace(self, bound=bound, step_size=share * bound)

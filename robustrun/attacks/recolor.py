@@ -3,7 +3,7 @@ https://arxiv.org/abs/1906.00001), with the settings that Laidlaw et al. judge b
 https://arxiv.org/abs/2006.12655).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -82,10 +82,6 @@ class ReColorAdv:
             lr=self.lr,
             steps=self.steps,
         )
-
-    def with_radius(self, bound: float) -> "ReColorAdv":
-        """The same attack at another bound; the weight is in inverse proportion to it."""
-        return replace(self, bound=bound, smoothness=self.smoothness * self.bound / bound)
 
 
 def recolour(x: Tensor, changes: Tensor) -> Tensor:

@@ -5,9 +5,9 @@ https://arxiv.org/abs/1912.00049; for l1: Croce & Hein 2021, https://arxiv.org/a
 import math
 from bisect import bisect_left
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass
 from functools import partial
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +19,9 @@ from robustrun.attacks.geometry.ball import (
     length,
     per_example,
     project,
+    same_at_radius,
 )
+from robustrun.attacks.search.active import ActiveImages
 from robustrun.attacks.search.cascade import Run, run_until_fooled
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
@@ -89,7 +91,7 @@ class Square:
     ) -> Tensor:
         x, y = x[left], y[left]
         search = (_Stripes if self.norm == "linf" else _Patterns)(self, x, generator)
-        found, index = x.clone(), torch.arange(len(x), device=x.device)
+        active = ActiveImages(x)
         point = best = search.start()
         highest = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         for query in range(self.queries + 1):
@@ -99,16 +101,14 @@ class Square:
             best = torch.where(per_example(higher, x), point, best)
             highest = torch.where(higher, height, highest)
             if bool(fooled.any()):
-                found[index[fooled]] = point[fooled]
-                index, x, y, best, highest = (
-                    rows[~fooled] for rows in (index, x, y, best, highest)
-                )
-                if len(index) == 0:
+                active.store(point, fooled)
+                x, y, best, highest = active.keep(~fooled, x, y, best, highest)
+                if len(active) == 0:
                     break
             if query < self.queries:
-                point = search.propose(query, index, x, best)
-        found[index] = best
-        return found
+                point = search.propose(query, active.rows, x, best)
+        active.store(best)
+        return active.images
 
     def side(self, query: int, height: int, width: int) -> int:
         """The side of the window at this query, before what the norm asks of it."""
@@ -117,13 +117,7 @@ class Square:
         share = self.p_init / 2 ** bisect_left(HALVED_AFTER, query)
         return round(math.sqrt(share * height * width))
 
-    def with_radius(self, epsilon: float) -> "Square":
-        """The same attack at another radius."""
-        return replace(self, epsilon=epsilon)
-
-    def effective_settings(self, classes: int) -> dict[str, Any]:
-        """The settings as they apply to a model with so many classes."""
-        return asdict(self)
+    with_radius = same_at_radius
 
 
 class _Stripes:

@@ -2,7 +2,7 @@
 bound on how far (Laidlaw et al. 2021, https://arxiv.org/abs/2006.12655).
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -70,10 +70,6 @@ class StAdv:
             lr=self.lr,
             steps=self.steps,
         )
-
-    def with_radius(self, bound: float) -> "StAdv":
-        """The same attack at another bound; the weight is in inverse proportion to it."""
-        return replace(self, bound=bound, smoothness=self.smoothness * self.bound / bound)
 
 
 def displace(x: Tensor, flow: Tensor) -> Tensor:

@@ -4,7 +4,8 @@ Every function takes batches N x C x H x W and a `norm` of linf, l2 or l1; radii
 """
 
 from collections.abc import Callable
-from typing import Literal, get_args
+from dataclasses import replace
+from typing import Any, ClassVar, Literal, Protocol, TypeVar, get_args
 
 import torch
 from torch import Tensor
@@ -116,3 +117,24 @@ def check_threat_model(norm: str, epsilon: float) -> None:
     require(epsilon >= 0, "epsilon", epsilon, "a radius >= 0 in pixel units")
     inside = norm != "linf" or epsilon <= 1
     require(inside, "epsilon", epsilon, "at most 1, as pixels are: 8 grey levels are 8/255")
+
+
+class HasRadius(Protocol):
+    """A frozen dataclass with a radius."""
+
+    __dataclass_fields__: ClassVar[dict[str, Any]]
+
+    @property
+    def epsilon(self) -> float: ...
+
+
+A = TypeVar("A", bound=HasRadius)
+
+
+def same_at_radius(attack: A, epsilon: float) -> A:
+    """The same attack at another radius; a `step_size` keeps its share of the radius."""
+    if "step_size" not in attack.__dataclass_fields__:
+        return replace(attack, epsilon=epsilon)
+    step_size = attack.step_size  # type: ignore[attr-defined]
+    share = step_size / attack.epsilon if attack.epsilon else 0.0
+    return replace(attack, epsilon=epsilon, step_size=share * epsilon)

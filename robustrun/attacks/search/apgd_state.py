@@ -22,7 +22,6 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at cl
 class APGDState:
     """One row per image that is still attacked, and run that is done on it at once."""
 
-    index: Tensor  # which row it was to begin with
     image: Tensor  # which image it is
     x: Tensor
     y: Tensor
@@ -58,7 +57,6 @@ def initial_state(
     zero, none = torch.zeros_like(x[:, 0, 0, 0]), torch.zeros_like(x)
     lowest = torch.full_like(zero, -torch.inf)
     return APGDState(
-        index=torch.arange(len(x), device=x.device),
         image=image,
         x=x,
         y=y,

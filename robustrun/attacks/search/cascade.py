@@ -113,12 +113,3 @@ def judged(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     with torch.no_grad():
         logits = model(x)
     return predicted(logits), margin(logits, y)
-
-
-def top_wrong_classes(model: nn.Module, x: Tensor, y: Tensor, count: int) -> Tensor:
-    """Up to `count` wrong classes of each image, likeliest first, N x min(count, K - 1)."""
-    with torch.no_grad():
-        logits = model(x)
-    wrong = logits.scatter(1, y[:, None], -torch.inf)
-    targets: Tensor = wrong.topk(min(count, logits.shape[1] - 1), dim=1).indices
-    return targets

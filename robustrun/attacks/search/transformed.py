@@ -7,6 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
+from robustrun.attacks.search.active import ActiveImages
 from robustrun.attacks.search.adam import Adam
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
@@ -47,18 +48,17 @@ def search(
     An image leaves the batch, and is kept, as soon as it fools the model; the others are returned
     as they stand after the last step.
     """
-    x_adv, index = x.clone(), torch.arange(len(x), device=x.device)
-    adam = Adam.of(field, lr)
+    active, adam = ActiveImages(x), Adam.of(field, lr)
     for step in range(steps + 1):
         field = field.detach().requires_grad_(step < steps)
         point = render(x, field)
         logits = model(point)
-        x_adv[index] = point.detach()
+        active.store(point)
         right = predicted(logits.detach()) == y
         if step == steps or not right.any():
             break
         cost = smoothness * roughness(field) - margin(logits, y)
         moved = field.detach() + adam.step(input_gradient(cost.sum(), field))
-        index, x, y, field = (rows[right] for rows in (index, x, y, moved.clamp(-bound, bound)))
+        x, y, field = active.keep(right, x, y, moved.clamp(-bound, bound))
         adam.keep(right)
-    return x_adv
+    return active.images
