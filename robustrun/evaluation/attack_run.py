@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from robustrun import console
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import call_attack, judged, verdict
-from robustrun.compute.modes import attack_mode
+from robustrun.compute.modes import attack_mode, eval_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
 from robustrun.compute.threads import single_threaded_between_passes, thread_parallel
@@ -83,11 +83,8 @@ def predict(model: nn.Module, images: Images, batch_size: int, device: torch.dev
 
     Images whose logits are not finite are predicted as NO_ANSWER, and warned of.
     """
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
-    found = [predicted(model(x)) for x, _ in images.batches(batch_size, device=device)]
-    for module, training in modes:
-        module.training = training
+    with eval_mode(model):
+        found = [predicted(model(x)) for x, _ in images.batches(batch_size, device=device)]
     predictions = torch.cat(found).cpu().numpy() if found else np.zeros(0, dtype=np.int64)
     if count := int((predictions == NO_ANSWER).sum()):
         log.warning(NOT_FINITE, count, len(predictions))

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from robustrun.compute.modes import attack_mode
+from robustrun.compute.modes import attack_mode, modes_restored
 from robustrun.compute.predictions import REPEATABLE, logit_difference
 from robustrun.errors import DataError
 from robustrun.types import ATTACKS, Attack, DeclaresGradient, Model, Shape, Staged
@@ -104,18 +104,14 @@ def tried(network: nn.Module, x: Tensor, classes: int | None, name: str) -> nn.M
 
 @contextmanager
 def _eval_mode(network: nn.Module) -> Iterator[bool]:
-    """Within it, the network is in eval mode; whether it has no modes to switch."""
-    modes = [(module, module.training) for module in network.modules()]
-    try:
-        network.eval()
-        fixed = False
-    except NotImplementedError:  # the module of a torch.export program
-        fixed = True
-    try:
+    """In this context, the network is in eval mode; whether it has no modes to switch."""
+    with modes_restored(network):  # also where the network is refused
+        try:
+            network.eval()
+            fixed = False
+        except NotImplementedError:  # the module of a torch.export program
+            fixed = True
         yield fixed
-    finally:  # also where the network is refused
-        for module, training in modes:
-            module.training = training
 
 
 def _adaptation(

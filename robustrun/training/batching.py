@@ -6,15 +6,15 @@ has one; so if one is left over at the end of an epoch, it joins the batch befor
 
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 
+from robustrun.compute.modes import BatchNorm, modes_restored
 from robustrun.errors import ConfigError
 from robustrun.types import Images, Shape
 
@@ -74,17 +74,26 @@ class _Found(Exception):
 
 def norm_of_one(model: nn.Module, shape: Shape) -> str | None:
     """The first layer of batch norm that has one value a channel of one image, while it trains."""
-    modes = [(module, module.training) for module in model.modules()]
+    with modes_restored(model):
+        model.train()  # frozen layers stay in eval mode
+        layers: dict[nn.Module, str] = {
+            layer: name
+            for name, layer in model.named_modules()
+            if isinstance(layer, BatchNorm) and layer.training
+        }
+        model.eval()  # leaves statistics as they are, and draws nothing
+        return _first_with_one_value(model, layers, shape)
+
+
+def _first_with_one_value(
+    model: nn.Module, layers: Mapping[nn.Module, str], shape: Shape
+) -> str | None:
     device = next((p.device for p in model.parameters()), torch.device("cpu"))
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if inputs[0].numel() == inputs[0].shape[1]:
-            raise _Found(names[module])
+            raise _Found(layers[module])
 
-    model.train()  # frozen layers stay in eval mode
-    layers = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.training]
-    names = {module: name for name, module in model.named_modules()}
-    model.eval()  # leaves statistics as they are, and draws nothing
     hooks = [layer.register_forward_pre_hook(look) for layer in layers]
     generators = [device] if device.type == "cuda" else []
     try:
@@ -95,8 +104,6 @@ def norm_of_one(model: nn.Module, shape: Shape) -> str | None:
     finally:
         for hook in hooks:
             hook.remove()
-        for module, training in modes:
-            module.training = training
     return None
 
 

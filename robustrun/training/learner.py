@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute.modes import eval_mode
 from robustrun.training.batching import Batching, batching
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.weight_average import WeightAverage
@@ -100,15 +101,12 @@ def weights(trainer: Learner) -> State:
 def average_weights_loaded(trainer: Learner) -> Iterator[None]:
     """Within it, the model is in eval mode and holds the averaged weights, if any are kept."""
     model, average = trainer.model, trainer.average
-    modes = [(m, m.training) for m in model.modules()]
-    model.eval()
     if average is not None:
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}
         model.load_state_dict(average.state)
     try:
-        yield
+        with eval_mode(model):
+            yield
     finally:
         if average is not None:
             model.load_state_dict(own)
-        for module, training in modes:
-            module.training = training

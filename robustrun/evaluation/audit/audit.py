@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from robustrun import console
 from robustrun.attacks.geometry.ball import NORMS
-from robustrun.compute.modes import left_as_found
+from robustrun.compute.modes import modes_and_buffers_restored
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.audit.attack_checks import (
     black_box,
@@ -77,7 +77,7 @@ def audit(
     if count == 0:
         return []
     cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), left_as_found(model):
+    with torch.random.fork_rng(devices=cuda), modes_and_buffers_restored(model):
         torch.manual_seed(seed)
         drawn = torch.randperm(len(images))[:count].sort().values
         parts = list(images.subset(drawn).batches(batch_size, device=device))

@@ -3,6 +3,7 @@
 import torch
 from torch import nn
 
+from robustrun.compute.modes import BatchNorm
 from robustrun.compute.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
 from robustrun.evaluation.audit.target import AuditTarget, Check, Status
 from robustrun.types import Attack, Staged
@@ -68,7 +69,7 @@ def averages(attack: Attack) -> bool:
 
 def train_mode(s: AuditTarget) -> Check:
     """Layers that behave as in training although the network was told to evaluate."""
-    kinds = (nn.modules.batchnorm._BatchNorm, nn.modules.dropout._DropoutNd)
+    kinds = (BatchNorm, nn.modules.dropout._DropoutNd)
     layers = [(name, m) for name, m in s.bare.named_modules() if isinstance(m, kinds)]
     stuck = [name or "the network" for name, m in layers if m.training or _without_statistics(m)]
     why = "Batch norm and dropout are in eval mode."
@@ -82,7 +83,7 @@ def train_mode(s: AuditTarget) -> Check:
 
 
 def _without_statistics(layer: nn.Module) -> bool:
-    batch_norm = isinstance(layer, nn.modules.batchnorm._BatchNorm)
+    batch_norm = isinstance(layer, BatchNorm)
     return batch_norm and layer.running_mean is None
 
 
