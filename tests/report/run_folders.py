@@ -52,6 +52,14 @@ def results(method: str, seed: int, clean: int, robust: int, **config: Any) -> d
     }
 
 
+def long_tail(results: dict[str, Any]) -> None:
+    results["config"]["dataset"]["imbalance_ratio"] = 0.01
+
+
+def fewer_images(results: dict[str, Any]) -> None:
+    results["evaluation"]["subset"] = {"size": 100, "of": 10_000, "chosen": "first"}
+
+
 def run(folder: Path, content: dict[str, Any]) -> Path:
     """Write the folder of one run: results, metrics, predictions and a picture."""
     (folder / "figures").mkdir(parents=True)

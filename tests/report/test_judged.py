@@ -1,31 +1,23 @@
 """Runs that were not judged alike are never averaged together, whatever they are grouped by."""
 
-import csv
-import io
-import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 import run_folders
-from rich.console import Console
 
 from robustrun.command_line.report import command
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import load_config
-from robustrun.console import Table
 from robustrun.evaluation.measure import choose_examples
 from robustrun.report import (
     collect,
     grouping,
     judged,
     page,
-    published,
     query,
-    summary,
     tables,
-    terminal,
 )
 from robustrun.run_folder.artefacts import images_measured
 
@@ -44,16 +36,8 @@ def data_set(results: Results) -> None:
     results["config"]["dataset"]["name"] = "cifar100"
 
 
-def long_tail(results: Results) -> None:
-    results["config"]["dataset"]["imbalance_ratio"] = 0.01
-
-
 def other_images(results: Results) -> None:
     results["evaluation"]["subset"]["fingerprint"] = "others"
-
-
-def fewer_images(results: Results) -> None:
-    results["evaluation"]["subset"] = {"size": 100, "of": 10_000, "chosen": "first"}
 
 
 def further_attack(results: Results) -> None:
@@ -79,9 +63,9 @@ def measured_again(results: Results) -> None:
         (radius, "radius"),
         (norm, "norm"),
         (data_set, "data set"),
-        (long_tail, "class imbalance"),
+        (run_folders.long_tail, "class imbalance"),
         (other_images, "test images"),
-        (fewer_images, "test images"),
+        (run_folders.fewer_images, "test images"),
         (further_attack, "attacks"),
         (other_steps, "pgd.steps"),
         (file, "origin of the network"),
@@ -195,112 +179,8 @@ def test_what_all_runs_share_heads_tables_and_page(tmp_path: Path) -> None:
     assert shared in (tmp_path / "report.html").read_text().split("<main>")[0]
 
 
-def header(path: Path) -> list[str]:
-    with path.open() as file:
-        return next(csv.reader(file))
-
-
-def test_columns_of_the_file_do_not_depend_on_which_runs_are_selected(tmp_path: Path) -> None:
-    root = run_folders.sweep(tmp_path / "sweep")
-    further = run_folders.results("mart", 0, 80, 40)
-    further["config"]["method"]["gamma"] = 2
-    run_folders.run(root / "9", further)
-    path = str(root)
-    selections = [
-        [path],
-        [path, "--where", "seed=0"],
-        [path, "--where", "method=mart"],
-        [path, "--by", "status"],
-        [str(root / "0")],
-        [str(root / "9")],
-    ]
-    heads = []
-    for place, words in enumerate(selections):
-        command([*words, "--csv", str(tmp_path / f"{place}.csv")])
-        heads.append(header(tmp_path / f"{place}.csv"))
-    assert all(head == heads[0] for head in heads)
-    command([path, "--by", "method.gamma", "--csv", str(tmp_path / "by.csv")])
-    assert set(header(tmp_path / "by.csv")) - set(heads[0]) == {"method.gamma"}
-    with (tmp_path / "2.csv").open() as file:
-        (row,) = csv.DictReader(file)
-    assert (row["method.name"], row["clean"], row["images"]) == ("mart", "0.8", "100")
-    assert float(row["clean_low"]) < 0.8 < float(row["clean_high"])
-    assert '"method.gamma": 2' in row["settings"]
-
-
-def test_published_numbers_say_that_a_part_of_the_test_set_is_something_else() -> None:
-    whole, part, tailed = (run_folders.results("trades", 0, 90, 50) for _ in range(3))
-    fewer_images(part)
-    long_tail(tailed)
-    runs = [collect.StoredRun(Path(), results) for results in (whole, part, tailed)]
-    assert "part of the test set" not in str(published.lines(runs[:1]))
-    assert "1 of the 2 runs here measured a part of the" in published.lines(runs[:2])[-1]
-    assert published.lines(runs[2:]) == []  # another data set than the published one
-
-
-def test_a_share_may_be_asked_for_in_percent(tmp_path: Path) -> None:
-    runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
-    assert [run.name for run in query.where(runs, ["worst_case>=49%"])] == ["4", "5"]
-
-
-def test_heads_of_columns_are_short_where_that_is_not_ambiguous() -> None:
-    keys = ["method.name", "attack.epsilon", "method.epsilon", "seed"]
-    assert summary.heads(keys) == ["method", "attack.epsilon", "method.epsilon", "seed"]
-
-
 def test_words_say_which_images_were_measured() -> None:
     evaluation = run_folders.results("trades", 0, 90, 50)["evaluation"]
     assert images_measured(evaluation) == "all 100 test images"
     evaluation["subset"] = {"size": 100, "of": 360, "chosen": "random"}
     assert images_measured(evaluation) == "100 of 360 test images (random)"
-
-
-def narrow(table: Table) -> set[str]:
-    """The words of a table on a terminal of 80 columns."""
-    shown = io.StringIO()
-    Console(file=shown, width=80).print(table)
-    return {word.strip("(,)") for word in re.split(r"[\s│]+", shown.getvalue())}
-
-
-def test_a_narrow_table_never_breaks_a_number(tmp_path: Path) -> None:
-    runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
-    parts = grouping.grouped(runs, ["method.name"])
-    of_runs = {f"{100 * end:.1f}" for run in runs for end in summary.intervals(run)["clean"]}
-    assert of_runs <= narrow(terminal.comparison(runs))
-    spreads = [spread for part in parts if (spread := part.spread("clean"))]
-    of_groups = {f"{100 * end:.1f}" for spread in spreads for end in (spread.low, spread.high)}
-    assert len(of_groups) == 4
-    assert of_groups <= narrow(terminal.group_table(runs, parts))
-
-
-def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
-    results = run_folders.results("trades", 0, 90, 50)
-    entry = {"attack": "pgd", "measure": "accuracy", "accuracy": 0.5, "source": "a log"}
-    results["config"]["published"] = [entry]
-    terminal.show_run(results, Path("here"))
-    assert "this run measured" not in capfd.readouterr().out
-    fewer_images(results)
-    terminal.show_run(results, Path("here"))
-    assert "this run measured 100 of 10000 test images (first)" in capfd.readouterr().out
-
-
-@pytest.mark.parametrize(
-    ("overrides", "said"),
-    [
-        (["+experiment=trades_resnet18", "seed=3", "device.threads=1", "dataset.root=d"], ""),
-        (["+experiment=trades_resnet18", "attack.epsilon=4/255"], "attack.epsilon=4/255"),
-        (["+experiment=x", "model=small_cnn", "training.epochs=1"], "model=small_cnn, training"),
-        (None, ""),  # of a version that did not keep them
-    ],
-)
-def test_published_numbers_are_told_from_a_changed_recipe(
-    overrides: list[str] | None, said: str
-) -> None:
-    results = run_folders.results("trades", 0, 90, 50)
-    results["run"]["overrides"] = overrides
-    entry = {"attack": "clean", "measure": "accuracy", "accuracy": 0.5, "source": "a paper"}
-    results["config"]["published"] = [entry]
-    remarks = [line for line in terminal._sources(results) if "recipe as it stands" in line]
-    assert [said in line for line in remarks] == ([True] if said else [])

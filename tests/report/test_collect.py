@@ -1,0 +1,48 @@
+"""Run folders of any version are read; a damaged one is listed."""
+
+import json
+from pathlib import Path
+
+import pytest
+import run_folders
+
+from robustrun.report import collect, query
+
+WHOLE = run_folders.results("m", 0, 9, 5)
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("", "cannot be read"),
+        ("[" * 100_000, "cannot be read"),
+        ("[]", "not a run's result"),
+        ('{"schema_version": 1}', "not a run's result"),
+        ('{"schema_version": 99, "run": {"status": "completed"}}', "newer"),
+        (
+            json.dumps(run_folders.results("m", 0, 9, 5) | {"evaluation": {"clean": 3}}),
+            "not a run's",
+        ),
+        (json.dumps(run_folders.results("m", 0, 9, 5) | {"config": 3}), "not a run's result"),
+    ],
+)
+def test_a_damaged_run_is_listed_and_the_others_are_read(
+    tmp_path: Path, text: str, problem: str
+) -> None:
+    run_folders.sweep(tmp_path / "sweep")
+    (tmp_path / "sweep" / "1" / "results.json").write_text(text)
+    runs = collect.find_runs([tmp_path / "sweep"])
+    assert [bool(run.problem) for run in runs] == [False, True, False, False, False, False]
+    assert problem in runs[1].problem
+
+
+def test_results_of_an_earlier_schema_are_read_without_what_they_lack(tmp_path: Path) -> None:
+    early = run_folders.results("standard", 0, 90, 30) | {"schema_version": 0}
+    for name in ("curve", "audit", "subset"):
+        del early["evaluation"][name]
+    for name in ("environment", "training", "model"):
+        del early[name]
+    del early["config"]["published"]
+    runs = collect.find_runs([run_folders.run(tmp_path / "early", early)])
+    assert not runs[0].problem
+    assert query.complete_row(runs[0])["worst_case"] == 0.28

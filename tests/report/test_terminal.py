@@ -1,0 +1,63 @@
+"""Tables on the terminal: numbers stay whole, published numbers are told apart."""
+
+import io
+import re
+from pathlib import Path
+
+import pytest
+import run_folders
+from rich.console import Console
+
+from robustrun.console import Table
+from robustrun.report import collect, grouping, summary, terminal
+
+
+def narrow(table: Table) -> set[str]:
+    """The words of a table on a terminal of 80 columns."""
+    shown = io.StringIO()
+    Console(file=shown, width=80).print(table)
+    return {word.strip("(,)") for word in re.split(r"[\s│]+", shown.getvalue())}
+
+
+def test_a_narrow_table_never_breaks_a_number(tmp_path: Path) -> None:
+    runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
+    parts = grouping.grouped(runs, ["method.name"])
+    of_runs = {f"{100 * end:.1f}" for run in runs for end in summary.intervals(run)["clean"]}
+    assert of_runs <= narrow(terminal.comparison(runs))
+    spreads = [spread for part in parts if (spread := part.spread("clean"))]
+    of_groups = {f"{100 * end:.1f}" for spread in spreads for end in (spread.low, spread.high)}
+    assert len(of_groups) == 4
+    assert of_groups <= narrow(terminal.group_table(runs, parts))
+
+
+def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    results = run_folders.results("trades", 0, 90, 50)
+    entry = {"attack": "pgd", "measure": "accuracy", "accuracy": 0.5, "source": "a log"}
+    results["config"]["published"] = [entry]
+    terminal.show_run(results, Path("here"))
+    assert "this run measured" not in capfd.readouterr().out
+    run_folders.fewer_images(results)
+    terminal.show_run(results, Path("here"))
+    assert "this run measured 100 of 10000 test images (first)" in capfd.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("overrides", "said"),
+    [
+        (["+experiment=trades_resnet18", "seed=3", "device.threads=1", "dataset.root=d"], ""),
+        (["+experiment=trades_resnet18", "attack.epsilon=4/255"], "attack.epsilon=4/255"),
+        (["+experiment=x", "model=small_cnn", "training.epochs=1"], "model=small_cnn, training"),
+        (None, ""),  # of a version that did not keep them
+    ],
+)
+def test_published_numbers_are_told_from_a_changed_recipe(
+    overrides: list[str] | None, said: str
+) -> None:
+    results = run_folders.results("trades", 0, 90, 50)
+    results["run"]["overrides"] = overrides
+    entry = {"attack": "clean", "measure": "accuracy", "accuracy": 0.5, "source": "a paper"}
+    results["config"]["published"] = [entry]
+    remarks = [line for line in terminal._sources(results) if "recipe as it stands" in line]
+    assert [said in line for line in remarks] == ([True] if said else [])
