@@ -1,6 +1,7 @@
 """Imports point down only, as docs/architecture.md draws it, and never in a circle."""
 
 import ast
+import runpy
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,9 @@ def test_the_root_of_the_package_is_seen_at_a_glance() -> None:
     entries = {path.name for path in PACKAGE.iterdir()} - {"__pycache__"}
     assert len(entries) <= 23
     assert {name.removesuffix(".py") for name in entries} - {"py.typed"} == set(FLOOR)
+
+
+def test_the_picture_of_the_rooms_is_up_to_date() -> None:
+    script = runpy.run_path(str(PACKAGE.parent / "docs" / "draw_rooms.py"))
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    assert f"```mermaid\n{script['drawn']()}\n```" in page

@@ -32,6 +32,8 @@ from robustrun.errors import RobustrunError, RunFailure
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER
 
+DAY = "????-??-??"  # the folder of a day's runs
+
 
 def experiments(arguments: list[str], session: Session) -> int:
     """One run or a sweep, through Hydra."""
@@ -160,6 +162,3 @@ def _begun_before(folder: Path, run_config: Any) -> Path | None:
         if provenance.resumable(file.parents[1], plain):
             return file.parents[1]
     return None
-
-
-DAY = "????-??-??"  # the folder of a day's runs

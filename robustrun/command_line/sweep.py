@@ -20,6 +20,8 @@ from robustrun.configuration.words import Line
 from robustrun.run_folder import provenance
 from robustrun.storage import files
 
+SWEEP = "sweep.json"
+
 log = logging.getLogger(__name__)
 
 
@@ -110,9 +112,6 @@ def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
     if not (outcome.folder / "results.json").exists():
         raw = OmegaConf.to_container(composed, resolve=False)
         artefacts.write_refusal(outcome.folder, raw, outcome.message)
-
-
-SWEEP = "sweep.json"
 
 
 def _summarise(session: Session) -> None:

@@ -1,4 +1,4 @@
-"""Hydra's part: where the YAML catalogue lies, and errors of composition in plain words."""
+"""Hydra's part: what it is given beside the words of a user, and what it composes."""
 
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager

@@ -1,6 +1,6 @@
 """RunConfig, and the way from a raw mapping to typed objects and back.
 
-The only reader of raw configuration: everything behind it is typed and checked. A class may have
+A class may have
 a mapping ADDED_LATER: for keys that older run folders lack, the value of what those runs did.
 """
 

@@ -1,8 +1,10 @@
-"""What the luck of a draw explains: exact tests and intervals of counts."""
+"""Accuracies, their intervals, and exact tests of counts: what the luck of a draw explains."""
 
 import math
 
 import numpy as np
+
+Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
 
 ONE_SIDED = 0.025  # the level of one end of a 95% interval
 
@@ -44,9 +46,6 @@ def _lower(successes: int, trials: int) -> float:
         else:
             low = middle
     return low
-
-
-Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
 
 
 def accuracy(right: np.ndarray) -> float:

@@ -1,4 +1,4 @@
-"""results.json and the other artefacts of a run: their schema, and writing that never tears."""
+"""The files of a run beside its results: metrics.csv, predictions.npz, weights."""
 
 import io
 import json

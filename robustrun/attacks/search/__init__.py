@@ -1,1 +1,1 @@
-"""SearchNetworks that several attacks share."""
+"""Searches that several attacks share."""
