@@ -14,7 +14,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("at_bsl")
 @dataclass(frozen=True)
-class AtBsl:
+class ATBSL:
     """L = CE(f(x') + log n, y), n the training examples per class; x' climbs the plain CE."""
 
     norm: Literal["linf", "l2"]

@@ -27,7 +27,7 @@ class AfterUpdate(Protocol):
 
 @METHODS.register("awp")
 @dataclass(frozen=True)
-class Awp:
+class AWP:
     """The gradient of the base method's loss at w + d, applied to w.
 
     For every weight with more than one dimension, d = gamma * ||w|| / ||g|| * g with g the

@@ -15,7 +15,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("fast_at")
 @dataclass(frozen=True)
-class FastAt:
+class FastAT:
     """L = CE(f(x'), y), with x' one step of 1.25 epsilon from a random point of the ball.
 
     Robustness can still be lost within an epoch ("catastrophic overfitting"), above all at a

@@ -14,7 +14,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("fgsm_at")
 @dataclass(frozen=True)
-class FgsmAt:
+class FGSMAT:
     """L = alpha * CE(f(x), y) + (1 - alpha) * CE(f(x'), y), with x' one full step from x itself.
 
     Without a random start the network soon learns to mislead the single step ("catastrophic

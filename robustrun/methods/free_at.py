@@ -14,7 +14,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("free_at")
 @dataclass(frozen=True)
-class FreeAt:
+class FreeAT:
     """`replays` updates on each batch; every backward pass moves the weights and the images.
 
     The perturbation goes on from one batch to the next (`keep`), so that the first replay meets a

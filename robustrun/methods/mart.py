@@ -21,7 +21,7 @@ ABOVE_ONE_WEIGHT = 1.0000001
 
 @METHODS.register("mart")
 @dataclass(frozen=True)
-class Mart:
+class MART:
     """L = BCE(p(x'), y) + beta * mean(KL(p(x) || p(x')) * (1 - p_y(x))).
 
     BCE is the cross-entropy at y plus -log(1 - p_k(x')) for k, the likeliest wrong class under x'.

@@ -16,7 +16,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("n_fgsm")
 @dataclass(frozen=True)
-class NFgsm:
+class NFGSM:
     """L = CE(f(x'), y), x' = clamp(z + step_size * sign(grad CE(z))), z = clamp(x + U(-k e, k e)).
 
     x' may lie up to (noise + 1) * epsilon from x: clipping it to the ball would bring back

@@ -38,7 +38,7 @@ def check(epsilon: float, clamp: Range) -> None:
 
 @METHODS.register("notebook_fgsm_at")
 @dataclass(frozen=True)
-class NotebookFgsmAt:
+class NotebookFGSMAT:
     """L = CE(f(x), y) during the first `clean_share` of the run, then CE(f(x'), y) alone."""
 
     epsilon: float  # pixel units
@@ -61,7 +61,7 @@ class NotebookFgsmAt:
 
 @METHODS.register("notebook_trades")
 @dataclass(frozen=True)
-class NotebookTrades:
+class NotebookTRADES:
     """L = CE(f(x'), y) + beta * (1/B) * sum KL(p(x) || p(x')), p(x) a constant.
 
     TRADES has the cross-entropy on clean images, the gradient in both arguments of the KL term,
@@ -93,7 +93,7 @@ class NotebookTrades:
 
 @METHODS.register("notebook_pat")
 @dataclass(frozen=True)
-class NotebookPat:
+class NotebookPAT:
     """L = CE(f(x), y) + alpha * mean ||phi(x) - phi(x') + 1e-6||, the norm along image rows.
 
     phi is the last activation of `with_features`. With the notebook's frozen features the second

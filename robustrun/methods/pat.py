@@ -16,7 +16,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("pat")
 @dataclass(frozen=True)
-class Pat:
+class PAT:
     """L = CE(f(x'), y), where x' comes from Fast-LPA near the LPIPS bound around x.
 
     The threat model in training is the LPIPS ball alone; `attack.epsilon` only judges. Without

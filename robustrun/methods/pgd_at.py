@@ -16,7 +16,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("pgd_at")
 @dataclass(frozen=True)
-class PgdAt:
+class PGDAT:
     """L = CE(f(x'), y), with x' from PGD; batch norm is in train mode all along.
 
     `clean_pass`: the authors look at the clean accuracy of each batch after its update, in train

@@ -17,7 +17,7 @@ from robustrun.types import METHODS, Learner
 
 @METHODS.register("trades")
 @dataclass(frozen=True)
-class Trades:
+class TRADES:
     """L = CE(f(x), y) + beta * (1/B) * sum KL(p(x) || p(x')).
 
     x' climbs the same KL divergence from x + start_std * N(0, 1), in eval mode. In the outer loss

@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from robustrun.methods.at_bsl import AtBsl
+from robustrun.methods.at_bsl import ATBSL
 from robustrun.methods.inner import Inner
 
 COUNTS = torch.tensor([500, 100, 20, 10])
@@ -21,4 +21,4 @@ def test_at_bsl_adds_log_counts_in_the_outer_loss_only(assert_golden, golden_ste
 
     inner = Inner("ce", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
     # class counts are integers, so their logarithm is taken in float32
-    assert_golden(AtBsl("linf", 0.05, inner), golden_step(loss), counts=COUNTS, tolerance=1e-6)
+    assert_golden(ATBSL("linf", 0.05, inner), golden_step(loss), counts=COUNTS, tolerance=1e-6)

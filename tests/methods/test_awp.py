@@ -9,14 +9,14 @@ import torch.nn.functional as F
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
-from robustrun.methods.awp import Awp
+from robustrun.methods.awp import AWP
 from robustrun.methods.inner import Inner
-from robustrun.methods.pgd_at import PgdAt
+from robustrun.methods.pgd_at import PGDAT
 from robustrun.methods.standard import Standard
-from robustrun.methods.trades import Trades
+from robustrun.methods.trades import TRADES
 
 EVAL = Inner("ce", steps=3, step_size=0.02, start="uniform", start_std=0.0, bn_mode="eval")
-BASE = PgdAt("linf", 0.05, 0.0, True, EVAL)
+BASE = PGDAT("linf", 0.05, 0.0, True, EVAL)
 GAMMA = 0.02
 # The authors undo the perturbation after the optimizer's step: a decay of lr * 5e-3 * gamma of each
 # weight, per step, that this code does not have.
@@ -76,7 +76,7 @@ def test_at_awp_is_the_authors_step_with_a_proxy(assert_golden, reference_climb)
         lambda model, x, x_adv, y: F.cross_entropy(model(x_adv), y),
         after=lambda model, x: model(x),
     )
-    assert_golden(Awp(BASE, GAMMA, 0.0), reference, tolerance=WEIGHT_DECAY_OF_THE_PERTURBATION)
+    assert_golden(AWP(BASE, GAMMA, 0.0), reference, tolerance=WEIGHT_DECAY_OF_THE_PERTURBATION)
 
 
 @pytest.mark.parametrize("first_pass", ["adversarial", "clean"])
@@ -104,7 +104,7 @@ def test_trades_awp_is_the_authors_step_and_batch_norm_sees_adversarial_clean_cl
         return F.cross_entropy(natural, y) + 6 * divergence(target, adversarial) / len(x)
 
     inner = Inner("kl", steps=3, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
-    method = Awp(Trades(6.0, "linf", 0.05, inner, first_pass), GAMMA, 0.0)
+    method = AWP(TRADES(6.0, "linf", 0.05, inner, first_pass), GAMMA, 0.0)
     reference = awp_step(attack, loss_of, undo="before the step")
     model = assert_golden(method, reference).model
     assert int(model.norm.num_batches_tracked) == 9  # three passes of each of three batches
@@ -119,7 +119,7 @@ def compose_method(name):
 def test_the_perturbation_goes_up_the_loss(network, batches):
     """Against a sign error that both sides of the golden test could share."""
     x, y = batches[0]
-    method = Awp(BASE, GAMMA, 0.0)
+    method = AWP(BASE, GAMMA, 0.0)
     before = BASE.loss(network, x, x, y)
     with torch.no_grad():
         for w, d in method.perturbation(network, before):
@@ -129,7 +129,7 @@ def test_the_perturbation_goes_up_the_loss(network, batches):
 
 def test_each_weight_moves_by_gamma_of_its_norm_and_vectors_stay(network, batches):
     x, y = batches[0]
-    deltas = Awp(BASE, GAMMA, 0.0).perturbation(network, BASE.loss(network, x, x, y))
+    deltas = AWP(BASE, GAMMA, 0.0).perturbation(network, BASE.loss(network, x, x, y))
     weights = [network.convolution.weight, network.hidden.weight, network.head.weight]
     assert [id(w) for w, _ in deltas] == [id(w) for w in weights]
     for w, d in deltas:
@@ -140,7 +140,7 @@ def test_weights_are_restored_exactly_before_the_optimizer_moves_them(learner, b
     before = copy.deepcopy(learner.model.state_dict())
     seen = []
     learner.apply = lambda: seen.append(copy.deepcopy(learner.model.state_dict()))
-    Awp(BASE, GAMMA, 0.0).step(learner, *batches[0])
+    AWP(BASE, GAMMA, 0.0).step(learner, *batches[0])
     for name in ("convolution.weight", "hidden.weight", "head.weight", "head.bias"):
         assert torch.equal(seen[0][name], before[name])
 
@@ -153,13 +153,13 @@ def test_weights_are_restored_when_the_step_fails(learner, batches):
 
     learner.backward = fail
     with pytest.raises(RuntimeError, match="out of memory"):
-        Awp(BASE, GAMMA, 0.0).step(learner, *batches[0])
+        AWP(BASE, GAMMA, 0.0).step(learner, *batches[0])
     assert torch.equal(learner.model.head.weight, before["head.weight"])
     assert all(m.track_running_stats for m in (learner.model.norm, learner.model.norm1d))
 
 
 def test_batch_norm_does_not_see_the_pass_that_finds_the_perturbation(learner, batches):
-    Awp(BASE, GAMMA, 0.0).step(learner, *batches[0])
+    AWP(BASE, GAMMA, 0.0).step(learner, *batches[0])
     assert int(learner.model.norm.num_batches_tracked) == 2  # the loss, and PGD-AT's clean pass
 
 
@@ -167,7 +167,7 @@ def test_during_the_warm_up_awp_is_its_base_method(learner, batches):
     other = copy.deepcopy(learner)  # its optimizer holds the copy's parameters
     learner.progress = 0.04
     torch.manual_seed(0)
-    Awp(BASE, GAMMA, 0.045).step(learner, *batches[0])
+    AWP(BASE, GAMMA, 0.045).step(learner, *batches[0])
     torch.manual_seed(0)
     BASE.step(other, *batches[0])
     for a, b in zip(learner.model.parameters(), other.model.parameters(), strict=True):
@@ -177,16 +177,16 @@ def test_during_the_warm_up_awp_is_its_base_method(learner, batches):
 def test_trades_awp_perturbs_by_the_whole_trades_loss(network, batches):
     x, y = batches[0]
     inner = Inner("kl", steps=2, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
-    base = Trades(6.0, "linf", 0.05, inner, "adversarial")
+    base = TRADES(6.0, "linf", 0.05, inner, "adversarial")
     x_adv = base.perturb(network, x, y)
     p, q = network(x), network(x_adv)
     kl = (p.softmax(1) * (p.log_softmax(1) - q.log_softmax(1))).sum() / len(x)
     slope = torch.autograd.grad(F.cross_entropy(p, y) + 6 * kl, network.head.weight)[0]
-    deltas = Awp(base, GAMMA, 0.0).perturbation(network, base.loss(network, x, x_adv, y))
+    deltas = AWP(base, GAMMA, 0.0).perturbation(network, base.loss(network, x, x_adv, y))
     expected = GAMMA * network.head.weight.detach().norm() * slope / slope.norm()
     torch.testing.assert_close(deltas[-1][1], expected)
 
 
 def test_a_base_method_that_has_no_halves_is_refused_by_name():
     with pytest.raises(ConfigError, match=r"base\.name .*Standard"):
-        Awp(Standard(), GAMMA, 0.0)
+        AWP(Standard(), GAMMA, 0.0)

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from robustrun.methods.fast_at import FastAt
+from robustrun.methods.fast_at import FastAT
 
 
 @pytest.mark.parametrize("smoothing", [0.0, 0.4])
@@ -22,4 +22,4 @@ def test_fast_at_takes_one_long_step_from_a_random_start_in_train_mode(
         )  # fmt: skip
         return cross_entropy(model(x_adv), y)
 
-    assert_golden(FastAt("linf", 0.08, 0.1, "train", smoothing), golden_step(loss))
+    assert_golden(FastAT("linf", 0.08, 0.1, "train", smoothing), golden_step(loss))

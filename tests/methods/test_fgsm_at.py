@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from robustrun.methods.fgsm_at import FgsmAt
+from robustrun.methods.fgsm_at import FGSMAT
 from robustrun.methods.inner import Inner
 
 
@@ -17,4 +17,4 @@ def test_fgsm_at_weighs_clean_and_one_step_images(assert_golden, golden_step):
         return 0.3 * F.cross_entropy(model(x), y) + 0.7 * F.cross_entropy(model(x_adv), y)
 
     inner = Inner("ce", steps=1, step_size=0.05, start="zero", start_std=0.0, bn_mode="eval")
-    assert_golden(FgsmAt(0.3, "linf", 0.05, inner), golden_step(loss))
+    assert_golden(FGSMAT(0.3, "linf", 0.05, inner), golden_step(loss))

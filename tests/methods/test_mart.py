@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from robustrun.methods.inner import Inner
-from robustrun.methods.mart import Mart, boosted_cross_entropy
+from robustrun.methods.mart import MART, boosted_cross_entropy
 
 INNER = Inner("ce", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
 
@@ -30,7 +30,7 @@ def test_mart_is_the_authors_loss(assert_golden, golden_step, reference_climb):
         model.train()
         return mart_loss(model(x), model(x_adv), y, beta=5.0)
 
-    assert_golden(Mart(5.0, "linf", 0.05, INNER), golden_step(loss))
+    assert_golden(MART(5.0, "linf", 0.05, INNER), golden_step(loss))
 
 
 def test_the_boosted_term_looks_at_the_likeliest_wrong_class_even_where_the_right_one_wins():
@@ -47,5 +47,5 @@ def test_the_loss_is_finite_when_the_network_is_certain_and_wrong(network, batch
     x, y = batches[0]
     with torch.no_grad():
         network.head.weight.mul_(1e4)
-    loss = Mart(5.0, "linf", 0.05, INNER).loss(network, x, x, y)
+    loss = MART(5.0, "linf", 0.05, INNER).loss(network, x, x, y)
     assert torch.isfinite(loss)

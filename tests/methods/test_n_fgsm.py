@@ -3,7 +3,7 @@
 import torch
 import torch.nn.functional as F
 
-from robustrun.methods.n_fgsm import NFgsm
+from robustrun.methods.n_fgsm import NFGSM
 
 
 def test_n_fgsm_steps_from_strong_noise_and_does_not_clip_to_the_ball(assert_golden, golden_step):
@@ -14,12 +14,12 @@ def test_n_fgsm_steps_from_strong_noise_and_does_not_clip_to_the_ball(assert_gol
         x_adv = (x + eta.detach() + 0.05 * slope.sign()).clamp(0, 1)
         return F.cross_entropy(model(x_adv), y)
 
-    assert_golden(NFgsm("linf", 0.05, 2.0, 0.05, "train", 0.0), golden_step(loss))
+    assert_golden(NFGSM("linf", 0.05, 2.0, 0.05, "train", 0.0), golden_step(loss))
 
 
 def test_the_images_leave_the_ball_but_not_the_box(network, batches):
     x, y = batches[0]
-    x_adv = NFgsm("linf", 0.05, 2.0, 0.05, "train", 0.0).perturb(network, x, y)
+    x_adv = NFGSM("linf", 0.05, 2.0, 0.05, "train", 0.0).perturb(network, x, y)
     assert 0.05 < (x_adv - x).abs().max() <= 0.15 + 1e-9
     assert x_adv.min() >= 0
     assert x_adv.max() <= 1

@@ -5,10 +5,10 @@ import torch
 import torch.nn.functional as F
 
 from robustrun.methods.notebook import (
-    NotebookFgsmAt,
-    NotebookPat,
+    NotebookFGSMAT,
+    NotebookPAT,
     NotebookRoBal,
-    NotebookTrades,
+    NotebookTRADES,
     fgsm,
 )
 
@@ -42,14 +42,14 @@ def test_fgsm_at_trains_on_clamped_images_alone_once_the_clean_share_is_over(
         slope = torch.autograd.grad(F.cross_entropy(net(image), y), image)[0]
         return F.cross_entropy(net(notebook_fgsm(image.detach(), 0.1, slope)), y)
 
-    assert_golden(NotebookFgsmAt(0.05, CLAMP, 0.5), golden_step(loss))
+    assert_golden(NotebookFGSMAT(0.05, CLAMP, 0.5), golden_step(loss))
 
 
 def test_fgsm_at_begins_as_standard_training(learner, batches):
     x, y = batches[0]
     learner.progress = 0.49
     expected = F.cross_entropy(learner.model(x), y)
-    loss = NotebookFgsmAt(0.05, CLAMP, 0.5).step(learner, x, y)
+    loss = NotebookFGSMAT(0.05, CLAMP, 0.5).step(learner, x, y)
     torch.testing.assert_close(loss, expected)
 
 
@@ -65,7 +65,7 @@ def test_trades_has_cross_entropy_on_adversarial_images_and_a_constant_target(
         divergence = (p * (p.log() - adversarial.log_softmax(1))).sum() / len(x)
         return F.cross_entropy(adversarial, y) + 1.7 * divergence
 
-    assert_golden(NotebookTrades(1.7, 0.05, CLAMP), golden_step(loss))
+    assert_golden(NotebookTRADES(1.7, 0.05, CLAMP), golden_step(loss))
 
 
 def pat_cell(epsilon, zeroed):
@@ -92,11 +92,11 @@ def pat_cell(epsilon, zeroed):
 
 
 def test_pat_adds_the_distance_of_features_row_by_row(assert_golden):
-    assert_golden(NotebookPat(1.5, 0.05, CLAMP, 1), pat_cell(0.1, zeroed=False))
+    assert_golden(NotebookPAT(1.5, 0.05, CLAMP, 1), pat_cell(0.1, zeroed=False))
 
 
 def test_two_clean_gradients_and_epsilon_zero_are_what_the_notebooks_cell_does(assert_golden):
-    assert_golden(NotebookPat(1.5, 0.0, CLAMP, 2), pat_cell(0.1, zeroed=True))
+    assert_golden(NotebookPAT(1.5, 0.0, CLAMP, 2), pat_cell(0.1, zeroed=True))
 
 
 def test_robal_weighs_clean_and_adversarial_cross_entropy_by_rarity(assert_golden, golden_step):

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel
 from robustrun.errors import ConfigError
-from robustrun.methods.pat import Pat
+from robustrun.methods.pat import PAT
 from robustrun.types import MinMax
 
 BOUND, STEPS, LR = 0.3, 4, 0.1
@@ -46,10 +46,10 @@ class PlainLearner:
                 parameter -= LR * gradient
 
 
-def pat(network: str = "self", only_attack_correct: bool = True) -> Pat:
+def pat(network: str = "self", only_attack_correct: bool = True) -> PAT:
     weights = None if network == "self" else "random"
     search = LagrangianSearch(steps=STEPS, penalty=10.0, probe=0.1, start_std=0.01)
-    return Pat(BOUND, only_attack_correct, search, LPIPS(network, weights, None))
+    return PAT(BOUND, only_attack_correct, search, LPIPS(network, weights, None))
 
 
 def small() -> Small:
@@ -180,4 +180,4 @@ def test_pat_comes_in_two_halves():
 @pytest.mark.parametrize("bound", [0.0, -1.0])
 def test_a_bound_that_is_no_distance_is_refused(bound: float):
     with pytest.raises(ConfigError, match="bound is"):
-        Pat(bound, True, LagrangianSearch(1, 1.0, 0.1, 0.01), LPIPS("self", None, None))
+        PAT(bound, True, LagrangianSearch(1, 1.0, 0.1, 0.01), LPIPS("self", None, None))

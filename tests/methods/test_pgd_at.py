@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 
 from robustrun.methods.inner import Inner
-from robustrun.methods.pgd_at import PgdAt
+from robustrun.methods.pgd_at import PGDAT
 
 
 def rice(attack, label_smoothing=0.0, clean_pass=True):
@@ -34,7 +34,7 @@ def test_pgd_at_is_the_authors_loop(assert_golden, reference_climb, smoothing, c
         )  # fmt: skip
 
     inner = Inner("ce", steps=4, step_size=0.02, start="uniform", start_std=0.0, bn_mode="train")
-    method = PgdAt("linf", 0.05, smoothing, clean_pass, inner)
+    method = PGDAT("linf", 0.05, smoothing, clean_pass, inner)
     assert_golden(method, rice(attack, smoothing, clean_pass))
 
 
@@ -54,7 +54,7 @@ def test_pgd_at_l2_starts_at_a_random_radius_and_steps_along_the_gradient(assert
 
     inner = Inner("ce", steps=4, step_size=0.2, start="uniform", start_std=0.0, bn_mode="train")
     # renorm divides by norm + 1e-7
-    assert_golden(PgdAt("l2", 0.5, 0.0, True, inner), rice(attack), tolerance=1e-6)
+    assert_golden(PGDAT("l2", 0.5, 0.0, True, inner), rice(attack), tolerance=1e-6)
 
 
 @pytest.mark.parametrize("bn_mode", ["eval", "train", "train_frozen"])
@@ -63,6 +63,6 @@ def test_the_attack_leaves_running_statistics_alone_unless_the_mode_is_train(
 ):
     x, y = batches[0]
     inner = Inner("ce", steps=3, step_size=0.02, start="uniform", start_std=0.0, bn_mode=bn_mode)
-    PgdAt("linf", 0.05, 0.0, True, inner).perturb(network, x, y)
+    PGDAT("linf", 0.05, 0.0, True, inner).perturb(network, x, y)
     assert int(network.norm.num_batches_tracked) == (3 if bn_mode == "train" else 0)
     assert network.training

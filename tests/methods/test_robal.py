@@ -6,7 +6,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from robustrun.errors import ConfigError
-from robustrun.methods.awp import Awp
+from robustrun.methods.awp import AWP
 from robustrun.methods.inner import Inner
 from robustrun.methods.robal import CosineHead, RoBal, cosine_head
 
@@ -145,7 +145,7 @@ def test_adapt_refuses_a_network_without_a_linear_head_and_classes_without_image
 
 
 def test_awp_can_wrap_robal(network, batches):
-    method = Awp(robal(), 0.01, 0.0)
+    method = AWP(robal(), 0.01, 0.0)
     model = method.adapt(network, COUNTS).double()
     x, y = batches[0]
     deltas = method.perturbation(model, method.base.loss(model, x, x, y))

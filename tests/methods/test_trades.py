@@ -6,7 +6,7 @@ import torch.nn.functional as F
 
 from robustrun.errors import ConfigError
 from robustrun.methods.inner import Inner
-from robustrun.methods.trades import Trades, box_then_ball, steepest_or_random
+from robustrun.methods.trades import TRADES, box_then_ball, steepest_or_random
 
 INNER = Inner("kl", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
 L2_INNER = Inner("kl", steps=4, step_size=0.3, start="gaussian", start_std=0.001, bn_mode="eval")
@@ -37,7 +37,7 @@ def test_trades_is_the_authors_loss_and_batch_norm_sees_clean_adversarial_clean(
         model.train()
         return outer(model, x, x_adv, y)
 
-    assert_golden(Trades(6.0, "linf", 0.05, INNER, "clean"), golden_step(loss))
+    assert_golden(TRADES(6.0, "linf", 0.05, INNER, "clean"), golden_step(loss))
 
 
 def test_trades_l2_is_the_authors_normalised_ascent(assert_golden, golden_step):
@@ -56,7 +56,7 @@ def test_trades_l2_is_the_authors_normalised_ascent(assert_golden, golden_step):
         return outer(model, x, x + delta, y)
 
     # renorm divides by norm + 1e-7
-    assert_golden(Trades(6.0, "l2", 0.6, L2_INNER, "clean"), golden_step(loss), tolerance=1e-6)
+    assert_golden(TRADES(6.0, "l2", 0.6, L2_INNER, "clean"), golden_step(loss), tolerance=1e-6)
 
 
 def test_the_gradient_flows_through_both_distributions(network, batches):
@@ -66,7 +66,7 @@ def test_the_gradient_flows_through_both_distributions(network, batches):
     def slopes(loss):
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, network.parameters())])
 
-    whole = slopes(Trades(6.0, "linf", 0.05, INNER, "clean").loss(network, x, x_adv, y))
+    whole = slopes(TRADES(6.0, "linf", 0.05, INNER, "clean").loss(network, x, x_adv, y))
     clean, adversarial = network(x), network(x_adv)
     through_clean = slopes(6 / len(x) * kl(clean, adversarial.detach()))
     through_adversarial = slopes(
