@@ -34,6 +34,7 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.contents",
     "datasets.augmentation",
     "datasets.border",
+    "datasets.checks",
     "datasets.decoded",
     "datasets.files",
     "datasets.image_reader",
@@ -44,6 +45,7 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.tensors",
     "datasets.tree",
     "datasets.validation",
+    "datasets.watched",
     "trackers.contents",
 }
 MODULES = {

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets import corruptions
-from robustrun.datasets.border import require_labels
+from robustrun.datasets.checks import require_labels
 from robustrun.datasets.corruptions import CorruptedImages, PerturbationSequences
 from robustrun.errors import DataError
 from robustrun.evaluation.attack_run import predict

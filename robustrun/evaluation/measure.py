@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from robustrun.datasets.border import checked, collected, require_labels
+from robustrun.datasets.border import checked, collected
+from robustrun.datasets.checks import require_labels
 from robustrun.evaluation.attack_run import attack_result, predict, search_networks
 from robustrun.evaluation.curve import accuracy_curve
 from robustrun.evaluation.outcome import Evaluation

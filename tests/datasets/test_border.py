@@ -13,8 +13,10 @@ from torch import Tensor, nn
 
 from robustrun.attacks.pgd import PGD
 from robustrun.datasets.augmentation import Augment
-from robustrun.datasets.border import Watched, checked, checked_splits, collected, require_labels
+from robustrun.datasets.border import checked, checked_splits, collected
+from robustrun.datasets.checks import require_labels
 from robustrun.datasets.tensors import TensorImages
+from robustrun.datasets.watched import Watched
 from robustrun.errors import DataError, RobustrunError
 from robustrun.evaluation.measure import evaluate
 from robustrun.types import Images, Shape, Splits
