@@ -53,14 +53,23 @@ def handler() -> logging.Handler:
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
-    """Within it, everything that is logged or shown goes to the file as well."""
+    """Everything that is logged, from INFO up, or shown goes to the file as well; once, if this is
+    called again for the same file inside."""
+    if any(Path(file.baseFilename) == path.absolute() for file in _FILES):
+        yield
+        return
     file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
     file.setFormatter(logging.Formatter(PLAIN, "%Y-%m-%d %H:%M:%S"))
+    ours = logging.getLogger("robustrun")
+    level = ours.level
+    if not ours.isEnabledFor(logging.INFO):  # called from Python: nobody has set up logging
+        ours.setLevel(logging.INFO)
     logging.getLogger().addHandler(file)
     _FILES.append(file)
     try:
         yield
     finally:
+        ours.setLevel(level)
         _FILES.remove(file)
         logging.getLogger().removeHandler(file)
         file.close()

@@ -10,7 +10,7 @@ class RobustrunError(Exception):
     """Something the user can mend (exit code 2): says what is wrong, where, and what is right."""
 
 
-class ConfigError(RobustrunError):
+class ConfigError(RobustrunError, ValueError):
     """A value of the configuration is wrong; the message begins with its key."""
 
 

@@ -22,6 +22,7 @@ from robustrun.compute.random_state import restore_rng, seed_everything
 from robustrun.configuration import foresight, plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
+from robustrun.console import logging_to
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
@@ -33,7 +34,7 @@ from robustrun.evaluation.outcome import Evaluation
 from robustrun.models import trial
 from robustrun.report import card
 from robustrun.run_folder import artefacts, checkpoint, provenance, sections
-from robustrun.run_folder.folder import locked
+from robustrun.run_folder.folder import RUN_LOG, locked
 from robustrun.run_folder.inputs import as_older_versions, inputs
 from robustrun.run_folder.load import Source, require_size
 from robustrun.run_folder.schema import SCHEMA_VERSION, RunResult, audit_verdict
@@ -75,14 +76,33 @@ class Progress:
             self.lost[what] = f"{type(error).__name__}: {error}"
 
 
-def run(run_config: RunConfig, folder: Path) -> RunResult:
-    """Do the whole run inside `folder`, which must exist and be this run's own; if the run was
-    begun there before, what is left of it.
+def run(run_config: RunConfig, folder: str | Path | None = None) -> RunResult:
+    """Do the whole run inside `folder`, which must be this run's own; if the run was begun there
+    before, what is left of it. Without `folder`, in a new one of outputs/, as the command line.
 
-    results.json is written however it ends. Raises what went wrong: RobustrunError for input that
-    turns out wrong, RunFailure and other exceptions for a run that failed.
+    The random generators of Python, NumPy and torch are seeded, and torch's threads set, for the
+    whole process. results.json is written however the run ends. Raises what went wrong:
+    RobustrunError (a ValueError) for input that turns out wrong, RunFailure and other exceptions
+    for a run that failed.
     """
-    return _recorded(run_config, folder, None, _straight_line)
+    if not isinstance(run_config, RunConfig):
+        raise TypeError(f"The configuration is {run_config!r}, but must be what compose() returns.")
+    folder = _new_folder(run_config) if folder is None else Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with logging_to(folder / RUN_LOG):
+        return _recorded(run_config, folder, None, _straight_line)
+
+
+def _new_folder(run_config: RunConfig) -> Path:
+    """A folder of outputs/, named by the time, the method and the data set."""
+    names = f"{run_config.name_of('method')}_{run_config.name_of('dataset')}"
+    folder = Path("outputs", f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}_{names}")
+    places = plugins.places(run_config)
+    configuration = dump(run_config)
+    about = provenance.new(
+        command="robustrun.run(config)", plugins=places, configuration=configuration
+    )
+    return provenance.claim(folder, about)
 
 
 def run_again(run_config: RunConfig, folder: Path, source: Path) -> RunResult:

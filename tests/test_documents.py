@@ -6,9 +6,12 @@ from itertools import chain
 from pathlib import Path
 
 import pytest
+import torch
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from torch import nn
 
+import robustrun
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import load_config
 
@@ -144,3 +147,30 @@ def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
     combinations = BasicSweeper.split_arguments(parsed, None)[0]
     for combination in (combinations[0], combinations[-1]):
         load_config(composition.compose_config(combination))
+
+
+PYTHON = [page for page in PAGES if page.name in ("README.md", "python.md")]
+
+
+class Grey(nn.Module):
+    """Two classes, told by whether the mean of an image is above one half."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        mean = x.mean(dim=(1, 2, 3))
+        return torch.stack([0.5 - mean, mean - 0.5], dim=1)
+
+
+@each(PYTHON)
+def test_the_python_of_a_page_runs_as_it_stands(
+    page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    x = torch.tensor([0.2, 0.49, 0.51, 0.8]).reshape(4, 1, 1, 1).expand(4, 1, 6, 6)
+    names = {"robustrun": robustrun, "model": Grey(), "x": x, "y": torch.tensor([0, 0, 1, 1])}
+    blocks = re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL)
+    assert blocks
+    for block in blocks:
+        exec(block, names)
+        if "evaluate(model" in block:  # half of them are nearer than 8/255 to the boundary
+            words = capsys.readouterr().out.splitlines()[-1].split()
+            assert words == ["worst", "case", "50.00%", "15.0-85.0%", "2/4"]

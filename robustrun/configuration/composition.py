@@ -9,8 +9,14 @@ from typing import Any
 
 from hydra import compose, initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
 from hydra.core.override_parser.types import Override
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf.basecontainer import BaseContainer
 
 from robustrun.configuration import plugins, words
 from robustrun.configuration.catalogue import catalogue
@@ -19,6 +25,7 @@ from robustrun.errors import require
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
 SEARCH_PATH = "hydra.searchpath"
+OF_AN_APPLICATION = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 
 
 def register_resolvers() -> None:
@@ -108,14 +115,26 @@ def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[st
 def compose_config(given: Iterable[str], folders: Iterable[Path] = ()) -> dict[str, Any]:
     """The resolved configuration for these words, as the command line would compose it with
     options from further `folders`."""
+    with composed(given, folders) as (config, hydra):
+        return with_options(config, hydra)
+
+
+@contextmanager
+def composed(
+    given: Iterable[str], folders: Iterable[Path] = ()
+) -> Iterator[tuple[DictConfig, DictConfig]]:
+    """The configuration for these words, its interpolations not yet resolved, and Hydra's own
+    section. They can be resolved inside the `with` only: afterwards Hydra and OmegaConf's
+    resolvers are as they were before, so that a program that uses Hydra itself is not disturbed."""
     given = [str(word.input_line) for word in words.parse_all(given)]
-    with _catalogue():
-        more = [*folders, *plugins.config_folders()]
-        composed = compose("config", [*_with_search_path(given, more)], return_hydra_config=True)
-        hydra = composed.hydra
-        with open_dict(composed):
-            del composed["hydra"]
-        return with_options(composed, hydra)
+    more = [*folders, *plugins.config_folders()]
+    with _own_hydra(), initialize_config_dir(str(catalogue()), version_base="1.3"):
+        register_resolvers()
+        config = compose("config", [*_with_search_path(given, more)], return_hydra_config=True)
+        hydra = config.hydra
+        with open_dict(config):
+            del config["hydra"]
+        yield config, hydra
 
 
 def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
@@ -132,11 +151,17 @@ def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _catalogue() -> Iterator[None]:
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    with initialize_config_dir(str(catalogue()), version_base="1.3"):
+def _own_hydra() -> Iterator[None]:
+    """Hydra's singletons of an application and the resolvers, empty or copied, and put back. Hydra
+    has no public way to compose inside an application of another configuration."""
+    Plugins.instance()  # found once for all: searching takes 0.1 s
+    singletons, resolvers = Singleton._instances, BaseContainer._resolvers
+    kept = {kind: it for kind, it in singletons.items() if kind not in OF_AN_APPLICATION}
+    Singleton._instances, BaseContainer._resolvers = kept, dict(resolvers)
+    try:
         yield
+    finally:
+        Singleton._instances, BaseContainer._resolvers = singletons, resolvers
 
 
 def resolved(composed: DictConfig) -> dict[str, Any]:

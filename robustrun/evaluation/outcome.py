@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from robustrun.compute.predictions import NO_ANSWER
+from robustrun.evaluation.table import as_table
 
 
 @dataclass(frozen=True)
@@ -24,9 +25,9 @@ class AttackResult:
     no_answer: np.ndarray  # whose logits are not finite, on the clean image or under the attack
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Evaluation:
-    """The outcome of an evaluation, per example."""
+    """The outcome of an evaluation, per example; shown as a table."""
 
     labels: np.ndarray  # int64 of shape N
     predictions: np.ndarray  # clean predictions, int64 of shape N; NO_ANSWER: logits not finite
@@ -53,3 +54,11 @@ class Evaluation:
         for attack in self.attacks.values():
             standing &= attack.robust
         return standing
+
+    def __repr__(self) -> str:
+        rows = [("clean", "", self.clean_right)]
+        for name, attack in self.attacks.items():
+            rows.append((name, f"{attack.norm} {attack.epsilon:.4g}", attack.robust))
+        if self.attacks:
+            rows.append(("worst case", "", self.worst_case))
+        return as_table(rows)

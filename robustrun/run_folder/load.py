@@ -20,6 +20,7 @@ from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
 from robustrun.run_folder import provenance
+from robustrun.run_folder.schema import RunResult
 from robustrun.storage.weights import read
 from robustrun.types import Adapts, Shape, Splits
 
@@ -41,16 +42,19 @@ def configuration(folder: Path) -> dict[str, Any]:
     return provenance.configuration(folder)
 
 
-def load_run(folder: Path) -> tuple[RunConfig, nn.Module]:
-    """The configuration and the selected weights of a finished run, in eval mode on the CPU."""
+def load_run(folder: str | Path) -> tuple[RunResult, nn.Module]:
+    """What a finished run says, and its network with the selected weights, in eval mode on the CPU.
+    DataError (a ValueError) if `folder` is none or is damaged."""
+    folder = Path(folder)
     run_config = load_config(raw_config(folder))
-    network = rebuild(run_config, data_section(folder))
+    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    network = rebuild(run_config, results["dataset"])
     state = read(str(folder / WEIGHTS), f"The run {folder}")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"{folder}: the weights do not fit config.yaml ({error}).") from None
-    return run_config, network.eval()
+    return RunResult(folder, results), network.eval()
 
 
 def data_section(folder: Path) -> dict[str, Any]:

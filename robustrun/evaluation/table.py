@@ -1,0 +1,27 @@
+"""An evaluation as a plain table of text, for a terminal and a notebook."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from robustrun.evaluation.statistics import accuracy, wilson
+
+HEAD = ("measured with", "radius", "accuracy", "95% interval", "correct")
+
+
+def as_table(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
+    """A line for each name, radius and bool array over the measured examples."""
+    cells = [HEAD, *((name, radius, *_score(right)) for name, radius, right in rows)]
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    lines = [
+        "  ".join([name.ljust(widths[0]), *map(str.rjust, others, widths[1:])])
+        for name, *others in cells
+    ]
+    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def _score(right: np.ndarray) -> tuple[str, str, str]:
+    correct, total = int(right.sum()), len(right)
+    low, high = wilson(correct, total)
+    share = f"{100 * accuracy(right):.2f}%"
+    return share, f"{100 * low:.1f}-{100 * high:.1f}%", f"{correct}/{total}"
