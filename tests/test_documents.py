@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 from itertools import chain
 from pathlib import Path
 
@@ -174,3 +175,29 @@ def test_the_python_of_a_page_runs_as_it_stands(
         if "evaluate(model" in block:  # half of them are nearer than 8/255 to the boundary
             words = capsys.readouterr().out.splitlines()[-1].split()
             assert words == ["worst", "case", "50.00%", "15.0-85.0%", "2/4"]
+
+
+# --- parts of one's own, as docs/methods.md has them ---------------------------------------------
+
+METHODS = (ROOT / "docs" / "methods.md").read_text()
+FILES = dict(re.findall(r"`(\S+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", METHODS, re.DOTALL))
+OPTIONS = [Path(name) for name in FILES if name.endswith(".yaml")]
+SHORT = ["training.epochs=1", "evaluation=none", "evaluation.examples=20", "device.threads=1"]
+GROUPS = {"attack": ["method=standard"], "method": ["attack=fgsm"]}
+
+
+@pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.stem)
+def test_an_example_runs_from_a_folder_of_its_own(option: Path, tmp_path: Path) -> None:
+    folder, here = tmp_path / "mine", tmp_path / "here"
+    group, name = option.parent.name, option.stem
+    (folder / group).mkdir(parents=True)
+    here.mkdir()
+    (folder / group / option.name).write_text(FILES[str(option)])
+    module = next(file for file in FILES if file.endswith(f"/{name}.py"))
+    (folder / f"{name}.py").write_text(FILES[module])
+    more = GROUPS.get(group, ["method=standard", "attack=fgsm"])
+    words = ["-cd", "../mine", f"plugins=[{name}]", f"{group}={name}", *more, *SHORT]
+    command = [sys.executable, "-m", "robustrun", *words]
+    ended = subprocess.run(command, cwd=here, capture_output=True, text=True)
+    assert ended.returncode == 0, ended.stderr
+    assert name in ended.stdout
