@@ -1,6 +1,7 @@
 """README and docs: their lines, links, words, and what they say can be typed."""
 
 import re
+import shlex
 import subprocess
 import sys
 from itertools import chain
@@ -126,20 +127,38 @@ def typed(block: str) -> list[list[str]]:
     return [[word for word in call.split("\0") if word] for call in calls if call]
 
 
+def inline(page: Path) -> list[list[str]]:
+    """The words of each `robustrun …` inside a sentence or a table."""
+    prose = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    codes = re.findall(r"`robustrun ([^`]+)`", prose)
+    return [shlex.split(code.replace("\n", " ")) for code in codes]
+
+
 def overrides(words: list[str]) -> list[str]:
-    """What is left for Hydra: without sub-command, flags and what stands for a folder."""
-    if words[0] in ("list", "explain", "report", "resume"):
+    """What is left for Hydra: without sub-command, flags, and what the reader is to fill in."""
+    if not words or words[0] in (*SHOWING, "report", "resume"):
         return []
     rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
-    return [word for word in rest if word != "evaluate" and "…" not in word]
+    parts = ("…", "...", "mine", "my_method", "corners", "NAME", "OVERRIDE")  # the reader's own
+    return [word for word in rest if "=" in word and not any(part in word for part in parts)]
 
 
-COMMANDS = [
-    pytest.param(words, id=f"{page.stem}: {' '.join(words)}"[:100])
+SHOWING = ("list", "explain", "--help", "--version", "--hydra-help", "--cfg")
+TYPED = {
+    f"{page.stem}: {' '.join(words)}"[:100]: words
     for page in PAGES
-    for words in chain.from_iterable(typed(block) for block in blocks(page))
-    if overrides(words)
-]
+    for words in chain(*(typed(block) for block in blocks(page)), inline(page))
+}
+COMMANDS = [pytest.param(words, id=name) for name, words in TYPED.items() if overrides(words)]
+SHOWN = {" ".join(words): words for words in TYPED.values() if words and words[0] in SHOWING}
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in SHOWN.items()])
+def test_a_command_that_only_shows_something_shows_it(words: list[str]) -> None:
+    words = ["pgd_at" if word == "NAME" else word.replace("NAME", "pgd_at") for word in words]
+    ended = subprocess.run([sys.executable, "-m", "robustrun", *words], capture_output=True)
+    assert ended.returncode == 0, ended.stderr
+    assert ended.stdout
 
 
 @pytest.mark.parametrize("words", COMMANDS)
