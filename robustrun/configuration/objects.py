@@ -21,7 +21,7 @@ from robustrun.configuration.run_config import RunConfig, left_out, load_config
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.evaluation import measure
 from robustrun.evaluation.outcome import Evaluation
-from robustrun.types import ATTACKS, DATASETS, Attack, Dataset, Images, Method, Model, Reaches
+from robustrun.types import ATTACKS, DATASETS, Attack, Dataset, HasOwnUnit, Images, Method, Model
 
 log = logging.getLogger(__name__)
 FROM_THE_DATA = re.compile(r"\$\{(dataset|attack)\.")  # what a value of the catalogue borrows
@@ -201,7 +201,7 @@ def _borrowed(config: DictConfig, group: str) -> list[str]:
 
 def _matters(part: Any) -> bool:
     """Whether a part is measured or trained in the pixels' units: not if it has its own (LPIPS)."""
-    return not isinstance(part, Reaches) or part.reach[1] == getattr(part, "epsilon", None)
+    return not isinstance(part, HasOwnUnit) or part.own_radius[1] == getattr(part, "epsilon", None)
 
 
 def _say_what_is_borrowed(option: str, values: dict[str, Any]) -> None:
