@@ -32,8 +32,7 @@ from robustrun.evaluation.audit.audit import audit
 from robustrun.evaluation.measure import choose_examples, measure
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.models import trial
-from robustrun.report import card
-from robustrun.run_folder import artefacts, checkpoint, provenance, sections
+from robustrun.run_folder import artefacts, checkpoint, model_card, provenance, sections
 from robustrun.run_folder.folder import RUN_LOG, locked
 from robustrun.run_folder.inputs import as_older_versions, inputs
 from robustrun.run_folder.load import Source, require_size
@@ -462,8 +461,8 @@ def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]
         written["evaluated"] = progress.sections["evaluated"]
     files.write_json(progress.folder / "results.json", written)
     before = len(progress.lost)
-    with progress.spared(card.NAME):
-        card.write(progress.folder)
+    with progress.spared(model_card.NAME):
+        model_card.write(progress.folder)
     progress.tracker.finish(progress.folder, written)
     if len(progress.lost) > before:
         files.write_json(progress.folder / "results.json", written)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from robustrun.command_line.main import run_command_line
-from robustrun.report import card, page
-from robustrun.run_folder import figures
+from robustrun.report import page
+from robustrun.run_folder import figures, model_card
 from robustrun.trackers.none import NoTracker
 
 SHORT = [
@@ -46,7 +46,7 @@ LOST = {
     "figures/training.png": (figures, "training_curves"),
     "figures/accuracy_against_radius.png": (figures, "accuracy_against_radius"),
     "figures/adversarial_images.png": (figures, "adversarial_grid"),
-    "MODEL_CARD.md": (card, "write"),
+    "MODEL_CARD.md": (model_card, "write"),
 }
 
 

@@ -9,9 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.errors import DataError
-from robustrun.run_folder.artefacts import option
-from robustrun.run_folder.schema import SCHEMA_VERSION
-from robustrun.trackers.contents import flat
+from robustrun.run_folder.schema import SCHEMA_VERSION, option
+from robustrun.storage.files import flat
 
 TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration
 NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders that hold none

@@ -4,8 +4,8 @@ from typing import Any
 
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
-from robustrun.run_folder.artefacts import images_measured
-from robustrun.trackers.contents import flat
+from robustrun.run_folder.schema import images_measured
+from robustrun.storage.files import flat
 
 WORDS = {  # how a difference is told; other keys are an attack's settings
     "dataset.name": "data set",

@@ -10,7 +10,7 @@ from typing import Any
 import yaml
 
 from robustrun.report.collect import StoredRun
-from robustrun.trackers.contents import flat
+from robustrun.storage.files import flat
 
 TABLE = Path(__file__).with_name("published.yaml")
 SAME_RADIUS = 0.0005  # 0.031 and 8/255 are what the field takes for the same

@@ -10,8 +10,7 @@ from robustrun.report import collect, compare, grouping, judged, methods, summar
 from robustrun.report.collect import StoredRun
 from robustrun.report.compare import Comparison
 from robustrun.report.grouping import Group
-from robustrun.run_folder.artefacts import images_measured, option
-from robustrun.run_folder.schema import audit_verdict
+from robustrun.run_folder.schema import audit_verdict, images_measured, option
 
 SHOWN = 10  # names of classes without an image
 

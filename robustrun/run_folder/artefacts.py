@@ -41,22 +41,6 @@ def write_predictions(path: Path, measured: Evaluation, indices: np.ndarray) -> 
     write_atomically(path, buffer.getvalue())
 
 
-def option(results: dict[str, Any], group: str) -> str:
-    """What the user chose of a group; of runs that did not note it, the registered name."""
-    config = results["config"]
-    if group == "model" and results.get("model"):
-        return str(results["model"]["name"])  # an architecture of a library
-    return str(config.get("options", {}).get(group) or config[group]["name"])
-
-
-def images_measured(evaluation: dict[str, Any]) -> str:
-    """Which test images were measured, in words."""
-    subset = evaluation["subset"]
-    if not subset or subset["size"] == subset["of"]:
-        return f"all {evaluation['clean']['total']} test images"
-    return f"{subset['size']} of {subset['of']} test images ({subset['chosen']})"
-
-
 def write_refusal(folder: Path, raw: Any, error: str) -> None:
     """results.json of a run whose configuration was refused before any work started."""
     about = {"id": folder.name, "status": "failed", "error": error, "seconds": 0.0}

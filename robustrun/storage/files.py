@@ -93,3 +93,13 @@ def write_csv(path: Path, header: list[str], rows: list[dict[str, Any]]) -> None
     writer.writeheader()
     writer.writerows(rows)
     write_atomically(path, text.getvalue().encode())
+
+
+def flat(value: Any, prefix: str = "") -> dict[str, Any]:
+    """A nested mapping as one row: one level of dotted keys; lists become text."""
+    if not isinstance(value, dict):
+        return {prefix: str(value) if isinstance(value, list) else value}
+    row: dict[str, Any] = {}
+    for name, item in value.items():
+        row |= flat(item, f"{prefix}.{name}" if prefix else str(name))
+    return row

@@ -19,16 +19,6 @@ def package(module: str, extra: str) -> ModuleType:
         ) from None
 
 
-def flat(value: Any, prefix: str = "") -> dict[str, Any]:
-    """A nested mapping as one level of dotted keys; lists become text."""
-    if not isinstance(value, dict):
-        return {prefix: str(value) if isinstance(value, list) else value}
-    rows: dict[str, Any] = {}
-    for name, item in value.items():
-        rows |= flat(item, f"{prefix}.{name}" if prefix else str(name))
-    return rows
-
-
 def numbers(row: dict[str, Any]) -> dict[str, float]:
     """The measured columns of an epoch's row."""
     return {

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.errors import require
-from robustrun.trackers.contents import final, flat, model, numbers, package, pictures
+from robustrun.storage.files import flat
+from robustrun.trackers.contents import final, model, numbers, package, pictures
 from robustrun.types import TRACKERS
 
 SQLITE = "sqlite:///"

@@ -19,7 +19,7 @@ from robustrun.report import (
     query,
     tables,
 )
-from robustrun.run_folder.artefacts import images_measured
+from robustrun.run_folder.schema import images_measured
 
 Results = dict[str, Any]
 

@@ -9,8 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from robustrun.run_folder.artefacts import images_measured, option
-from robustrun.run_folder.schema import audit_verdict
+from robustrun.run_folder.schema import audit_verdict, images_measured, option
 from robustrun.storage.files import write_atomically
 
 NAME = "MODEL_CARD.md"
