@@ -24,8 +24,9 @@ def load_composed(composed: DictConfig) -> Any:
     return loaded
 
 
-def execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
-    """The run, or the evaluation of what is at `source`, or what is left of it."""
+def execute(run_config: Any, folder: Path, source: Path | None = None) -> dict[str, Any]:
+    """The run, or the evaluation of what is at `source`, or what is left of it; returns what
+    results.json says."""
     from robustrun import experiment
     from robustrun.console import logging_to
     from robustrun.report import terminal
@@ -36,3 +37,4 @@ def execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
         else:
             result = experiment.run_again(run_config, folder, source)
         terminal.show_run(result.results, folder)
+    return result.results

@@ -4,6 +4,7 @@ import os
 import shlex
 import sys
 from contextlib import suppress
+from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
@@ -18,9 +19,10 @@ from robustrun import console
 from robustrun.command_line.execute import execute, load_composed
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.sweep import (
+    CURRENT,
+    IN_DRIVER,
     Session,
     close_sweep,
-    note_sweep,
     request,
     run_one_of_sweep,
     runs_of_sweep,
@@ -47,21 +49,33 @@ def experiments(arguments: list[str], session: Session) -> int:
     session.command = session.command or shlex.join(["robustrun", *arguments])
     session.line, session.folders = _as_from_the_catalogue(line)
     _refuse_what_no_group_takes(words.parse_all(session.line.words), session.folders)
-    sys.argv = ["robustrun", *composition.for_hydra(session.line, session.folders).arguments()]
-
-    @hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")
-    def job(composed: DictConfig) -> None:
-        _one_run(composed, session)
-
+    hydras = composition.for_hydra(session.line, session.folders)
+    more = (IN_DRIVER,) if hydras.sweeps else ()
+    sys.argv = ["robustrun", *replace(hydras, words=(*more, *hydras.words)).arguments()]
+    job = hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")(_job)
     session.runs = runs_of_sweep(session.line)
-    if session.runs is None:
-        job()
-    else:
-        with console.bar("sweep", session.runs) as session.bar:
+    token = CURRENT.set(session)
+    try:
+        if session.runs is None:
             job()
+        else:
+            with console.bar("sweep", session.runs) as session.bar:
+                job()
+    finally:
+        CURRENT.reset(token)
     if session.error is not None:
         raise session.error
     return close_sweep(session)
+
+
+def _job(composed: DictConfig) -> float | None:
+    """What Hydra runs, in this process or in a launcher's; returns what a search maximises."""
+    if HydraConfig.get().mode == RunMode.MULTIRUN:
+        return run_one_of_sweep(composed, _resumes(composed))
+    session = CURRENT.get()
+    assert session is not None  # a single run is done by the process that was started
+    _run_alone(composed, session)
+    return None
 
 
 def _as_from_the_catalogue(line: Line) -> tuple[Line, list[Path]]:
@@ -107,19 +121,13 @@ def _refuse_what_no_group_takes(overrides: list[Override], folders: list[Path]) 
             )
 
 
-def _one_run(composed: DictConfig, session: Session) -> None:
-    """One run of a command, from the composed configuration."""
+def _run_alone(composed: DictConfig, session: Session) -> None:
+    """The one run of a command, from the composed configuration."""
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
-    if hydra.mode == RunMode.MULTIRUN:
-        goes_on = session.goes_on or _wants_to_go_on(composed)
-        session.sweep_folder = Path(hydra.sweep.dir)
-        note_sweep(session.sweep_folder, session.line.arguments())
-        run_one_of_sweep(composed, folder, list(hydra.overrides.task), session, goes_on)
-        return
     try:
         run_config = load_composed(composed)
-        before = _begun_before(folder, run_config) if _wants_to_go_on(composed) else None
+        before = _begun_before(folder, run_config) if _resumes(composed) else None
     except Exception as error:
         _remove_if_empty(folder)  # Hydra made it, and nothing has run: leave nothing behind
         session.error = error
@@ -135,7 +143,7 @@ def _one_run(composed: DictConfig, session: Session) -> None:
         session.error = RunFailure(f"A part of the run called sys.exit({error.code!r}).")
 
 
-def _wants_to_go_on(composed: DictConfig) -> bool:
+def _resumes(composed: DictConfig) -> bool:
     resume = composed.get("resume", "never")
     if resume not in ("never", "auto"):
         raise RobustrunError(f"resume is {resume!r}, but must be never or auto.")

@@ -51,4 +51,4 @@ def _resume_sweep(folder: Path) -> int:
     line = words.split(about["arguments"])
     others = [word for word in line.words if words.key(words.parse(word)) not in SET_BY_US]
     here = f"hydra.sweep.dir={words.quoted(str(folder))}"
-    return experiments(replace(line, words=(here, *others)).arguments(), Session(goes_on=True))
+    return experiments(replace(line, words=(here, *others)).arguments(), Session(resumes=True))

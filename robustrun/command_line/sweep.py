@@ -1,58 +1,52 @@
-"""A sweep's runs, table, page and exit code."""
+"""A sweep: what its driver keeps, one run of it, and its end, told by the folders of its runs.
+
+The driver is the process that was started; a launcher may do the runs in others. Whatever these
+know of each other lies in the sweep's folder.
+"""
 
 import json
 import logging
 import math
 import os
 import sys
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from hydra.core.hydra_config import HydraConfig
+from hydra.core.utils import JobReturn
 from hydra.errors import HydraException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
 from robustrun.command_line.execute import execute, load_composed
-from robustrun.command_line.failures import DONE, FAILED, INTERRUPTED, exit_code_of, message_of
+from robustrun.command_line.failures import DONE, FAILED, message_of
 from robustrun.compute import interrupts
 from robustrun.configuration import plugins, words
 from robustrun.configuration.words import Line
 from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import FILE, FOLDER
 from robustrun.storage import files
 
 SWEEP = "sweep.json"
-
+IN_DRIVER = f"+hydra.callbacks.robustrun._target_={__name__}.InDriver"
 log = logging.getLogger(__name__)
 
 
 @dataclass
-class Outcome:
-    """One run as the command line saw it."""
-
-    folder: Path
-    overrides: list[str]
-    code: int
-    message: str = ""
-
-
-@dataclass
 class Session:
-    """All runs of one command."""
+    """One command: what was asked for and, in the driver, how far it is."""
 
-    sweep_folder: Path | None = None
     line: Line = field(default_factory=lambda: words.split([]))  # what was typed
     folders: list[Path] = field(default_factory=list)  # of options, beside the catalogue
     command: str = ""  # as it was typed
-    goes_on: bool = False  # what is finished in its folder is not done again
-    error: BaseException | None = None  # of a single run
-    outcomes: list[Outcome] = field(default_factory=list)
+    resumes: bool = False  # what is finished in its folder is not done again
     runs: int | None = None  # of a sweep, where it is known
+    error: BaseException | None = None  # of a single run
+    sweep_folder: Path | None = None
+    earlier: frozenset[Path] = frozenset()  # runs that were in the sweep's folder before
     bar: Any = None  # of a sweep
-
-    @property
-    def place(self) -> str:
-        """Where a sweep is: `run 7 of 24`."""
-        return f"run {len(self.outcomes)}" + (f" of {self.runs}" if self.runs else "")
 
     @property
     def left(self) -> str:
@@ -60,70 +54,154 @@ class Session:
         return f" ({self.bar.left} left)" if self.bar and self.bar.done else ""
 
 
-def note_sweep(folder: Path, arguments: list[str]) -> None:
-    """Keep what `robustrun resume` needs to begin the sweep again."""
-    if not (folder / SWEEP).exists():
-        about = {"arguments": arguments, "directory": os.getcwd()}
-        files.write_atomically(folder / SWEEP, json.dumps(about).encode())
+CURRENT: ContextVar[Session | None] = ContextVar("session", default=None)  # set in the driver
 
 
-def run_one_of_sweep(
-    composed: DictConfig, folder: Path, overrides: list[str], session: Session, goes_on: bool
-) -> None:
-    """Whatever goes wrong is kept for the end, and the next run starts; only signals stop it."""
-    claimed = begun = goes_on and provenance.taken(folder)
-    outcome = Outcome(folder, overrides, DONE)
-    session.outcomes.append(outcome)
-    log.info("%s%s: %s", session.place, session.left, " ".join(overrides))
-    if session.bar is not None:
-        session.bar.advance(0, f"{session.place}: {' '.join(overrides)}", images=0)
+@dataclass(frozen=True)
+class SweptRun:
+    """One run of a sweep, as its folder tells."""
+
+    folder: Path
+    words: list[str]  # that it was given
+    status: str  # completed, failed, interrupted; killed: it left no result
+    error: str
+
+
+class InDriver(Callback):
+    """What Hydra's launchers tell the driver; in other processes it does nothing."""
+
+    def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if (session := CURRENT.get()) is not None:
+            _open(session, Path(config.hydra.sweep.dir))
+
+    def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
+        session = CURRENT.get()
+        if session is not None and session.bar is not None:
+            given = " ".join(config.hydra.overrides.task)
+            session.bar.advance(0, f"{_place(config.hydra.job.num, session)}: {given}", images=0)
+
+    def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
+        session = CURRENT.get()
+        if session is not None and session.sweep_folder is not None:
+            _summarise(session.sweep_folder, _runs_of(session))
+            if session.bar is not None:
+                session.bar.advance(1, images=0)
+
+
+def _place(number: int, session: Session) -> str:
+    """Where a sweep is: `run 7 of 24`."""
+    return f"run {number + 1}" + (f" of {session.runs}" if session.runs else "")
+
+
+def _open(session: Session, folder: Path) -> None:
+    """Note in the sweep's folder what its runs, and `robustrun resume`, need to know."""
+    session.sweep_folder = folder
+    begins = not (session.resumes or "resume=auto" in session.line.words)
+    session.earlier = frozenset(_run_folders(folder)) if begins else frozenset()
+    about: dict[str, Any] = {"arguments": session.line.arguments(), "directory": os.getcwd()}
+    if (folder / SWEEP).exists():
+        about |= json.loads((folder / SWEEP).read_text())
+    about |= {"command": session.command, "folders": [str(f) for f in session.folders]}
+    about |= {"resumes": session.resumes, "runs": session.runs}
+    folder.mkdir(parents=True, exist_ok=True)
+    files.write_json(folder / SWEEP, about)
+
+
+def _session_of(folder: Path) -> Session:
+    """What the driver of the sweep in `folder` was asked for."""
+    about = json.loads((folder / SWEEP).read_text())
+    places = [Path(place) for place in about["folders"]]
+    line = words.split(about["arguments"])
+    return Session(line, places, about["command"], about["resumes"], about["runs"])
+
+
+def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
+    """Whatever goes wrong is kept in the run's folder, and the next run starts; only signals stop
+    the sweep. Returns what sweepers that search maximise: the run's selection metric."""
+    hydra = HydraConfig.get()
+    folder, overrides = Path(hydra.runtime.output_dir), list(hydra.overrides.task)
+    session = _session_of(Path(hydra.sweep.dir))
+    driver = CURRENT.get()
+    log.info(
+        "%s%s: %s",
+        _place(hydra.job.num, session),
+        driver.left if driver else "",
+        " ".join(overrides),
+    )
+    claimed = begun = (resumes or session.resumes) and provenance.taken(folder)
     try:
-        if begun and _completed(folder):
-            return
+        if begun and provenance.status(folder) == "completed":
+            return _selection_metric(json.loads((folder / "results.json").read_text()))
         run_config = load_composed(composed)
         if not begun:
-            outcome.folder = provenance.claim(folder, request(session, overrides, run_config))
+            folder = provenance.claim(folder, request(session, overrides, run_config))
         claimed = True
-        execute(run_config, outcome.folder)
+        return _selection_metric(execute(run_config, folder))
     except BaseException as error:
         if isinstance(error, KeyboardInterrupt | interrupts.Terminated):
-            outcome.code = INTERRUPTED
             raise
-        outcome.code = exit_code_of(error)
-        outcome.message = message_of(error, overrides)
+        message = message_of(error, overrides)
         if not claimed:
-            outcome.folder = provenance.claim(folder, request(session, overrides))
-        log.error("run %s failed: %s", outcome.folder.name, outcome.message)
-        _record_refusal(composed, outcome)
-    finally:
-        _summarise(session)
-        if session.bar is not None:
-            session.bar.advance(1, images=0)
+            folder = provenance.claim(folder, request(session, overrides))
+        log.error("run %s failed: %s", folder.name, message)
+        _record_failure(composed, folder, message)
+        return None
 
 
-def _completed(folder: Path) -> bool:
-    return provenance.status(folder) == "completed"
+def _selection_metric(results: dict[str, Any]) -> float | None:
+    """Robust accuracy on the validation split, else clean, of the weights that were kept."""
+    best = (results.get("training") or {}).get("best") or {}
+    robust, clean = (best.get(f"validation_{kind}_accuracy") for kind in ("robust", "clean"))
+    return clean if robust is None else robust
 
 
-def _record_refusal(composed: DictConfig, outcome: Outcome) -> None:
+def _record_failure(composed: DictConfig, folder: Path, message: str) -> None:
     """A run of a sweep whose configuration was refused leaves a results.json, too."""
     from robustrun.run_folder import artefacts
 
-    if not (outcome.folder / "results.json").exists():
+    if provenance.status(folder) not in ("failed", "interrupted"):
         raw = OmegaConf.to_container(composed, resolve=False)
-        artefacts.write_refusal(outcome.folder, raw, outcome.message)
+        artefacts.write_refusal(folder, raw, message)
 
 
-def _summarise(session: Session) -> None:
+def _run_folders(sweep: Path) -> list[Path]:
+    """The folders of runs below a sweep's, in the order of their numbers."""
+    folders = [file.parents[1] for file in sweep.glob(f"**/{FOLDER}/{FILE}")]
+    return sorted(folders, key=lambda folder: [_number(part) for part in folder.parts])
+
+
+def _number(part: str) -> tuple[float, str]:
+    """Sorts 2 before 10, and 3-2 behind 3."""
+    head = part.partition("-")[0]
+    return (float(head) if head.isdigit() else math.inf, part)
+
+
+def _runs_of(session: Session) -> list[SweptRun]:
+    assert session.sweep_folder is not None
+    return [
+        _swept_run(folder)
+        for folder in _run_folders(session.sweep_folder)
+        if folder not in session.earlier
+    ]
+
+
+def _swept_run(folder: Path) -> SweptRun:
+    about = provenance.read(folder)
+    status, error = provenance.outcome(folder)
+    killed = "the run left no result: it was killed, or its process ended"
+    given = about.swept or about.overrides or []
+    return SweptRun(folder, given, status or "killed", error if status else killed)
+
+
+def _summarise(sweep: Path, runs: list[SweptRun]) -> None:
     from robustrun.report import summary
 
-    if session.sweep_folder is not None:
-        summary.write_sweep(session.sweep_folder, _columns(session))
+    summary.write_sweep(sweep, _columns(runs))
 
 
-def _columns(session: Session) -> list[tuple[Path, dict[str, str]]]:
+def _columns(runs: list[SweptRun]) -> list[tuple[Path, dict[str, str]]]:
     """Each run's folder, and what the words of its sweep set in it."""
-    return [(outcome.folder, _settings(outcome.overrides)) for outcome in session.outcomes]
+    return [(run.folder, _settings(run.words)) for run in runs]
 
 
 def _settings(overrides: list[str]) -> dict[str, str]:
@@ -133,28 +211,33 @@ def _settings(overrides: list[str]) -> dict[str, str]:
 
 
 def close_sweep(session: Session) -> int:
-    """Close a sweep: its table, then what failed."""
+    """Close a sweep, as the folders of its runs tell it: its table, then what failed."""
     if session.sweep_folder is None:
         return DONE
-    _show_sweep(session)
-    failed = [outcome for outcome in session.outcomes if outcome.code != DONE]
-    for outcome in failed:
-        words = " ".join(outcome.overrides)
-        print(f"robustrun: {outcome.folder} ({words}) failed: {outcome.message}", file=sys.stderr)
-    if failed:
-        count = f"{len(failed)} of {len(session.outcomes)}"
+    runs = _runs_of(session)
+    _summarise(session.sweep_folder, runs)
+    _show_sweep(session.sweep_folder, runs)
+    failed = [run for run in runs if run.status != "completed"]
+    for run in failed:
+        given = " ".join(run.words)
+        print(f"robustrun: {run.folder} ({given}) {run.status}: {run.error}", file=sys.stderr)
+    missing = max((session.runs or 0) - len(runs), 0)
+    if missing:
+        print(f"robustrun: {missing} runs of this sweep never began", file=sys.stderr)
+    if failed or missing:
+        count = f"{len(failed) + missing} of {len(runs) + missing}"
         print(f"robustrun: {count} runs of this sweep failed", file=sys.stderr)
-    return FAILED if failed else DONE
+    return FAILED if failed or missing else DONE
 
 
-def _show_sweep(session: Session) -> None:
-    from robustrun.report import sweep, terminal
+def _show_sweep(sweep: Path, runs: list[SweptRun]) -> None:
+    from robustrun.report import sweep as remarks
+    from robustrun.report import terminal
 
-    terminal.show_table([outcome.folder for outcome in session.outcomes])
-    for remark in sweep.remarks(_columns(session)):
+    terminal.show_table([run.folder for run in runs])
+    for remark in remarks.remarks(_columns(runs)):
         log.warning("%s", remark)
-    if session.sweep_folder is not None:
-        _write_page(session.sweep_folder, [outcome.folder for outcome in session.outcomes])
+    _write_page(sweep, [run.folder for run in runs])
 
 
 def _write_page(sweep: Path, folders: list[Path]) -> None:
@@ -186,16 +269,18 @@ def request(
     session: Session, overrides: list[str], run_config: Any = None
 ) -> provenance.Provenance:
     """What a run of this session is started with; without a configuration, it was refused."""
-    made = [word for word in overrides if words.key(words.parse(word)) != "resume"]
+    given = [word for word in overrides if words.key(words.parse(word)) != "resume"]
+    swept = given if session.line.sweeps else []
     elsewhere = session.line.value("--config-path") or session.line.value("--config-name")
     if run_config is None:
-        return provenance.new(command=session.command)
+        return provenance.new(command=session.command, swept=swept)
     from robustrun.configuration.decoding import dump
 
     places = plugins.places(run_config)
     return provenance.new(
         command=session.command,
-        overrides=None if elsewhere else made,
+        overrides=None if elsewhere else given,
+        swept=swept,
         folders=[str(folder) for folder in (*session.folders, *plugins.config_folders(places))],
         plugins=places,
         configuration=dump(run_config),

@@ -29,6 +29,7 @@ class Provenance:
     resumed_at: list[str] = field(default_factory=list)
     seconds: float = 0.0  # spent before, as far as results.json was still written
     overrides: list[str] | None = None  # from which the catalogue makes its configuration
+    swept: list[str] = field(default_factory=list)  # a run of a sweep: all words that it was given
     folders: list[str] = field(default_factory=list)  # of options, beside the catalogue
     plugins: dict[str, str] = field(default_factory=dict)  # module: the folder it was found in
     configuration: dict[str, Any] | None = None  # until config.yaml holds it
@@ -124,6 +125,12 @@ def restore_plugins(folder: Path) -> None:
 def status(folder: Path) -> str:
     """completed, failed, interrupted; empty where no results.json can be read."""
     return str(_status(folder).get("status", ""))
+
+
+def outcome(folder: Path) -> tuple[str, str]:
+    """The status, and what went wrong; both empty where no results.json can be read."""
+    about = _status(folder)
+    return str(about.get("status", "")), str(about.get("error") or "")
 
 
 def resumable(folder: Path, plain: dict[str, Any]) -> bool:
