@@ -196,7 +196,7 @@ def test_an_lpips_network_of_ones_own_takes_its_own_images_only(run: Path) -> No
 
 
 def interrupted(function: str, words: list[str]) -> Path:
-    """The folder of a command that was interrupted where `dispatch` calls `function`."""
+    """The folder of a command that was interrupted where `experiment` calls `function`."""
 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -221,7 +221,7 @@ def test_a_journal_about_other_images_is_not_believed(
     root = images(tmp_path / "abc", "abc")
     words = ["evaluate", str(run), "device.threads=1", f"dataset.root={root}"]
     words += [f"dataset.memory_limit_gb={memory}", "evaluation=none"]
-    folder = interrupted("results.evaluation_block", words)
+    folder = interrupted("evaluation_block", words)
     darken(root, "test", CHANNEL["b"])  # every picture is one of class b now
     assert run_command_line(["resume", str(folder)]) == 0
     clean = measured(folder)["evaluation"]["clean"]
@@ -234,7 +234,7 @@ def test_a_journal_about_other_images_is_not_believed(
 def test_a_journal_about_the_same_images_is_believed(run: Path, tmp_path: Path) -> None:
     root = images(tmp_path / "abc", "abc")
     words = ["evaluate", str(run), "device.threads=1", f"dataset.root={root}"]
-    folder = interrupted("results.evaluation_block", words)
+    folder = interrupted("evaluation_block", words)
     assert run_command_line(["resume", str(folder)]) == 0
     assert "going on after" in (folder / "run.log").read_text()
 

@@ -12,6 +12,7 @@ import yaml
 
 from robustrun.command_line.main import run_command_line
 from robustrun.configuration import words
+from robustrun.configuration.composition import compose_config
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
@@ -143,7 +144,7 @@ def test_an_experiment_is_replaced_by_another(here: Path) -> None:
     run = here / "run"
     about = provenance.new(overrides=["+experiment=notebook_trades", "seed=3"], configuration={})
     provenance.claim(run, about)
-    before = dump(load_config(repetition.compose.compose_raw(["+experiment=notebook_trades"])))
+    before = dump(load_config(compose_config(["+experiment=notebook_trades"])))
     found = repetition.Repetition(run, before, list(about.overrides or []), [])
     made = repetition.with_others(found, ["experiment=notebook_standard"])
     assert made == ["seed=3", "+experiment=notebook_standard"]

@@ -37,7 +37,7 @@ class FinishedRun:
     weights: str | None  # the run's folder
     enlarge_to: int | None
 
-    def load_run(self) -> nn.Module:
+    def load(self) -> nn.Module:
         if self.weights is None or self.enlarge_to is not None:
             raise ConfigError(
                 "lpips.network is 'run', which needs lpips.weights, the folder of a finished run, "
