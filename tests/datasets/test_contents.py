@@ -211,21 +211,3 @@ def test_names_that_are_no_text_are_read_as_they_are(tmp_path: Path) -> None:
             file.write(name)
     one, other = content_digests(tmp_path / "data", [b"caf\xe9", b"caf\xc3\xa9"])
     assert one != other
-
-
-def test_the_cache_is_where_the_environment_says(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def folder() -> Path:
-        place = cache_file(tmp_path)
-        assert place is not None
-        return place.parent
-
-    monkeypatch.setenv("ROBUSTRUN_CACHE", str(tmp_path / "own"))
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
-    assert folder() == tmp_path / "own" / "contents"
-    monkeypatch.delenv("ROBUSTRUN_CACHE")
-    assert folder() == tmp_path / "xdg" / "robustrun" / "contents"
-    monkeypatch.setenv("XDG_CACHE_HOME", "not/absolute")  # the standard says: ignore it
-    monkeypatch.setenv("HOME", str(tmp_path / "home"))
-    assert folder() == tmp_path / "home" / ".cache" / "robustrun" / "contents"
