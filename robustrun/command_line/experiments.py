@@ -23,6 +23,7 @@ from robustrun.command_line.sweep import (
     IN_DRIVER,
     Session,
     close_sweep,
+    driven,
     request,
     run_one_of_sweep,
     runs_of_sweep,
@@ -54,15 +55,12 @@ def experiments(arguments: list[str], session: Session) -> int:
     sys.argv = ["robustrun", *replace(hydras, words=(*more, *hydras.words)).arguments()]
     job = hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")(_job)
     session.runs = runs_of_sweep(session.line)
-    token = CURRENT.set(session)
-    try:
+    with driven(session):
         if session.runs is None:
             job()
         else:
             with console.bar("sweep", session.runs) as session.bar:
                 job()
-    finally:
-        CURRENT.reset(token)
     if session.error is not None:
         raise session.error
     return close_sweep(session)

@@ -9,6 +9,8 @@ import logging
 import math
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -31,6 +33,7 @@ from robustrun.storage import files
 
 SWEEP = "sweep.json"
 IN_DRIVER = f"+hydra.callbacks.robustrun._target_={__name__}.InDriver"
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
 log = logging.getLogger(__name__)
 
 
@@ -47,6 +50,14 @@ class Session:
     sweep_folder: Path | None = None
     earlier: frozenset[Path] = frozenset()  # runs that were in the sweep's folder before
     bar: Any = None  # of a sweep
+    broken: bool = False  # a sweep's launcher failed
+
+    @property
+    def continues(self) -> bool:
+        """Whether runs that are in the sweep's folder already are runs of this sweep."""
+        typed = [words.parse(word) for word in self.line.words]
+        auto = [o for o in typed if words.key(o) == "resume" and o.value() == "auto"]
+        return self.resumes or bool(auto)
 
     @property
     def left(self) -> str:
@@ -55,6 +66,27 @@ class Session:
 
 
 CURRENT: ContextVar[Session | None] = ContextVar("session", default=None)  # set in the driver
+
+
+@contextmanager
+def driven(session: Session) -> Iterator[None]:
+    """In this context, this process drives the runs of `session`. However a sweep ends, its
+    summary has every run that began; a launcher's own exception is told, and the sweep is closed
+    as the folders of its runs tell it."""
+    token = CURRENT.set(session)
+    try:
+        yield
+    except BaseException as error:
+        runs = [] if session.sweep_folder is None else _runs_of(session)
+        if session.sweep_folder is not None and runs:
+            _summarise(session.sweep_folder, runs)
+        if not runs or not isinstance(error, Exception):
+            raise
+        session.broken = True
+        said = " ".join(str(error).split())
+        print(f"robustrun: the launcher failed: {type(error).__name__}: {said}", file=sys.stderr)
+    finally:
+        CURRENT.reset(token)
 
 
 @dataclass(frozen=True)
@@ -72,6 +104,8 @@ class InDriver(Callback):
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (session := CURRENT.get()) is not None:
+            if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+                session.runs = None  # only that sweeper knows
             _open(session, Path(config.hydra.sweep.dir))
 
     def on_job_start(self, config: DictConfig, **kwargs: Any) -> None:
@@ -96,12 +130,15 @@ def _place(number: int, session: Session) -> str:
 def _open(session: Session, folder: Path) -> None:
     """Note in the sweep's folder what its runs, and `robustrun resume`, need to know."""
     session.sweep_folder = folder
-    begins = not (session.resumes or "resume=auto" in session.line.words)
-    session.earlier = frozenset(_run_folders(folder)) if begins else frozenset()
-    about: dict[str, Any] = {"arguments": session.line.arguments(), "directory": os.getcwd()}
-    if (folder / SWEEP).exists():
+    session.earlier = frozenset() if session.continues else frozenset(_run_folders(folder))
+    about: dict[str, Any] = {
+        "arguments": session.line.arguments(),
+        "directory": os.getcwd(),
+        "command": session.command,
+    }
+    if session.resumes:  # what was typed first stays
         about |= json.loads((folder / SWEEP).read_text())
-    about |= {"command": session.command, "folders": [str(f) for f in session.folders]}
+    about |= {"folders": [str(f) for f in session.folders]}
     about |= {"resumes": session.resumes, "runs": session.runs}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / SWEEP, about)
@@ -223,11 +260,11 @@ def close_sweep(session: Session) -> int:
         print(f"robustrun: {run.folder} ({given}) {run.status}: {run.error}", file=sys.stderr)
     missing = max((session.runs or 0) - len(runs), 0)
     if missing:
-        print(f"robustrun: {missing} runs of this sweep never began", file=sys.stderr)
+        print(f"robustrun: never begun: {missing} runs of this sweep", file=sys.stderr)
     if failed or missing:
         count = f"{len(failed) + missing} of {len(runs) + missing}"
         print(f"robustrun: {count} runs of this sweep failed", file=sys.stderr)
-    return FAILED if failed or missing else DONE
+    return FAILED if failed or missing or session.broken else DONE
 
 
 def _show_sweep(sweep: Path, runs: list[SweptRun]) -> None:

@@ -11,30 +11,39 @@ import pytest
 from omegaconf import OmegaConf
 
 from robustrun.command_line import sweep
-from robustrun.command_line.sweep import CURRENT, InDriver, Session, close_sweep
+from robustrun.command_line.sweep import CURRENT, InDriver, Session, close_sweep, driven
+from robustrun.configuration import words
 from robustrun.run_folder import provenance
 
 SMALL = ("model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none")
 
 
-def command(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
-    line = [sys.executable, "-m", "robustrun", *words]
+def command(folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "robustrun", *typed]
     threads = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.run(line, cwd=folder, env=threads, capture_output=True, text=True)
 
 
-def a_run(folder: Path, *words: str, status: str | None = None, error: str = "") -> None:
+def a_run(folder: Path, *given: str, status: str | None = None, error: str = "") -> None:
     """The folder of a run as a worker leaves it; without a status, of one that was killed."""
-    claimed = provenance.claim(folder, provenance.new(command="robustrun -m", swept=list(words)))
+    claimed = provenance.claim(folder, provenance.new(command="robustrun -m", swept=list(given)))
     if status is not None:
         about = {"id": folder.name, "status": status, "error": error or None, "seconds": 1.0}
         results = {"schema_version": 1, "run": about, "config": {}}
         (claimed / "results.json").write_text(json.dumps(results))
 
 
+def started(session: Session, folder: Path, sweeper: str = sweep.BASIC_SWEEPER) -> None:
+    """What Hydra tells the driver before the first run."""
+    hydra = {"sweep": {"dir": str(folder)}, "sweeper": {"_target_": sweeper}}
+    token = CURRENT.set(session)
+    InDriver().on_multirun_start(OmegaConf.create({"hydra": hydra}))
+    CURRENT.reset(token)
+
+
 def test_a_sweep_in_other_processes_is_told_from_its_folders(tmp_path: Path) -> None:
-    words = ("-m", "hydra/launcher=joblib", *SMALL, "attack.epsilon=0.1,7", "hydra.sweep.dir=all")
-    done = command(tmp_path, *words)
+    typed = ("-m", "hydra/launcher=joblib", *SMALL, "attack.epsilon=0.1,7", "hydra.sweep.dir=all")
+    done = command(tmp_path, *typed)
     assert done.returncode == 1
     assert "1 of 2 runs of this sweep failed" in done.stderr
     assert "all/1" in done.stderr
@@ -46,7 +55,7 @@ def test_a_sweep_in_other_processes_is_told_from_its_folders(tmp_path: Path) -> 
     ]
     assert (tmp_path / "all" / "report.html").is_file()
     about = json.loads((tmp_path / "all" / "sweep.json").read_text())
-    assert about["arguments"] == list(words)
+    assert about["arguments"] == list(typed)
     assert about["command"].startswith("robustrun -m hydra/launcher=joblib")
     origin = json.loads((tmp_path / "all" / "0" / "checkpoint" / "origin.json").read_text())
     assert origin["command"] == about["command"]
@@ -63,7 +72,7 @@ def test_a_run_without_a_result_is_named_as_killed_and_one_that_never_began_coun
     said = capsys.readouterr().err
     assert "(seed=0) failed: RunFailure: full" in said
     assert "(seed=1) killed: " in said
-    assert "1 runs of this sweep never began" in said
+    assert "never begun: 1 runs of this sweep" in said
     assert "3 of 3 runs of this sweep failed" in said
 
 
@@ -82,13 +91,59 @@ def test_what_lay_in_the_folder_before_is_not_of_the_sweep_unless_it_is_resumed(
     tmp_path: Path,
 ) -> None:
     a_run(tmp_path / "0", "seed=0", status="completed")
-    config = OmegaConf.create({"hydra": {"sweep": {"dir": str(tmp_path)}}})
-    for resumes, names in ((False, []), (True, ["0"])):
-        session = Session(resumes=resumes)
-        token = CURRENT.set(session)
-        InDriver().on_multirun_start(config)
-        CURRENT.reset(token)
+    automatic = Session(line=words.split(["-m", "resume='auto'", "seed=0,1"]))
+    for session, names in ((Session(), []), (Session(resumes=True), ["0"]), (automatic, ["0"])):
+        started(session, tmp_path)
         assert [run.folder.name for run in sweep._runs_of(session)] == names
+
+
+def test_a_second_sweep_into_a_folder_is_told_by_its_own_words(tmp_path: Path) -> None:
+    for typed in (["-m", "seed=0,1"], ["-m", "seed=2,3"]):
+        started(Session(line=words.split(typed), command=" ".join(typed)), tmp_path)
+        about = json.loads((tmp_path / "sweep.json").read_text())
+        assert (about["arguments"], about["command"]) == (typed, " ".join(typed))
+    started(Session(resumes=True, command="robustrun resume"), tmp_path)
+    assert json.loads((tmp_path / "sweep.json").read_text())["command"] == "-m seed=2,3"
+
+
+def test_runs_are_counted_beforehand_for_hydras_own_sweeper_alone(tmp_path: Path) -> None:
+    for sweeper, runs in ((sweep.BASIC_SWEEPER, 4), ("a.Search", None)):
+        session = Session(runs=4)
+        started(session, tmp_path, sweeper)
+        assert session.runs == runs
+
+
+def test_a_launcher_that_fails_leaves_a_summary_of_what_was_done_and_exit_code_1(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    session = Session()
+    with driven(session):
+        started(session, tmp_path)
+        a_run(tmp_path / "0", "seed=0", status="completed")
+        raise RuntimeError("a worker\nwas terminated")
+    assert "the launcher failed: RuntimeError: a worker was terminated" in capsys.readouterr().err
+    assert close_sweep(session) == 1
+    for error in (KeyboardInterrupt, RuntimeError):  # without a run, it is not the launcher's
+        other = Session()
+        with pytest.raises(error), driven(other):
+            raise error
+
+
+def test_an_interrupted_sweep_has_the_run_that_was_interrupted_in_its_summary(
+    tmp_path: Path,
+) -> None:
+    def interrupted() -> None:
+        session = Session()
+        with driven(session):
+            started(session, tmp_path)
+            a_run(tmp_path / "0", "seed=4", status="interrupted")
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
+    with (tmp_path / "summary.csv").open() as file:
+        (row,) = csv.DictReader(file)
+    assert (row["status"], row["seed"]) == ("interrupted", "4")
 
 
 def test_the_job_returns_the_robust_accuracy_on_the_validation_split() -> None:
