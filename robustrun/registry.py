@@ -1,25 +1,28 @@
 """Registry[T]: names to classes, so that a YAML file's `name:` picks the class."""
 
 import importlib
+import logging
 import pkgutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from robustrun.errors import ConfigError, did_you_mean
 
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
+log = logging.getLogger(__name__)
 
 
 class Registry(Generic[T]):
     """The classes of one configuration group, by name.
 
     `@METHODS.register("trades")` above a frozen dataclass is all that is needed; registering a
-    name twice is an error unless it is the same class imported again.
+    name twice is an error unless it is the same class imported again. `renamed` are methods that
+    had another name once: a class that has the old one alone is warned of, since nothing calls it.
     """
 
-    def __init__(self, group: str) -> None:
-        self.group = group
+    def __init__(self, group: str, renamed: Mapping[str, str] | None = None) -> None:
+        self.group, self.renamed = group, renamed or {}
         self._classes: dict[str, type[T]] = {}
 
     def register(self, *names: str) -> Callable[[C], C]:
@@ -29,9 +32,21 @@ class Registry(Generic[T]):
                 if known is not None and known.__qualname__ != cls.__qualname__:
                     raise ValueError(f"{self.group} {name!r} is already {known.__qualname__}")
                 self._classes[name] = cls
+            self._warn_of_old_names(cls)
             return cls
 
         return add
+
+    def _warn_of_old_names(self, cls: type) -> None:
+        for old, new in self.renamed.items():
+            if hasattr(cls, old) and not hasattr(cls, new):
+                log.warning(
+                    "%s %s: %s is called %s now, and is not used under its old name",
+                    self.group,
+                    cls.__qualname__,
+                    old,
+                    new,
+                )
 
     def __getitem__(self, name: str) -> type[T]:
         try:

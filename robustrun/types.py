@@ -325,7 +325,10 @@ class Tracker(Protocol):
 METHODS: Registry[Method] = Registry("method")
 MODELS: Registry[Model] = Registry("model")
 DATASETS: Registry[Dataset] = Registry("dataset")
-ATTACKS: Registry[Attack] = Registry("attack")
+ATTACKS: Registry[Attack] = Registry(
+    "attack",
+    {"at": "with_radius", "describe": "effective_settings", "reach": "own_radius"},
+)
 DEVICES: Registry[Device] = Registry("device")
 OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
 SCHEDULES: Registry[Schedule] = Registry("schedule")
