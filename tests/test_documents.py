@@ -7,6 +7,7 @@ import sys
 from itertools import chain
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
@@ -205,6 +206,18 @@ SHORT = ["training.epochs=1", "evaluation=none", "evaluation.examples=20", "devi
 GROUPS = {"attack": ["method=standard"], "method": ["attack=fgsm"]}
 
 
+def medmnist(folder: Path) -> None:
+    """A file with the names, types and shapes of MedMNIST's."""
+    drawn, arrays = np.random.default_rng(0), {}
+    for part, count in (("train", 300), ("val", 20), ("test", 60)):
+        arrays[f"{part}_images"] = drawn.integers(0, 256, (count, 28, 28, 3), dtype=np.uint8)
+        arrays[f"{part}_labels"] = drawn.integers(0, 3, (count, 1), dtype=np.uint8)
+    np.savez(folder / "bloodmnist.npz", **arrays)
+
+
+GIVEN = {"medmnist": medmnist}  # the files that an example reads
+
+
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.stem)
 def test_an_example_runs_from_a_folder_of_its_own(option: Path, tmp_path: Path) -> None:
     folder, here = tmp_path / "mine", tmp_path / "here"
@@ -215,6 +228,7 @@ def test_an_example_runs_from_a_folder_of_its_own(option: Path, tmp_path: Path) 
     module = next(file for file in FILES if file.endswith(f"/{name}.py"))
     (folder / f"{name}.py").write_text(FILES[module])
     more = GROUPS.get(group, ["method=standard", "attack=fgsm"])
+    GIVEN.get(name, lambda folder: None)(here)
     words = ["-cd", "../mine", f"plugins=[{name}]", f"{group}={name}", *more, *SHORT]
     command = [sys.executable, "-m", "robustrun", *words]
     ended = subprocess.run(command, cwd=here, capture_output=True, text=True)
