@@ -207,6 +207,11 @@ class Table:
         return sum(self._longest(str.split)) + self._lines
 
     @property
+    def widest(self) -> int:
+        """The columns of a screen on which no line of a cell is wrapped."""
+        return sum(self._longest(str.splitlines)) + self._lines
+
+    @property
     def _lines(self) -> int:
         """What is between and around columns: a line and two spaces for each, and the last line."""
         return 3 * len(self.header) + 1
@@ -286,7 +291,7 @@ def _print(console: Console, part: Table | str, screen: int | None) -> None:
     if isinstance(part, str):
         console.print(part, soft_wrap=True, markup=False, highlight=False)
         return
-    console.width = screen or max(PLAIN_WIDTH, part.narrowest)
+    console.width = screen or max(PLAIN_WIDTH, part.widest)
     console.print(part, crop=False, highlight=False)
 
 

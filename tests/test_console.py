@@ -133,8 +133,9 @@ def test_a_pipe_gets_a_line_for_each_row_however_wide(
 ) -> None:
     screen(None)
     name = "x" * 200
-    console.show(console.Table("wide", ["run", "seed"], [[name, "0"], ["b", "1"]]))
-    assert f"│ {name} │    0 │" in capsys.readouterr().out
+    rows = [[name, "0", "a long remark of several words"], ["b", "1", ""]]
+    console.show(console.Table("wide", ["run", "seed", "note"], rows))
+    assert f"│ {name} │    0 │ a long remark of several words │" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("columns", [30, 50, 80, None])
