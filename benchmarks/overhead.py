@@ -89,8 +89,8 @@ class Clock:
 
 @contextmanager
 def inside(device: torch.device) -> Iterator[Clock]:
-    """Within it, a clock runs whenever a network is passed forward or backward in the training of
-    an epoch; what `fit` measures at its end is no part of that."""
+    """While it is open, a clock runs whenever a network is passed forward or backward in the
+    training of an epoch; what `fit` measures at its end is no part of that."""
     clock = Clock(device)
     validate = validation.validated
 

@@ -34,7 +34,7 @@ TINY = Sizes(1, 1, 16, 32, 8, 4, 64, 1, 16, 1, 1, 8, 64, 32)  # for the tests
 
 @dataclass(frozen=True)
 class Settings:
-    """What all kinds of work are told."""
+    """What all kinds of work get."""
 
     sizes: Sizes
     device: torch.device

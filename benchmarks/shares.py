@@ -1,5 +1,6 @@
-"""What batches in shares give: the forward pass and input gradient of a batch, in microseconds an
-image, on one thread, with all threads in each layer, and in as many shares as there are threads.
+"""What it gains to divide a batch among threads: the forward pass and input gradient of a batch, in
+microseconds an image, on one thread, with all threads in each layer, and in as many shares as there
+are threads.
 
     python -m benchmarks.shares [--threads N]
 """

@@ -1,4 +1,4 @@
-"""Contestants take turns, so that a machine's moods fall on all of them alike."""
+"""Contestants take turns, so that changes of the machine's speed affect all of them equally."""
 
 import ctypes
 import gc
@@ -124,7 +124,7 @@ class Count:
 
 @contextmanager
 def counted() -> Iterator[Count]:
-    """Within it, all such layers of whatever network are counted.
+    """While it is open, all such layers of whatever network are counted.
 
     A backward pass is taken to cost as much as the forward pass for the gradient of the input,
     and as much again for that of the weights, where autograd stands ready for them: too much

@@ -297,7 +297,7 @@ def _print(console: Console, part: Table | str, screen: int | None) -> None:
 
 @contextmanager
 def _paused() -> Iterator[None]:
-    """Within it, no bar is drawn into what is printed."""
+    """While it is open, no bar is drawn into what is printed."""
     for progress in _VIEWS:
         progress.stop()
     try:

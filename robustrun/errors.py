@@ -1,4 +1,4 @@
-"""The errors that a user can mend: each is one message, without a traceback."""
+"""The errors that a user can correct: each is one message, without a traceback."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
@@ -7,7 +7,7 @@ from pathlib import Path
 
 
 class RobustrunError(Exception):
-    """Something the user can mend (exit code 2): says what is wrong, where, and what is right."""
+    """What the user can correct (exit code 2): says what is wrong, where, and what is right."""
 
 
 class ConfigError(RobustrunError, ValueError):

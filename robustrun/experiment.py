@@ -1,6 +1,7 @@
 """run(RunConfig) -> RunResult, in a straight line: data, network, training, evaluation, results."""
 
 import dataclasses
+import errno
 import hashlib
 import json
 import logging
@@ -49,7 +50,7 @@ from robustrun.types import Adapts, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
 OF_TRAINING = ("method", "recipe", "optimizer", "schedule", "training")
-logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it tells of its caches
+logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it reports its caches
 
 
 @dataclass
@@ -68,7 +69,7 @@ class Progress:
 
     @contextmanager
     def spared(self, what: str) -> Iterator[None]:
-        """What fails within it is named as lost, and does not fail the run."""
+        """What fails in it is named as lost, and does not fail the run."""
         try:
             yield
         except Exception as error:
@@ -76,7 +77,7 @@ class Progress:
 
 
 def run(run_config: RunConfig, folder: str | Path | None = None) -> RunResult:
-    """Do the whole run inside `folder`, which must be this run's own; if the run was begun there
+    """Do the whole run inside `folder`, which must be this run's own; if the run was started there
     before, what is left of it. Without `folder`, in a new one of outputs/, as the command line.
 
     The random generators of Python, NumPy and torch are seeded, and torch's threads set, for the
@@ -113,7 +114,8 @@ def run_again(run_config: RunConfig, folder: Path, source: Path) -> RunResult:
 def _recorded(
     run_config: RunConfig, folder: Path, source: Path | None, work: Callable[[Progress], None]
 ) -> RunResult:
-    """Do the work between config.yaml at its start and results.json at its end, whichever it is."""
+    """Do the work between config.yaml at its start and results.json at its end, on success and on
+    failure."""
     with locked(folder):
         plain = dump(run_config)
         provenance.require_same(folder, plain)
@@ -282,7 +284,7 @@ def _state_before(folder: Path, about: dict[str, Any], data: Data) -> dict[str, 
         if then != now:
             log.warning("%s was %s and is %s: the last bits may differ", name, then, now)
     epoch, batch = loaded["fit"]["position"][:2]
-    log.info("going on in epoch %d after %d of its batches", epoch, batch)
+    log.info("continuing in epoch %d after %d of its batches", epoch, batch)
     restore_rng(loaded["rng"])
     state: dict[str, Any] = loaded["fit"]
     return state
@@ -373,9 +375,8 @@ def _draw(
     images: Images,
     measured: Evaluation,
 ) -> None:
-    from robustrun.run_folder import (
-        figures,  # matplotlib is slow to import and needed at the end only
-    )
+    # matplotlib is slow to import, and needed at the end only
+    from robustrun.run_folder import figures
 
     attack, names = progress.config.attack, data.splits.class_names
     folder = progress.folder / "figures"
@@ -399,9 +400,9 @@ def _draw(
 
 def _title(progress: Progress) -> str:
     """What was trained how, or measured again, and in which folder."""
-    sections, method = progress.sections, progress.config.name_of("method")
-    subject = Path(sections["evaluated"]["source"]).name if "evaluated" in sections else method
-    about = f"{subject} on {sections['dataset']['name']}, {sections['model']['name']}"
+    cfg, evaluated = progress.config, progress.sections.get("evaluated")
+    subject = Path(evaluated["source"]).name if evaluated else cfg.name_of("method")
+    about = f"{subject} on {cfg.name_of('dataset')}, {progress.sections['model']['name']}"
     return f"{about} ({progress.folder.name})"
 
 
@@ -432,7 +433,7 @@ def _named(error: BaseException) -> BaseException:
             "The device ran out of memory. Lower training.batch_size or evaluation.batch_size, or "
             f"take a smaller model. ({str(error).splitlines()[0]})"
         )
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
         return RunFailure(f"No space is left on the disk that holds the run's folder ({error}).")
     return error
 

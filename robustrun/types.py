@@ -236,7 +236,7 @@ class Images(Protocol):
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Batches (x in [0, 1], y) on `device`, in `order` (indices; None: as stored), but for the
         first `skip`. What is drawn for an image before it is yielded depends on `order` alone, so
-        that a training that goes on in the middle of an epoch sees what it would have seen."""
+        that a training that continues in the middle of an epoch sees what it would have seen."""
         ...
 
     def fingerprint(self) -> str:
@@ -313,7 +313,7 @@ class CyclesMomentum(Protocol):
 
 
 class Tracker(Protocol):
-    """Sends a run's configuration, epochs and results somewhere else; told apart by its folder."""
+    """Sends a run's configuration, epochs and results somewhere else; knows a run by its folder."""
 
     def start(self, folder: Path, config: dict[str, Any]) -> None: ...
 

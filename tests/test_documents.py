@@ -140,8 +140,11 @@ def overrides(words: list[str]) -> list[str]:
     if not words or words[0] in (*SHOWING, "report", "resume"):
         return []
     rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
-    parts = ("…", "...", "mine", "my_method", "corners", "NAME", "OVERRIDE")  # the reader's own
-    return [word for word in rest if "=" in word and not any(part in word for part in parts)]
+    own = ("mine", "my_method", "corners", "perceptron", "medmnist")  # that the reader writes
+    parts = ("…", "...", "NAME", "OVERRIDE", *own)
+    groups = {word.partition("=")[0] for word in rest if word.partition("=")[2] in own}
+    others = [word for word in rest if word.partition(".")[0] not in groups]
+    return [word for word in others if "=" in word and not any(part in word for part in parts)]
 
 
 SHOWING = ("list", "explain", "--help", "--version", "--hydra-help", "--cfg")

@@ -236,7 +236,7 @@ def test_a_journal_about_the_same_images_is_believed(run: Path, tmp_path: Path) 
     words = ["evaluate", str(run), "device.threads=1", f"dataset.root={root}"]
     folder = interrupted("evaluation_block", words)
     assert run_command_line(["resume", str(folder)]) == 0
-    assert "going on after" in (folder / "run.log").read_text()
+    assert "continuing after" in (folder / "run.log").read_text()
 
 
 @pytest.mark.parametrize("part", ["train", "test", "swapped"])

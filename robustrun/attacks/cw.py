@@ -29,9 +29,9 @@ PROGRESS = 0.9999  # a descent that has not fallen below this share of its last 
 class CWL2:
     """min ||x' - x||^2 + c * max(0, confidence - margin(x')), where x' = (tanh w + 1) / 2.
 
-    Adam on w, anew for each c. c is halved towards 0 where a descent fooled the model and grows
-    tenfold where none has; then it is bisected. As an attack, an image is done, and leaves the
-    batch, once it fools the model at no more than `epsilon`.
+    Adam on w, started again for each c. c is halved towards 0 where a descent fooled the model and
+    grows tenfold where none has; then it is bisected. As an attack, an image is done, and leaves
+    the batch, once it fools the model at no more than `epsilon`.
     """
 
     norm: Literal["l2"]

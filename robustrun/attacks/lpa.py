@@ -75,7 +75,8 @@ class LPA:
     def _search(
         self, perception: PerceptualModel, x_adv: Tensor, x: Tensor, y: Tensor, clean: Tensor
     ) -> Tensor:
-        """Images in the ball; the search goes on from where it was, not from their projections."""
+        """Images in the ball; the search continues from where it was, not from their
+        projections."""
         found = x_adv.clone()
         penalty = x.new_full((len(x),), self.penalty)
         left = torch.arange(len(x), device=x.device)

@@ -47,11 +47,11 @@ class GaussianNoise:
 class NotebookNoise:
     """The notebook's "robustness": noise, then a clamp that belongs to other units.
 
-    The notebook normalised images to [-1, 1], added noise of standard deviation 0.1 (0.05 in
-    pixel units) and clamped to [0, 1] *in those units*: every pixel darker than mid-grey becomes
+    The notebook normalised images to [-1, 1], added noise of standard deviation 0.1 (0.05 in pixel
+    units) and clamped to [0, 1] *in those units*: every pixel darker than mid-grey becomes
     mid-grey. What it measures is therefore neither robustness nor noise, but accuracy on images
-    whose dark half was erased. A model trained on images that were clamped alike (the notebook's
-    FGSM training) scores higher on it than on clean images. Kept for comparison only.
+    whose dark half was erased. A model trained on images that were clamped in the same way (the
+    notebook's FGSM training) scores higher on it than on clean images. Kept for comparison only.
     """
 
     norm: Literal["linf", "l2"]

@@ -24,8 +24,8 @@ class StAdv:
     """Each pixel takes its colour from a little way off, found by bilinear interpolation.
 
     Adam on margin - smoothness * sum of the differences between neighbours' displacements, both
-    parts of each displacement within `bound`. The bound is a share of half the image's side:
-    0.05 is 0.8 of a pixel in an image of 32. Beyond the edge, the edge goes on. Without randomness.
+    parts of each displacement within `bound`. The bound is a share of half the image's side: 0.05
+    is 0.8 of a pixel in an image of 32. Beyond the edge, the edge is repeated. Without randomness.
     """
 
     norm: Norm  # with epsilon, the threat model that training borrows

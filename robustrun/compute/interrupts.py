@@ -23,7 +23,7 @@ def stop(number: int, frame: FrameType | None = None) -> NoReturn:
 
 @contextmanager
 def held() -> Iterator[list[int]]:
-    """Within it, the first signal waits in the list that is yielded, to be looked at between
+    """While it is open, the first signal waits in the list that is yielded, to be looked at between
     steps and given to `stop`; a second one stops at once."""
     arrived: list[int] = []
     if threading.current_thread() is not threading.main_thread():

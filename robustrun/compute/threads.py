@@ -103,7 +103,7 @@ class _Pass(torch.autograd.Function):
 def thread_parallel(network: nn.Module, sample: Tensor) -> nn.Module:
     """`network`, which is in eval mode, in as many shares as `set_parallelism` said; itself where
     that is one, on any device but the CPU, where it cannot be copied, or where the images `sample`
-    get other logits in shares (it draws random numbers, or an image sees the others)."""
+    get other logits in parts (it draws random numbers, or an image sees the others)."""
     if _count == 1 or sample.device.type != "cpu" or len(sample) < 2:
         return network
     try:
@@ -112,7 +112,10 @@ def thread_parallel(network: nn.Module, sample: Tensor) -> nn.Module:
         with torch.no_grad():
             logits, expected = made(sample), network(sample)
     except Exception as error:
-        log.info("the network is not computed in shares: %s", str(error).partition("\n")[0])
+        log.info(
+            "the batches of this network are not divided among threads: %s",
+            str(error).partition("\n")[0],
+        )
         return network
     made.smallest = math.ceil(PAYS_FROM / max(work, 1.0))
     same = (logits - expected).abs().max() <= ROUNDING * expected.abs().max()
@@ -129,7 +132,7 @@ def single_threaded_between_passes(network: nn.Module) -> Iterator[None]:
 
 
 def map_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """work(*tensors), for work that treats each row on its own, in shares of the rows."""
+    """work(*tensors), for work that treats each row on its own, in parts of the rows."""
     first = tensors[0]
     large = first.device.type == "cpu" and first.numel() >= ROWS_PAY_FROM
     parts = min(_count, len(first)) if large else 1

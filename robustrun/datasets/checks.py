@@ -87,7 +87,7 @@ def _require_range(part: Tensor, pixels: Tensor, first: int, place: str) -> None
 def _advice(value: float, least: float, most: float) -> str:
     """What brings pixels from `least` to `most`, of which `value` is one, to [0, 1]."""
     if not math.isfinite(value):
-        return "Leave such images out, or mend what made them."
+        return "Leave such images out, or correct what made them."
     if least < 0:
         scale = "(x + 1) / 2 undoes that. " if least >= -1 and most <= 1 else ""
         return f"Do not normalise them: {scale}The network does, as its first layer."

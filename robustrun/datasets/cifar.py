@@ -90,7 +90,8 @@ def fetch(source: Any, root: Path, download: bool) -> None:
 
 
 def missing(source: Any, root: Path, reason: str) -> DataError:
-    """What is wrong with the files below `root`, why it was not mended, and how to mend it."""
+    """What is wrong with the files below `root`, why it was not corrected, and how to correct
+    it."""
     return DataError(
         f"{source.__name__} is not usable: {damage(source, root / source.base_folder)}. It was not "
         f"fetched: {reason}. Either let a machine with network fetch it (dataset.download=true), "

@@ -54,7 +54,7 @@ class SearchNetworks:
     """The network that images are judged on, and the same function to search them with."""
 
     model: nn.Module
-    exact: nn.Module  # float32, in shares
+    exact: nn.Module  # float32, each thread a part of the batch
     fast: FoldedCopy | None = None  # for bfloat16
 
     def of(self, attack: Attack) -> nn.Module:

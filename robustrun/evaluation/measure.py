@@ -128,7 +128,7 @@ def _require_types(model: Any, attacks: Any) -> None:
         if not callable(attack) or not hasattr(attack, "adversarial"):
             raise TypeError(
                 f"The attack {name!r} is a {type(attack).__name__}, but must be one of "
-                f"robustrun.attacks, or alike (robustrun.types.Attack)."
+                f"robustrun.attacks, or like them (robustrun.types.Attack)."
             )
 
 

@@ -87,7 +87,7 @@ class AWP:
 
 @contextmanager
 def moved(deltas: Deltas) -> Iterator[None]:
-    """Within it, each weight stands at w + d; afterwards it is exactly what it was."""
+    """While it is open, each weight is w + d; afterwards it is exactly what it was."""
     with torch.no_grad():
         before = [w.clone() for w, _ in deltas]
         for w, d in deltas:

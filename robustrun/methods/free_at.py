@@ -17,7 +17,7 @@ from robustrun.types import METHODS, Learner
 class FreeAT:
     """`replays` updates on each batch; every backward pass moves the weights and the images.
 
-    The perturbation goes on from one batch to the next (`keep`), so that the first replay meets a
+    The perturbation is kept from one batch to the next (`keep`), so that the first replay meets a
     new batch with the last one's perturbation. That may leave the image box by up to epsilon, as it
     does in the code of Wong et al. (2020, https://arxiv.org/abs/2001.03994), whose recipe this is;
     Shafahi et al. clamp to the box before the network. A shorter batch uses and moves the first

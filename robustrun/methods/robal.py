@@ -19,7 +19,7 @@ from robustrun.types import METHODS, Learner
 class CosineHead(nn.Module):
     """Logits scale * cos(x, w_i) - tau_p * log(n_i / N), each w_i's norm raised by gamma.
 
-    These are the logits that are deployed and attacked, in train and eval mode alike; the bare
+    These are the logits that are deployed and attacked, in train and in eval mode; the bare
     cosines that RoBal trains on are recovered from them (`cosines`).
     """
 
@@ -52,7 +52,7 @@ class RoBal:
     c are the cosines of a normalised classifier, the margins m_i = margin + tau_m *
     log(n_i / n_min) / scale, and both distributions of the KL term are the softmax of bare
     cosines. x' climbs the cross-entropy of bare cosines. At inference a prior is taken off the
-    logits (tau_p). The authors' schedule multiplies the rate anew every epoch after a milestone,
+    logits (tau_p). The authors' schedule multiplies the rate again every epoch after a milestone,
     so that their training all but ends at epoch 63 of 80; here each milestone counts once.
     """
 

@@ -1,7 +1,7 @@
 """A network is tried before anything is measured: what it takes, answers and leaves behind.
 
-What differs from float32 images in and logits N x K out, and can be met without a doubt, is met
-and said; all else is a DataError.
+What differs from float32 images in and logits N x K out, and can be handled without a doubt, is
+handled and said; all else is a DataError.
 """
 
 import logging

@@ -197,7 +197,8 @@ def _common(ours: View, theirs: View) -> int:
 
 
 def _chosen(parts: list[View], state: Weights, source: str) -> View:
-    """Of parts of a file that would do alike, the one under the most usual name; that is said."""
+    """Of parts of a file that would serve equally, the one under the most usual name; that is
+    said."""
     different = {frozenset(part.names.values()): part for part in reversed(parts)}
     by_root = {part.prefix.partition(".")[0]: part for part in different.values()}
     usual = [name for name in USUAL if name in by_root]

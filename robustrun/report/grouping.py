@@ -26,10 +26,11 @@ class Spread:
 
 @dataclass(frozen=True)
 class Group:
-    """Runs with the same values of the grouping keys, judged alike, each of another network."""
+    """Runs with the same values of the grouping keys and the same measurements, each of another
+    network."""
 
     values: dict[str, Any]
-    parted: tuple[str, ...] = ()  # those of the keys that nobody asked for: see `judged.apart`
+    parted: tuple[str, ...] = ()  # those of the keys that were not asked for: see `judged.apart`
     runs: list[StoredRun] = field(default_factory=list)
     repeats: list[StoredRun] = field(default_factory=list)  # of a network that is in `runs` already
 
@@ -162,7 +163,7 @@ def accuracy_columns(runs: list[StoredRun]) -> list[str]:
 
 
 def best(group: Group, groups: list[Group], column: str) -> bool:
-    """Whether a group has the highest mean of a column among several that were judged alike, or
+    """Whether a group has the highest mean of a column among several with the same measurements, or
     none of them is above it by more than the two are uncertain (a tie)."""
     alike = [other for other in groups if other.judged == group.judged]
     spreads = [spread for other in alike if (spread := other.spread(column))]

@@ -7,7 +7,7 @@ from robustrun.report.collect import StoredRun
 from robustrun.run_folder.schema import images_measured
 from robustrun.storage.files import flat
 
-WORDS = {  # how a difference is told; other keys are an attack's settings
+WORDS = {  # how a difference is named; other keys are an attack's settings
     "dataset.name": "data set",
     "dataset.imbalance_ratio": "class imbalance",
     "attack.norm": "norm",

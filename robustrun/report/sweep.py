@@ -1,4 +1,4 @@
-"""What is told of a sweep beside its numbers: what was not made, and what changed nothing."""
+"""What is said of a sweep besides its numbers: what was not made, and what changed nothing."""
 
 import json
 from collections.abc import Iterable

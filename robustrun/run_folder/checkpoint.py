@@ -1,4 +1,4 @@
-"""What a run needs to go on: everything that decides the next step, in one file that knows its
+"""What a run needs to continue: everything that decides the next step, in one file that knows its
 own checksum, beside the one before it.
 """
 
@@ -28,7 +28,7 @@ class FileCheckpointer:
     """Keeps a training's state in `folder`, as often as the configuration asks for."""
 
     folder: Path
-    about: dict[str, Any]  # the run's configuration and environment, to compare when it goes on
+    about: dict[str, Any]  # the run's configuration and environment, to compare when it continues
     minutes: float
     steps: int | None
     saved: float = field(default_factory=time.monotonic)

@@ -22,9 +22,9 @@ from robustrun.evaluation.statistics import accuracy, wilson
 from robustrun.storage.files import write_atomically
 from robustrun.types import Attack, Images
 
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it tells of its font cache
+logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports its font cache
 
-# Okabe and Ito's colours, told apart by colour-blind readers.
+# Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 GRID_COLUMNS = 8
 

@@ -32,7 +32,7 @@ class Features(nn.Module):
 @LPIPS_NETWORKS.register("run")
 @dataclass(frozen=True)
 class FinishedRun:
-    """The eyes of a run of one's own: `lpips.network=run lpips.weights=FOLDER`."""
+    """A finished run as the network of LPIPS: `lpips.network=run lpips.weights=FOLDER`."""
 
     weights: str | None  # the run's folder
     enlarge_to: int | None

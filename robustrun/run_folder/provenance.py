@@ -1,4 +1,4 @@
-"""Where a run came from, kept in its folder so that it can go on: by whom, how and since when."""
+"""Where a run came from, kept in its folder so that it can continue: how and since when."""
 
 import json
 import os
@@ -66,7 +66,7 @@ def taken(folder: Path) -> bool:
 
 
 def start(folder: Path, plugins: dict[str, str], source: Path | None) -> Provenance:
-    """Note that the run in `folder` begins, or goes on; its configuration is in config.yaml."""
+    """Note that the run in `folder` begins, or continues; its configuration is in config.yaml."""
     file = folder / FOLDER / FILE
     if not file.is_file():
         found = new(source, plugins=plugins)
@@ -81,7 +81,7 @@ def start(folder: Path, plugins: dict[str, str], source: Path | None) -> Provena
 
 
 def read(folder: Path) -> Provenance:
-    """DataError unless a run was begun in `folder`."""
+    """DataError unless a run was started in `folder`."""
     file = folder / FOLDER / FILE
     try:
         about = json.loads(file.read_text())
@@ -134,7 +134,7 @@ def outcome(folder: Path) -> tuple[str, str]:
 
 
 def resumable(folder: Path, plain: dict[str, Any]) -> bool:
-    """Whether `folder` has an unfinished run with this configuration that nobody works on."""
+    """Whether `folder` has an unfinished run with this configuration that no process works on."""
     if status(folder) == "completed" or not (folder / FOLDER / FILE).is_file():
         return False
     try:
@@ -154,7 +154,7 @@ def _status(folder: Path) -> dict[str, Any]:
 
 
 def require_same(folder: Path, plain: dict[str, Any]) -> None:
-    """ConfigError if a run with another configuration was begun in `folder`."""
+    """ConfigError if a run with another configuration was started in `folder`."""
     begun = (folder / FOLDER / FILE).is_file() and read(folder).configuration is not None
     if begun or (folder / CONFIGURATION).is_file():
         require_equal(configuration(folder), plain, folder)
@@ -171,8 +171,8 @@ def require_equal(before: Any, now: Any, place: Path) -> None:
         shown = "; ".join(f"{key} was {then!r} and is {new!r}" for key, then, new in differing[:5])
         more = f"; and {len(differing) - 5} more" if len(differing) > 5 else ""
         raise ConfigError(
-            f"{place} belongs to a run with another configuration: {shown}{more}. A run goes on "
-            f"only as it was begun; start a new one for another configuration."
+            f"{place} belongs to a run with another configuration: {shown}{more}. A run "
+            f"continues only with the configuration that it was started with; start a new one."
         )
 
 

@@ -1,4 +1,4 @@
-"""A finished run composed anew: from the words that it was made from, and others.
+"""A finished run composed again: from the words that it was made from, and others.
 
 Settings that follow others (`method.epsilon` follows `attack.epsilon`) follow them again.
 """
@@ -82,16 +82,16 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
     if wrong := {words.group(word) for word in typed} - {*MEASURING}:
         raise ConfigError(
             f"{' and '.join(sorted(wrong))}: a finished run has these already; what evaluate can "
-            f"choose anew is {', '.join(MEASURING)}."
+            f"choose again is {', '.join(MEASURING)}."
         )
     if not typed:
         return dump(load_config(raw_config(run))), []
     found = settled(run, _folders(line), MEASURING)
     raw = composition.compose_config(with_others(found, line.words), found.folders)
     _require_own_normalisation(found, typed, raw)
-    anew = {name: raw[name] for name in MEASURING if touches(name, typed)}
-    options = {name: option for name, option in raw["options"].items() if name in anew}
-    return found.before | anew | {"options": found.before["options"] | options}, found.remarks
+    chosen = {name: raw[name] for name in MEASURING if touches(name, typed)}
+    options = {name: option for name, option in raw["options"].items() if name in chosen}
+    return found.before | chosen | {"options": found.before["options"] | options}, found.remarks
 
 
 def _require_own_normalisation(

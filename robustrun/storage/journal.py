@@ -1,4 +1,4 @@
-"""What an evaluation has found so far, line by line, so that an interrupted one goes on there."""
+"""What an evaluation has found so far, line by line, so that an interrupted one continues there."""
 
 import json
 import logging
@@ -26,7 +26,7 @@ class Journal:
         lines = _read(path)
         if lines and lines[0] == ["subject", subject]:
             self.found = dict(lines[1:])
-            log.info("going on after %d findings in %s", len(self.found), path)
+            log.info("continuing after %d findings in %s", len(self.found), path)
             with path.open("ab") as file:
                 file.write(b"\n")  # ends a torn line
         else:

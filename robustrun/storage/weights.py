@@ -1,4 +1,4 @@
-"""Files of weights: told apart by what they hold, read without unpickling code, and the state dict
+"""Files of weights: recognised by what they hold, read without unpickling code, and the state dict
 found inside what a training saved.
 """
 

@@ -10,7 +10,7 @@ from robustrun.trackers.contents import final, model, numbers, package, pictures
 from robustrun.types import TRACKERS
 
 SQLITE = "sqlite:///"
-RUN_ID = "mlflow_run_id.txt"  # in the run's folder, so that a resumed run goes on with its own
+RUN_ID = "mlflow_run_id.txt"  # in the run's folder, so that a resumed run continues with its own
 LONGEST = 500  # characters of a parameter, which MLflow limits
 ENDED = {"completed": "FINISHED", "interrupted": "KILLED"}
 

@@ -11,7 +11,7 @@ from PIL import Image
 from robustrun.trackers.contents import final, model, numbers, package, pictures
 from robustrun.types import TRACKERS
 
-_WRITERS: dict[Path, Any] = {}  # the open files, by run: a tracker is told apart by its folder
+_WRITERS: dict[Path, Any] = {}  # the open files, by run: a tracker knows a run by its folder
 
 
 @TRACKERS.register("tensorboard")

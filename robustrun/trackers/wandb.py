@@ -8,7 +8,7 @@ from typing import Any, Literal
 from robustrun.trackers.contents import final, model, numbers, package, pictures
 from robustrun.types import TRACKERS
 
-_RUNS: dict[Path, Any] = {}  # the open runs, by folder: a tracker is told apart by its folder
+_RUNS: dict[Path, Any] = {}  # the open runs, by folder: a tracker knows a run by its folder
 
 
 @TRACKERS.register("wandb")
@@ -29,7 +29,7 @@ class WeightsAndBiases:
             mode=self.mode,
             dir=str(folder),
             name=folder.name,
-            # The same folder is the same run: one that is resumed goes on where it was.
+            # The same folder is the same run: one that is resumed continues where it was.
             id=hashlib.sha256(str(folder).encode()).hexdigest()[:16],
             resume="allow",
             config=config,

@@ -176,7 +176,7 @@ def _require_finite(fitting: TrainingState) -> None:
     if not math.isfinite(float(fitting.loss)):
         raise RunFailure(
             f"The training loss is no longer finite (epoch {fitting.epoch}, step {trainer.steps}, "
-            f"learning rate {trainer.lr:g}). A smaller optimizer.lr or a warm-up usually mends it; "
+            f"learning rate {trainer.lr:g}). A smaller optimizer.lr or a warm-up usually helps; "
             f"training.on_nonfinite=skip leaves such steps out. The checkpoint from before is kept."
         )
 

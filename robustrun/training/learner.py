@@ -99,7 +99,7 @@ def weights(trainer: Learner) -> State:
 
 @contextmanager
 def average_weights_loaded(trainer: Learner) -> Iterator[None]:
-    """Within it, the model is in eval mode and holds the averaged weights, if any are kept."""
+    """While open, the model is in eval mode and holds the averaged weights, if any are kept."""
     model, average = trainer.model, trainer.average
     if average is not None:
         own = {name: value.detach().clone() for name, value in model.state_dict().items()}

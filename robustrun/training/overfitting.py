@@ -72,7 +72,7 @@ def _robust(row: Row) -> float:
 
 
 def _broken_down(recent: list[Row], best: Row) -> bool:
-    """One epoch is enough where the training loss fell; where it rose, the next may mend it."""
+    """One epoch is enough where the training loss fell; where it rose, the next may be better."""
     there = recent[-1:] if recent[-1]["train_loss"] < best["train_loss"] else recent[-2:]
     return all(
         _robust(row) < HALF * _robust(best) and _robust(best) - _robust(row) > POINTS

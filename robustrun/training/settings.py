@@ -77,7 +77,7 @@ class Training:
 
 @dataclass(frozen=True)
 class TrainingPlan:
-    """What `fit` is told beside model, method and data."""
+    """What `fit` gets besides model, method and data."""
 
     training: Training
     optimizer: Optimizer

@@ -26,7 +26,7 @@ def validated(
     how: TrainingPlan,
     saves: Checkpointer,
 ) -> Validated:
-    """`_validate`; a signal within it costs nothing that was trained."""
+    """`_validate`; a signal in it costs nothing that was trained."""
     try:
         return _validate(fitting.trainer, train, validation, how, fitting.epoch)
     except (KeyboardInterrupt, interrupts.Terminated):

@@ -16,7 +16,7 @@ class WeightAverage:
     `buffers` is what becomes of batch norm's running statistics, in which recipes differ:
     `average`: they are averaged as the weights are (the FastAT benchmark, NuAT, DAJAT, DKL);
     `copy`: they are the network's own (Rebuffi et al. 2021, https://arxiv.org/abs/2103.01946);
-    `recompute`: a pass over the training images finds them anew for the averaged weights
+    `recompute`: a pass over the training images computes them for the averaged weights
     (Izmailov et al. 2018, https://arxiv.org/abs/1803.05407), each time that `recompute` is called.
 
     With `warmup` the decay of the t-th update is at most t / (t + 9). Before the share `start` of

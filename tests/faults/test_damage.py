@@ -315,7 +315,7 @@ def test_a_disk_that_is_really_full_fails_the_run_which_goes_on_once_there_is_ro
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "failed"
     assert checkpoint.load(run / "checkpoint") is not None
     subprocess.run(["mount", "-o", "remount,size=20m", str(run.parent)], check=True)
-    assert "going on in epoch" in robustrun(tmp_path, "resume", str(run))
+    assert "continuing in epoch" in robustrun(tmp_path, "resume", str(run))
 
 
 def test_a_read_only_disk_is_named_before_any_work(

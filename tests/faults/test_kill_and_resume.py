@@ -166,7 +166,7 @@ def test_a_signal_in_training_is_saved_named_and_resumed(
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
     assert (run / "checkpoint" / "last.ckpt").is_file()
     said = robustrun(tmp_path, "resume", "run")
-    assert "going on in epoch" in said
+    assert "continuing in epoch" in said
     assert fingerprint(run) == fingerprint(undisturbed)
 
 
@@ -234,7 +234,7 @@ def test_the_same_command_goes_on_with_the_latest_unfinished_run(
     command.wait_until(lambda: any(tmp_path.glob("outputs/*/*/checkpoint/last.ckpt")))
     command.child.kill()
     command.end()
-    assert "going on in epoch" in robustrun(tmp_path, *words)
+    assert "continuing in epoch" in robustrun(tmp_path, *words)
     (run,) = tmp_path.glob("outputs/*/*/results.json")
     assert fingerprint(run.parent) == fingerprint(undisturbed)
     assert len(list(run.parent.parent.iterdir())) == 1, "no empty folder is left"

@@ -51,7 +51,7 @@ class Sparsity:
 
     start: float  # share of the pixels that a step moves before the first check
     divisor: float  # later: the share of pixels changed in the best point, divided by this
-    stable: float  # below this part of the former number of changed pixels, the step starts anew
+    stable: float  # below this part of the former number of changed pixels, the step starts again
     step_divisor: float  # otherwise the step size is divided by this,
     smallest_step: float  # down to this share of the first
 

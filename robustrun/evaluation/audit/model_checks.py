@@ -19,9 +19,9 @@ def finite_logits(s: AuditTarget) -> Check:
     if all_of_them:
         why = (
             f"{all_of_them} of {len(s.y)} images have logits that are NaN or infinite, {clean} of "
-            "them clean, the others under the attack. They count as wrong, but nobody learns what "
+            "them clean, the others under the attack. They count as wrong, but it is unknown what "
             "the network would answer: look for a division by zero, the logarithm of 0 or an "
-            "overflow of half precision, mend it, and measure again."
+            "overflow of half precision, correct it, and measure again."
         )
     status: Status = "fail" if all_of_them else "pass"
     return Check("finite_logits", status, all_of_them / len(s.y), 0.0, why)
