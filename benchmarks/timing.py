@@ -65,11 +65,7 @@ def compare(
             gc.collect()
             _set_up_memory(contestant.ours)
             with counted() if turn == 0 else _nothing() as count:
-                began = time.perf_counter()
-                answer = contestant.run()
-                if device.type == "cuda":
-                    torch.cuda.synchronize()
-                seconds = time.perf_counter() - began
+                answer, seconds = _timed(contestant, device)
             if turn == 0:
                 found[number], flops[number] = answer, count.flops
             if turn > 0 or not warm:
@@ -93,6 +89,15 @@ def compare(
         for number, contestant in enumerate(contestants)
     ]
     return with_ratios(rows)
+
+
+def _timed(contestant: Contestant, device: torch.device) -> tuple[float | None, float]:
+    """What the contestant finds, and the seconds that it takes."""
+    began = time.perf_counter()
+    answer = contestant.run()
+    if device.type == "cuda":
+        torch.cuda.synchronize()
+    return answer, time.perf_counter() - began
 
 
 def _set_up_memory(ours: bool) -> None:

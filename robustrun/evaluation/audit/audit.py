@@ -3,7 +3,8 @@ https://arxiv.org/abs/1802.00420; Carlini et al. 2019, https://arxiv.org/abs/190
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 
 import torch
@@ -70,25 +71,18 @@ def audit(
     attack is run first): an image that one of those turns was counted as robust and is not.
     `unanswered` (bool, one per image) are those whose logits `attack` made NaN or infinite.
     `surrogate` is a network of the same classes whose adversarial images are tried; without one,
-    it is trained. The model's buffers and modes are as they were afterwards. A check that `journal`
-    has from before is not made again.
+    it is trained. The model is left as it was. A check that `journal` has is not made again.
     """
     count = min(settings.examples or len(images), len(images))
     if count == 0:
         return []
-    cuda = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=cuda), modes_and_buffers_restored(model):
-        torch.manual_seed(seed)
+    with _contained(model, seed, device):
         drawn = torch.randperm(len(images))[:count].sort().values
-        parts = list(images.subset(drawn).batches(batch_size, device=device))
-        x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        model.eval()
+        x, y = _whole(images.subset(drawn), batch_size, device)
         logits = _logits(model, x, batch_size)
         answers = predicted(logits)
         right, no_answer = answers == y, answers == NO_ANSWER
-        if unanswered is not None:
-            no_answer |= unanswered[drawn].to(device)
-        subject = AuditTarget(
+        target = AuditTarget(
             bare=model,
             model=FiniteGradients(model),
             classes=classes,
@@ -101,9 +95,26 @@ def audit(
             y=y,
             logits=logits,
             standing=right if standing is None else right & standing[drawn].to(device),
-            no_answer=no_answer,
+            no_answer=no_answer if unanswered is None else no_answer | unanswered[drawn].to(device),
         )
-        return _checked(subject, journal or Journal(), attacked=standing is not None)
+        return _checked(target, journal or Journal(), attacked=standing is not None)
+
+
+@contextmanager
+def _contained(model: nn.Module, seed: int, device: torch.device) -> Iterator[None]:
+    """While open, random numbers follow `seed` and the model is in eval mode; both are restored."""
+    cuda = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cuda), modes_and_buffers_restored(model):
+        torch.manual_seed(seed)
+        model.eval()
+        yield
+
+
+def _whole(images: Images, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """All images as one batch."""
+    parts = images.batches(batch_size, device=device)
+    x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+    return x, y
 
 
 @torch.no_grad()
