@@ -1,6 +1,33 @@
-"""What `robustrun.attacks` offers."""
+"""What `robustrun.attacks` offers, and what FGSM, PGD and the parts of AutoAttack promise."""
+
+import copy
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 import robustrun.attacks
+from attacks.small_attacks import (
+    PARTS,
+    attack,
+    part,
+)
+from attacks.small_networks import (
+    DUAL,
+    EPSILON,
+    SHAPE,
+    Counting,
+    Detached,
+    batch,
+    generator,
+    margin_of,
+    network,
+    right,
+    two_classes,
+)
+from robustrun.attacks.geometry.ball import distance
+from robustrun.errors import DataError
 from robustrun.types import ATTACKS
 
 
@@ -11,3 +38,118 @@ def test_the_package_of_attacks_offers_every_attack_and_nothing_else() -> None:
 
 def _ours(attack: type) -> bool:
     return attack.__module__.startswith("robustrun.attacks.")  # not what another test registered
+
+
+FGSM_AND_PGD = [("fgsm", "linf"), ("fgsm", "l2"), ("pgd", "linf"), ("pgd", "l2")]
+
+
+@pytest.mark.parametrize(("name", "norm"), FGSM_AND_PGD)
+def test_a_linear_model_falls_exactly_from_its_distance_on(name: str, norm: str) -> None:
+    model, x, y, margins, slope = two_classes()
+    away = margins / torch.linalg.vector_norm(slope, DUAL[norm])
+    epsilon = float(away.median())
+    found = attack(name, norm, epsilon)(model, x, y, generator=generator())
+    # Within a thousandth of the boundary float32 decides.
+    sure = (away / epsilon - 1).abs() > 1e-3
+    assert torch.equal(right(model, found, y)[sure], (away > epsilon)[sure])
+
+
+@pytest.mark.parametrize(("name", "norm"), FGSM_AND_PGD)
+def test_stays_in_the_ball_and_in_the_image_and_leaves_the_model_alone(
+    name: str, norm: str
+) -> None:
+    model = network()
+    x, y = batch(model, 12, wrong=2)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    found = attack(name, norm)(model, x, y, generator=generator())
+    assert distance(found, x, norm).max() <= EPSILON[norm] * (1 + 1e-5)
+    assert found.min() >= 0
+    assert found.max() <= 1
+    assert found.shape == x.shape
+    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert model.training
+    assert all(p.grad is None and p.requires_grad for p in model.parameters())
+
+
+@pytest.mark.parametrize(("name", "norm"), FGSM_AND_PGD)
+def test_no_image_at_all_is_fine(name: str, norm: str) -> None:
+    model = network()
+    x, y = batch(model, 3)
+    assert attack(name, norm)(model, x[:0], y[:0], generator=generator()).shape == x[:0].shape
+
+
+@pytest.mark.parametrize(("name", "norm"), PARTS)
+@settings(max_examples=2, deadline=None)
+@given(seed=st.integers(0, 2**31), share=st.floats(0.0, 1.5))
+def test_stays_in_ball_and_box_and_never_gives_back_a_safer_image(
+    name: str, norm: str, seed: int, share: float
+) -> None:
+    model = network()
+    x, y = batch(model, 6, wrong=2)
+    its = part(name, norm).with_radius(share * EPSILON[norm])
+    x_adv = its(model, x, y, generator=generator(seed))
+    assert x_adv.dtype == torch.float32
+    assert x_adv.shape == x.shape
+    assert x_adv.min() >= 0
+    assert x_adv.max() <= 1
+    # float32 images: rounding by up to 6e-8 a pixel, which an l1 norm of 72 pixels sums up
+    assert distance(x_adv, x, norm).max() <= its.epsilon * (1 + 1e-6) + 72 * 6e-8
+    changed = (x_adv != x).flatten(1).any(dim=1)
+    assert not changed[:2].any(), "what is wrong already is returned as it was"
+    before, after = margin_of(model, x, y), margin_of(model, x_adv, y)
+    # 1e-5: logits of another batch differ in their last bits
+    assert (after >= before - 1e-5)[2:].all(), "what stands is at least as near to a mistake"
+
+
+@pytest.mark.parametrize(("name", "norm"), PARTS)
+def test_finds_something_and_the_same_again_under_the_same_seed(name: str, norm: str) -> None:
+    model = network()
+    x, y = batch(model, 16)
+    once = part(name, norm)(model, x, y, generator=generator(1))
+    assert not right(model, once, y).all(), "at this radius some fall"
+    assert torch.equal(once, part(name, norm)(model, x, y, generator=generator(1)))
+    torch.manual_seed(1)
+    unnamed = part(name, norm)(model, x, y)
+    assert torch.equal(once, unnamed), "without a generator, torch's global one"
+
+
+@pytest.mark.parametrize(("name", "norm"), PARTS)
+def test_leaves_the_model_as_it_was(name: str, norm: str) -> None:
+    model = network()
+    model[1].eval()  # a layer in another mode than the rest
+    model[0].weight.requires_grad_(False)
+    before = copy.deepcopy(model.state_dict())
+    part(name, norm)(model, *batch(model, 4), generator=generator())
+    assert [m.training for m in model.modules()] == [True, True, False, True, True, True]
+    assert [p.requires_grad for p in model.parameters()] == [False] + [True] * 5
+    assert all(p.grad is None for p in model.parameters())
+    assert all(torch.equal(before[key], value) for key, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize(("name", "norm"), PARTS)
+def test_takes_empty_single_and_all_wrong_batches(name: str, norm: str) -> None:
+    model = network()
+    its = part(name, norm)
+    none = its(model, torch.zeros(0, *SHAPE), torch.zeros(0, dtype=torch.long))
+    assert none.shape == (0, *SHAPE)
+    x, y = batch(model, 1)
+    assert its(model, x, y).shape == x.shape
+    x, y = batch(model, 3, wrong=3)
+    counting = Counting(model)
+    assert torch.equal(its(counting, x, y), x)
+    assert counting.seen == 3, "one look shows that there is nothing to do"
+
+
+@pytest.mark.parametrize(("name", "norm"), PARTS)
+def test_without_a_gradient_square_finds_the_same_and_the_others_say_so(
+    name: str, norm: str
+) -> None:
+    model = network()
+    x, y = batch(model, 12)
+    attack = part(name, norm)
+    if name == "square":
+        seen = attack(model, x, y, generator=generator())
+        assert torch.equal(attack(Detached(model), x, y, generator=generator()), seen)
+        return
+    with pytest.raises(DataError, match=r"No gradient comes back.*attack=square"):
+        attack(Detached(model), x, y, generator=generator())

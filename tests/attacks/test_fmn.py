@@ -6,35 +6,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.fmn import FMN
+from attacks.linear_networks import linear, solved
+from attacks.small_attacks import fmn
 from robustrun.attacks.geometry.ball import distance
-from robustrun.attacks.search.nearest import Nearest
 from robustrun.errors import ConfigError
 
 NORMS = pytest.mark.parametrize("norm", ["linf", "l2"])
-
-
-def attack(**changes: object) -> FMN:
-    settings = {
-        "norm": "linf",
-        "epsilon": 0.1,
-        "steps": 100,
-        "alpha": 1.0,
-        "alpha_final": 0.01,
-        "gamma": 0.05,
-        "gamma_final": 0.001,
-    }
-    return FMN(**(settings | changes))  # type: ignore[arg-type]
-
-
-def linear() -> tuple[nn.Module, Tensor, Tensor]:
-    """A linear model of two classes, so that there is one boundary; images, and their labels."""
-    torch.manual_seed(3)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
-    x = 0.3 + 0.4 * torch.rand(20, 3, 2, 2)
-    with torch.no_grad():
-        model[1].bias -= model(x).mean(dim=0)
-    return model, x, model(x).argmax(dim=1)
 
 
 def curved(dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor, Tensor]:
@@ -46,16 +23,6 @@ def curved(dtype: torch.dtype = torch.float64) -> tuple[nn.Module, Tensor, Tenso
         model[3].weight *= 5
         model[3].bias -= model(x).mean(dim=0)  # every class is predicted somewhere
     return model, x, model(x).argmax(dim=1)
-
-
-def solved(model: nn.Module, x: Tensor, y: Tensor, norm: str) -> Tensor:
-    """How far the nearest boundary of a linear model is from each image, N."""
-    weight, bias = model[1].weight, model[1].bias  # type: ignore[index]
-    scores = x.flatten(1) @ weight.T + bias
-    gaps = scores.gather(1, y[:, None]) - scores
-    slopes = weight[y][:, None] - weight
-    lengths = slopes.abs().sum(2) if norm == "linf" else slopes.norm(dim=2)
-    return (gaps / lengths.clamp_min(1e-12)).scatter(1, y[:, None], torch.inf).amin(dim=1).detach()
 
 
 def written_out(model: nn.Module, x: Tensor, y: Tensor, norm: str, steps: int) -> Tensor:
@@ -95,7 +62,7 @@ def written_out(model: nn.Module, x: Tensor, y: Tensor, norm: str, steps: int) -
 @NORMS
 def test_the_distances_of_a_linear_model_are_found(norm: str) -> None:
     model, x, y = linear()
-    images, found = attack(norm=norm).minimal_distances(model, x, y)
+    images, found = fmn(norm=norm).minimal_distances(model, x, y)
     expected = solved(model, x, y, norm).double()
     assert (found >= expected * (1 - 1e-5)).all()  # nothing fools it any nearer (float32)
     # The last balls differ by gamma_final, the last steps by alpha_final: half a percent.
@@ -107,7 +74,7 @@ def test_the_distances_of_a_linear_model_are_found(norm: str) -> None:
 @NORMS
 def test_the_steps_are_the_papers(norm: str) -> None:
     model, x, y = curved()
-    _, found = attack(norm=norm, steps=30).minimal_distances(model, x, y)
+    _, found = fmn(norm=norm, steps=30).minimal_distances(model, x, y)
     expected = [written_out(model, x[i : i + 1], y[i], norm, 30) for i in range(len(x))]
     # float64: the same operations in another order; an iterate at the boundary may tip over.
     torch.testing.assert_close(found, torch.stack(expected), rtol=1e-9, atol=0)
@@ -120,7 +87,7 @@ def test_reaches_boundaries_that_the_image_box_hides() -> None:
     model[1].weight.data = torch.tensor([[0.0, 0.0, 0.0, 0.0], [3.0, 3.0, 3.0, 1.0]])
     model[1].bias.data = torch.tensor([0.0, -9.6])
     x = torch.tensor([1.0, 1.0, 1.0, 0.2]).view(1, 1, 2, 2)
-    _, away = attack(norm="l2").minimal_distances(model, x, torch.tensor([0]))
+    _, away = fmn(norm="l2").minimal_distances(model, x, torch.tensor([0]))
     assert away.item() == pytest.approx(0.4, rel=5e-3)  # as for the other linear model
 
 
@@ -129,7 +96,7 @@ def test_as_an_attack_it_decides_at_its_radius(norm: str) -> None:
     model, x, y = linear()
     away = solved(model, x, y, norm)
     radius = away.median().item() * 1.02
-    found = attack(norm=norm, epsilon=radius)(model, x, y)
+    found = fmn(norm=norm, epsilon=radius)(model, x, y)
     fooled = model(found).argmax(dim=1) != y
     clear = (away / radius - 1).abs() > 6e-3  # what the search may miss by
     assert torch.equal(fooled[clear], (away < radius)[clear])
@@ -140,9 +107,9 @@ def test_as_an_attack_it_decides_at_its_radius(norm: str) -> None:
 
 def test_one_run_gives_what_runs_at_each_radius_give() -> None:
     model, x, y = curved(torch.float32)
-    _, away = attack().minimal_distances(model, x, y)
+    _, away = fmn().minimal_distances(model, x, y)
     for radius in (0.02, 0.05, 0.1, 0.2):
-        fooled = model(attack(epsilon=radius)(model, x, y)).argmax(dim=1) != y
+        fooled = model(fmn(epsilon=radius)(model, x, y)).argmax(dim=1) != y
         assert fooled[away <= radius].all()
 
 
@@ -150,62 +117,46 @@ def test_what_is_wrong_is_at_distance_zero_and_what_cannot_be_fooled_at_infinity
     model, x, y = linear()
     y = y.clone()
     y[::2] = 1 - y[::2]
-    images, away = attack().minimal_distances(model, x, y)
+    images, away = fmn().minimal_distances(model, x, y)
     assert (away[::2] == 0).all()
     assert torch.equal(images[::2], x[::2])
-    assert torch.equal(attack()(model, x, y)[::2], x[::2])
+    assert torch.equal(fmn()(model, x, y)[::2], x[::2])
     flat = nn.Sequential(nn.Flatten(), nn.Linear(12, 2))
     flat[1].weight.data.zero_()
     flat[1].bias.data = torch.tensor([1.0, 0.0])
-    images, away = attack(steps=5).minimal_distances(flat, x, torch.zeros_like(y))
+    images, away = fmn(steps=5).minimal_distances(flat, x, torch.zeros_like(y))
     assert torch.isinf(away).all()
     assert torch.equal(images, x)
-    assert torch.equal(attack(steps=5)(flat, x, torch.zeros_like(y)), x)
+    assert torch.equal(fmn(steps=5)(flat, x, torch.zeros_like(y)), x)
 
 
 def test_a_fooled_image_leaves_the_batch() -> None:
     model, x, y = linear()
     seen: list[int] = []
     model.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
-    attack(epsilon=solved(model, x, y, "linf").median().item())(model, x, y)
+    fmn(epsilon=solved(model, x, y, "linf").median().item())(model, x, y)
     assert seen[1] == len(x)
     assert seen[-2] < len(x)
 
 
 def test_an_image_is_attacked_alike_alone_and_in_a_batch_and_no_image_at_all_is_fine() -> None:
     model, x, y = curved()
-    _, together = attack(steps=30).minimal_distances(model, x, y)
+    _, together = fmn(steps=30).minimal_distances(model, x, y)
     alone = [
-        attack(steps=30).minimal_distances(model, x[i : i + 1], y[i : i + 1])[1]
-        for i in range(len(x))
+        fmn(steps=30).minimal_distances(model, x[i : i + 1], y[i : i + 1])[1] for i in range(len(x))
     ]
     torch.testing.assert_close(torch.cat(alone), together, rtol=1e-9, atol=0)  # order of sums
-    assert attack()(model, x[:0], y[:0]).shape == (0, 3, 2, 2)
-    images, away = attack().minimal_distances(model, x[:0], y[:0])
+    assert fmn()(model, x[:0], y[:0]).shape == (0, 3, 2, 2)
+    images, away = fmn().minimal_distances(model, x[:0], y[:0])
     assert (images.shape, away.shape) == ((0, 3, 2, 2), (0,))
 
 
 def test_leaves_the_model_as_it_was() -> None:
     model, x, y = curved(torch.float32)
     model.train()
-    attack(steps=3).minimal_distances(model, x, y)
+    fmn(steps=3).minimal_distances(model, x, y)
     assert model.training
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
-
-
-def test_a_verdict_that_the_last_look_takes_back_moves_the_image_a_little_further() -> None:
-    model, x, y = linear()
-    nearest = Nearest.of(x, "l2")
-    images, away = attack(norm="l2").minimal_distances(model, x, y)
-    at_boundary = x + (images - x) * (solved(model, x, y, "l2") * 0.9995 / away)[
-        :, None, None, None
-    ].to(x.dtype)
-    nearest.image, nearest.distance = at_boundary, distance(at_boundary, x, "l2")
-    assert (model(at_boundary).argmax(dim=1) == y).all()
-    images, further = nearest.confirmed(model, y)
-    assert (model(images).argmax(dim=1) != y).all()
-    assert (further <= nearest.distance * 1.0101).all()
-    assert (further > nearest.distance).all()
 
 
 @pytest.mark.parametrize(
@@ -213,4 +164,4 @@ def test_a_verdict_that_the_last_look_takes_back_moves_the_image_a_little_furthe
 )
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
-        attack(**wrong)
+        fmn(**wrong)

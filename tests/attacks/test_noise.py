@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from toys import generator, network
 
+from attacks.small_networks import generator, network
 from robustrun.attacks.noise import GaussianNoise, NotebookNoise
 from robustrun.errors import ConfigError
 

@@ -1,71 +1,22 @@
-"""FGSM and PGD: the worst case of a linear model, the ball, restarts, and what leaves the batch."""
+"""PGD: restarts, and what leaves the batch."""
 
 from typing import Any
 
 import pytest
 import torch
-from toys import DUAL, EPSILON, Counting, Linear, attack, batch, generator, network, right
 
-from robustrun.attacks.fgsm import FGSM
-from robustrun.attacks.geometry.ball import distance
+from attacks.small_attacks import (
+    attack,
+)
+from attacks.small_networks import (
+    Counting,
+    batch,
+    generator,
+    network,
+    right,
+)
 from robustrun.attacks.pgd import PGD
 from robustrun.errors import ConfigError
-
-ATTACKS = [("fgsm", "linf"), ("fgsm", "l2"), ("pgd", "linf"), ("pgd", "l2")]
-
-
-def linear(count: int = 40) -> tuple[Linear, torch.Tensor, torch.Tensor, torch.Tensor, Any]:
-    """A model of two classes, images far from the box with the labels it gives, and margins."""
-    torch.manual_seed(0)
-    model = Linear(torch.randn(2, 48), torch.zeros(2))
-    x = 0.5 + 0.02 * torch.randn(count, 3, 4, 4)
-    logits = model(x)
-    y = logits.argmax(dim=1)
-    slope = model.weight[1] - model.weight[0]
-    return model, x, y, (logits[:, 1] - logits[:, 0]).abs().detach(), slope.detach()
-
-
-@pytest.mark.parametrize(("name", "norm"), ATTACKS)
-def test_a_linear_model_falls_exactly_from_its_distance_on(name: str, norm: str) -> None:
-    model, x, y, margins, slope = linear()
-    away = margins / torch.linalg.vector_norm(slope, DUAL[norm])
-    epsilon = float(away.median())
-    found = attack(name, norm, epsilon)(model, x, y, generator=generator())
-    # Within a thousandth of the boundary float32 decides.
-    sure = (away / epsilon - 1).abs() > 1e-3
-    assert torch.equal(right(model, found, y)[sure], (away > epsilon)[sure])
-
-
-@pytest.mark.parametrize(("name", "norm"), ATTACKS)
-def test_stays_in_the_ball_and_in_the_image_and_leaves_the_model_alone(
-    name: str, norm: str
-) -> None:
-    model = network()
-    x, y = batch(model, 12, wrong=2)
-    before = {k: v.clone() for k, v in model.state_dict().items()}
-    found = attack(name, norm)(model, x, y, generator=generator())
-    assert distance(found, x, norm).max() <= EPSILON[norm] * (1 + 1e-5)
-    assert found.min() >= 0
-    assert found.max() <= 1
-    assert found.shape == x.shape
-    assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
-    assert model.training
-    assert all(p.grad is None and p.requires_grad for p in model.parameters())
-
-
-@pytest.mark.parametrize(("name", "norm"), ATTACKS)
-def test_no_image_at_all_is_fine(name: str, norm: str) -> None:
-    model = network()
-    x, y = batch(model, 3)
-    assert attack(name, norm)(model, x[:0], y[:0], generator=generator()).shape == x[:0].shape
-
-
-def test_fgsm_is_one_step_along_the_sign_of_the_gradient() -> None:
-    model, x, y, _, slope = linear()
-    found = FGSM("linf", 0.01)(model, x, y)
-    towards_one = torch.where(y == 0, 1.0, -1.0).view(-1, 1)
-    expected = x.flatten(1) + 0.01 * towards_one * slope.sign()
-    torch.testing.assert_close(found.flatten(1), expected.clamp(0, 1))
 
 
 def test_the_generator_decides_and_more_restarts_and_steps_find_no_less() -> None:

@@ -5,8 +5,9 @@ import math
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import NORMS, SHAPE, Counting, attack, batch, generator, network, right
 
+from attacks.small_attacks import attack, part
+from attacks.small_networks import NORMS, SHAPE, Counting, batch, generator, network, right
 from robustrun.attacks.geometry.ball import length
 from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes
 
@@ -115,3 +116,12 @@ def test_more_queries_find_more() -> None:
         its = attack("square", "linf", 0.08, queries=queries)
         fallen.append(int((~right(model, its(model, x, y, generator=generator()), y)).sum()))
     assert fallen[0] < fallen[1] < fallen[2]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_result_can_be_trained_on(norm: str) -> None:
+    model = network()
+    x, y = batch(model, 4)
+    x_adv = part("square", norm)(model, x, y, generator=generator())
+    torch.nn.functional.cross_entropy(model(x_adv), y).backward()  # no inference tensor
+    assert model[0].weight.grad is not None

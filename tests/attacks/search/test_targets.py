@@ -3,8 +3,8 @@
 import pytest
 import torch
 from torch import nn
-from toys import attack
 
+from attacks.small_attacks import attack
 from robustrun.attacks.search.targets import settings_for, top_wrong_classes
 
 

@@ -1,44 +1,18 @@
-"""What the tests of the attacks share: attacks from the catalogue, and models solved on paper."""
+"""Small networks and images for them, some with worst cases that are solved on paper."""
 
 import copy
-from dataclasses import replace
 from functools import cache
 from typing import Any
 
 import torch
-from hydra import compose, initialize_config_dir
-from hydra.core.global_hydra import GlobalHydra
-from omegaconf import OmegaConf
 from torch import Tensor, nn
 
-from robustrun.configuration import plugins
-from robustrun.configuration.catalogue import catalogue
-from robustrun.configuration.composition import register_resolvers
-from robustrun.configuration.decoding import decode
-from robustrun.types import Attack
+from robustrun.losses import margin
 
 NORMS = ("linf", "l2", "l1")
 DUAL = {"linf": 1, "l2": 2, "l1": float("inf")}  # order of the dual norm
-EPSILON = {"linf": 0.035, "l2": 0.25, "l1": 0.5}  # most, not all, of the toy's examples fall
+EPSILON = {"linf": 0.035, "l2": 0.25, "l1": 0.5}  # most, not all, images of `batch` fall
 SHAPE = (2, 6, 6)
-
-
-@cache
-def from_catalogue(name: str, norm: str, *overrides: str) -> Any:
-    """The attack of this YAML file, without the rest of the configuration, at EPSILON."""
-    plugins.load()
-    register_resolvers()
-    GlobalHydra.instance().clear()
-    changes = [f"attack.norm={norm}", f"attack.epsilon={EPSILON[norm]}", *overrides]
-    with initialize_config_dir(str(catalogue()), version_base="1.3"):
-        composed = compose(f"attack/{name}", changes)
-    return decode(Attack, OmegaConf.to_container(composed.attack, resolve=True), "attack")
-
-
-def attack(name: str, norm: str, epsilon: float | None = None, **changes: Any) -> Any:
-    """The attack of this YAML file at this radius, with some fields changed."""
-    found = from_catalogue(name, norm)
-    return replace(found if epsilon is None else found.with_radius(epsilon), **changes)
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -118,3 +92,32 @@ class Counting(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         self.seen += len(x)
         return self.model(x)
+
+
+def two_classes(count: int = 40) -> tuple[Linear, torch.Tensor, torch.Tensor, torch.Tensor, Any]:
+    """A model of two classes, images far from the box with the labels it gives, and margins."""
+    torch.manual_seed(0)
+    model = Linear(torch.randn(2, 48), torch.zeros(2))
+    x = 0.5 + 0.02 * torch.randn(count, 3, 4, 4)
+    logits = model(x)
+    y = logits.argmax(dim=1)
+    slope = model.weight[1] - model.weight[0]
+    return model, x, y, (logits[:, 1] - logits[:, 0]).abs().detach(), slope.detach()
+
+
+def margin_of(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+    with torch.no_grad():
+        return margin(copy.deepcopy(model).eval()(x), y)
+
+
+def tanh_network() -> tuple[nn.Module, Tensor, Tensor]:
+    """A small network, images, and the labels it predicts for them."""
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 8, 3), nn.Tanh(), nn.BatchNorm2d(8), nn.Flatten(), nn.Linear(288, 3)
+    ).eval()
+    x = torch.rand(12, 3, 8, 8)
+    with torch.no_grad():
+        model[4].weight *= 2
+        model[4].bias -= model(x).mean(dim=0)  # every class is predicted somewhere
+    return model, x, model(x).argmax(dim=1)

@@ -6,12 +6,50 @@ from typing import Any, ClassVar
 import pytest
 import torch
 from torch import Tensor, nn
-from toys import batch, network
 
+from attacks.small_attacks import attack
+from attacks.small_networks import (
+    EPSILON,
+    batch,
+    network,
+    right,
+)
+from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.search.cascade import call_attack, run_batched_until_fooled
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.measure import measure
+
+
+@pytest.mark.parametrize(("name", "norm"), [("apgd_t", "linf"), ("fab_t", "l2"), ("fab", "l1")])
+def test_runs_that_are_done_at_once_find_what_they_find_in_turn(
+    name: str, norm: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The same start for each image, whatever is drawn with it.
+    for module in (apgd, fab):
+        monkeypatch.setattr(
+            module, "sphere_start", lambda x, *_: (x + 0.01 * (x - 0.5)).clamp(0, 1)
+        )
+    model = network()
+    x, y = batch(model, 12)
+    more = {"restarts": 3} if name == "fab" else {"restarts": 1, "targets": 2}
+    its = attack(name, norm, EPSILON[norm] / 2, steps=12, **more)
+    found, passes = [], []
+    for room in (1, 12, 1000):
+        sizes: list[int] = []
+        handle = model.register_forward_hook(lambda _, i, __: sizes.append(len(i[0])))  # noqa: B023
+        found.append(its(model, x, y, batch_size=room))
+        handle.remove()
+        passes.append(len(sizes))
+        assert max(sizes) <= max(room, 12)
+    assert passes[0] > passes[2], "what was done at once needed no pass of its own"
+    stands = [right(model, images, y) for images in found]
+    assert 0 < int(stands[0].sum()) < 12
+    assert all(torch.equal(stands[0], those) for those in stands[1:])
+    # Sums over other batches round differently, and steps carry that on; an image that several
+    # runs turn is returned as the first of them left it.
+    left = stands[0]
+    assert all((found[0] - images)[left].abs().max() < 1e-4 for images in found[1:])
 
 
 def test_of_several_runs_at_once_the_worst_counts() -> None:
@@ -79,11 +117,11 @@ def test_an_evaluation_tells_every_part_of_an_ensemble_its_batch_size(size: int)
     model = network().eval()
     x, y = batch(model, 8)
     attacks: dict[str, Any] = {"plain": Plain(), "filling": Filling()}
-    for attack in (Filling(), Ensemble("linf", 0.1, attacks)):
+    for its in (Filling(), Ensemble("linf", 0.1, attacks)):
         Filling.given.clear()
         device = torch.device("cpu")
         images = TensorImages((x * 255).round().byte(), y)
-        measure(model, images, 5, {"a": attack}, seed=0, batch_size=size, device=device)
+        measure(model, images, 5, {"a": its}, seed=0, batch_size=size, device=device)
         assert set(Filling.given) == {size}
     Filling.given.clear()
     Ensemble("linf", 0.1, {"filling": Filling()})(model, x, y, batch_size=size)

@@ -1,9 +1,31 @@
-"""The same attack at another radius."""
+"""Balls of images: distances, projections and starts; the same attack at another radius."""
 
 from dataclasses import asdict
 
 import pytest
-from toys import EPSILON, from_catalogue
+import torch
+
+from attacks.small_attacks import from_catalogue
+from attacks.small_networks import (
+    EPSILON,
+    SHAPE,
+    generator,
+)
+from robustrun.attacks.geometry.ball import length, steepest, uniform_start
+
+
+def test_l1_geometry_of_the_other_functions() -> None:
+    slope = torch.randn(3, *SHAPE, generator=generator())
+    step = steepest(slope, "l1")
+    assert torch.equal((step != 0).flatten(1).sum(dim=1), torch.ones(3, dtype=torch.long))
+    assert torch.equal((step * slope).flatten(1).sum(1), slope.abs().flatten(1).amax(1))
+    x = torch.full((50, *SHAPE), 0.5)
+    start = uniform_start(x, "l1", 2.0, generator())
+    sizes = length(start - x, "l1").flatten()
+    assert sizes.max() <= 2.0 + 1e-5
+    assert sizes.max() - sizes.min() > 1.0, "points of the ball, not of its surface"
+    assert steepest(torch.zeros(0, *SHAPE), "l1").shape == (0, *SHAPE)
+
 
 WITH_STEP = [("pgd", "linf"), ("mi_fgsm", "l2"), ("multi_targeted", "linf"), ("apgd_ce", "l1")]
 WITHOUT = [("fgsm", "linf"), ("fab", "l2"), ("fmn", "linf"), ("cw_l2", "l2"), ("square", "l1")]

@@ -1,0 +1,53 @@
+"""The LPIPS ball: the way back into it, and the proof of being in it."""
+
+import pytest
+import torch
+
+from attacks.networks_with_features import (
+    batch,
+    network,
+    written_out_distance,
+    written_out_features,
+)
+from attacks.small_attacks import BOUND
+from robustrun.attacks.perceptual.lpips import PerceptualModel
+from robustrun.attacks.perceptual.lpips_ball import check_inside, project_lpips
+
+
+def test_the_projection_leaves_what_is_inside_and_brings_back_what_is_not():
+    model = network(torch.float32).eval()
+    x, _ = batch(model)
+    perception = PerceptualModel(model, None)
+    clean = perception.features(x).detach()
+    x_adv = x.clone()
+    x_adv[:3] = (x[:3] + 0.001).clamp(0, 1)
+    x_adv[3:] = torch.rand_like(x[3:])
+    projected = project_lpips(perception, x_adv, x, clean, BOUND)
+    assert torch.equal(projected[:3], x_adv[:3])
+    distance = perception.distance(projected, x)
+    assert distance.max() <= BOUND
+    assert distance[3:].min() > 0
+
+
+def test_the_projection_takes_the_authors_newton_step():
+    model = network().eval()
+    x, _ = batch(model, 1)
+    point = torch.rand_like(x).requires_grad_()
+    d = written_out_distance(model, point, x)
+    (slope,) = torch.autograd.grad(d.sum(), point)
+    bound = d.item() - 0.01
+    expected = (point - (0.01 + 0.1) * 1.1 * slope / (slope**2).sum()).clamp(0, 1)
+    clean = written_out_features(model, x).detach()
+    projected = project_lpips(PerceptualModel(model, None), point.detach(), x, clean, bound)
+    torch.testing.assert_close(projected, expected.detach(), rtol=0.0, atol=1e-10)
+
+
+def test_an_image_outside_the_ball_is_reported():
+    model = network(torch.float32).eval()
+    x, _ = batch(model)
+    perception = PerceptualModel(model, None)
+    clean = perception.features(x).detach()
+    with pytest.raises(RuntimeError, match="left the LPIPS ball"):
+        check_inside(perception, torch.rand_like(x), x, clean, 0.01)
+    with pytest.raises(RuntimeError, match="image box"):
+        check_inside(perception, x + 1.0, x, clean, 100.0)

@@ -1,0 +1,47 @@
+"""When APGD changes a step size, and what it goes back to."""
+
+import pytest
+import torch
+
+from attacks.small_attacks import attack
+from attacks.small_networks import SHAPE
+from robustrun.attacks.search.apgd_state import (
+    halve_step_size,
+    initial_state,
+    update_sparsity,
+)
+
+
+def test_the_step_is_halved_where_it_stalls_and_only_there() -> None:
+    x = torch.rand(4, *SHAPE)
+    none = torch.zeros(4, dtype=torch.long)
+    s = initial_state(torch.arange(4), x, none, none, x, 1.0)
+    s.best = x + 1
+    s.best_loss, s.checked_loss = torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.zeros(4)
+    s.checked_loss[2:] = 1.0  # no better than at the last check,
+    s.halved = torch.tensor([False, False, False, True])  # at which the last one was halved
+    s.rises = torch.tensor([6.0, 7.0, 8.0, 8.0])  # 75% of 8 is 6
+    halve_step_size(s, 8, 0.75)
+    assert s.step_size.tolist() == [0.5, 1.0, 0.5, 1.0]
+    returned = (s.point == s.best).flatten(1).all(dim=1)
+    assert returned.tolist() == [True, False, True, False]
+    assert s.rises.tolist() == [0, 0, 0, 0]
+
+
+def test_l1_steps_shrink_until_the_best_point_has_grown_sparser() -> None:
+    x = torch.full((2, *SHAPE), 0.5)
+    labels = torch.zeros(2, dtype=torch.long)
+    s = initial_state(labels, x, labels, labels, x, 3.0)
+    s.best = x.clone()
+    s.best.view(2, -1)[0, :36] += 0.1  # of 72 pixels before, half are left,
+    s.best.view(2, -1)[1, :70] += 0.1  # or nearly all
+    s.pixels = torch.full((2,), 72.0)
+    sparsity = attack("apgd_ce", "l1").sparsity
+    update_sparsity(s, sparsity, largest_step=6.0)
+    assert s.step_size.tolist() == [6.0, 2.0]
+    assert torch.equal(s.point[0], s.best[0])
+    assert torch.equal(s.point[1], x[1])
+    assert torch.allclose(s.share, torch.tensor([36 / 72 / 1.5, 70 / 72 / 1.5]))
+    for _ in range(9):
+        update_sparsity(s, sparsity, largest_step=6.0)
+    assert s.step_size.tolist() == pytest.approx([0.6, 0.6]), "never below a tenth of the first"

@@ -1,0 +1,57 @@
+"""Attacks that consist of attacks: each stage on what is left."""
+
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from attacks.small_attacks import ensemble, part
+from attacks.small_networks import EPSILON, NORMS, batch, generator, margin_of, network, right
+from robustrun.attacks.ensemble import Ensemble
+from robustrun.errors import ConfigError
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_is_its_stages_one_after_another_on_what_is_left(norm: str) -> None:
+    model = network()
+    x, y = batch(model, 16, wrong=1)
+    draws = generator(5)
+    expected, left = x.clone(), right(model, x, y).nonzero()[:, 0]
+    its = ensemble(norm)
+    for _, stage in its.stages():
+        tried = stage(model, x[left], y[left], generator=draws)
+        nearer = margin_of(model, tried, y[left]) > margin_of(model, expected[left], y[left])
+        expected[left[nearer]] = tried[nearer]
+        left = left[right(model, tried, y[left])]
+    assert 0 < len(left) < 15
+    assert torch.equal(its(model, x, y, generator=generator(5)), expected)
+
+
+def test_a_later_attack_sees_only_what_is_left() -> None:
+    model = network()
+    x, y = batch(model, 16)
+    seen: list[int] = []
+
+    class Spy:
+        norm, epsilon, bounded, adversarial = "linf", EPSILON["linf"], True, True
+
+        def __call__(self, model: nn.Module, x: Any, y: Any, *, generator: Any = None) -> Any:
+            seen.append(len(x))
+            return x
+
+    first = part("apgd_ce", "linf")
+    fallen = int((~right(model, first(model, x, y, generator=generator()), y)).sum())
+    assert 0 < fallen < 16
+    spied = Ensemble("linf", EPSILON["linf"], {"first": first, "spy": Spy()})  # type: ignore[dict-item]
+    spied(model, x, y, generator=generator())
+    assert seen == [16 - fallen]
+
+
+def test_parts_of_another_threat_model_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"attacks\.a\.norm"):
+        Ensemble("l2", EPSILON["linf"], {"a": part("square", "linf")})
+    with pytest.raises(ConfigError, match=r"attacks\.a\.epsilon"):
+        Ensemble("linf", 0.2, {"a": part("square", "linf")})
+    with pytest.raises(ConfigError, match="at least one"):
+        Ensemble("linf", 0.2, {})
