@@ -20,23 +20,20 @@ from robustrun.configuration.run_config import load_config
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+TEXTS = [*PAGES, ROOT / "CHANGELOG.md"]
 # Words that stand for something else in each document: a run, a file, a folder.
 PLACEHOLDERS = ("RUN", "A", "B", "PATH", "FOLDER", "EVALUATION", "FILE")
 DIALECT = (
     r"anew|elsewise|goes on|go on with|going on|within it|told of|to mend|mends|be it"
     r"|of one's own|asks nobody|is met|are met|judged alike|told apart"
 )
-OTHERS = ("architecture.md", "report.md")  # written by other hands for now
 
 
 def each(pages: list[Path]) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("page", pages, ids=lambda page: page.name)
 
 
-MINE = [page for page in PAGES if page.name not in OTHERS]
-
-
-@each(MINE)
+@each(TEXTS)
 def test_lines_have_100_columns_but_for_tables_and_links(page: Path) -> None:
     long = [
         line
@@ -46,7 +43,7 @@ def test_lines_have_100_columns_but_for_tables_and_links(page: Path) -> None:
     assert long == []
 
 
-@each(MINE)
+@each(TEXTS)
 def test_sentences_have_no_words_that_only_some_readers_know(page: Path) -> None:
     prose = re.sub(r"`[^`]*`", "", page.read_text()).replace("\n", " ")
     assert re.findall(rf"\b(?:{DIALECT})\b", prose) == []
@@ -71,7 +68,7 @@ def heading(line: str) -> str:
     return re.sub(r"[^\w\- ]", "", line.lstrip("# ").lower()).replace(" ", "-")
 
 
-@each(PAGES)
+@each(TEXTS)
 def test_links_lead_somewhere(page: Path) -> None:
     for link in links(page):
         if "://" in link:
