@@ -120,7 +120,7 @@ def _recorded(
         plain = dump(run_config)
         provenance.require_same(folder, plain)
         if provenance.status(folder) == "completed":  # since the caller looked
-            return RunResult(folder, json.loads((folder / "results.json").read_text()))
+            return RunResult(folder, json.loads((folder / "results.json").read_bytes()))
         files.clear_parts(folder)
         text = yaml.safe_dump(plain, sort_keys=False)
         files.write_atomically(folder / "config.yaml", text.encode())

@@ -37,7 +37,7 @@ def print_help() -> int:
 
 def headline(path: Path) -> str:
     """The first comment of a YAML file that says what the option is: no package, no command."""
-    for line in path.read_text().splitlines():
+    for line in path.read_text(encoding="utf-8").splitlines():
         if line.startswith("#") and not line.startswith(("# @package", "# robustrun ")):
             return line.lstrip("# ")
     return ""
@@ -58,7 +58,7 @@ def print_explanation(arguments: list[str]) -> int:
     if documented := _class_text(group, option):
         print(f"{documented}\n")
     print(f"Settings, as {option_file(group, option).name} has them:\n")
-    print(option_file(group, option).read_text().rstrip())
+    print(option_file(group, option).read_text(encoding="utf-8").rstrip())
     return 0
 
 

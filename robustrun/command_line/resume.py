@@ -33,7 +33,7 @@ def resume(arguments: list[str]) -> int:
 
     about = provenance.read(folder)
     if provenance.status(folder) == "completed":
-        terminal.show_run(json.loads((folder / "results.json").read_text()), folder)
+        terminal.show_run(json.loads((folder / "results.json").read_bytes()), folder)
         return DONE
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     if Path(about.directory).is_dir():
@@ -45,7 +45,7 @@ def resume(arguments: list[str]) -> int:
 
 def _resume_sweep(folder: Path) -> int:
     """Go through the whole sweep again, past what is finished."""
-    about = json.loads((folder / SWEEP).read_text())
+    about = json.loads((folder / SWEEP).read_bytes())
     if Path(about["directory"]).is_dir():
         os.chdir(about["directory"])
     line = words.split(about["arguments"])

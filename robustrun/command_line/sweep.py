@@ -137,7 +137,7 @@ def _open(session: Session, folder: Path) -> None:
         "command": session.command,
     }
     if session.resumes:  # what was typed first stays
-        about |= json.loads((folder / SWEEP).read_text())
+        about |= json.loads((folder / SWEEP).read_bytes())
     about |= {"folders": [str(f) for f in session.folders]}
     about |= {"resumes": session.resumes, "runs": session.runs}
     folder.mkdir(parents=True, exist_ok=True)
@@ -146,7 +146,7 @@ def _open(session: Session, folder: Path) -> None:
 
 def _session_of(folder: Path) -> Session:
     """What the driver of the sweep in `folder` was asked for."""
-    about = json.loads((folder / SWEEP).read_text())
+    about = json.loads((folder / SWEEP).read_bytes())
     places = [Path(place) for place in about["folders"]]
     line = words.split(about["arguments"])
     return Session(line, places, about["command"], about["resumes"], about["runs"])
@@ -168,7 +168,7 @@ def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
     claimed = begun = (resumes or session.resumes) and provenance.taken(folder)
     try:
         if begun and provenance.status(folder) == "completed":
-            return _selection_metric(json.loads((folder / "results.json").read_text()))
+            return _selection_metric(json.loads((folder / "results.json").read_bytes()))
         run_config = load_composed(composed)
         if not begun:
             folder = provenance.claim(folder, request(session, overrides, run_config))

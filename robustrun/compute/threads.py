@@ -34,6 +34,13 @@ def set_parallelism(count: int) -> None:
     _count = count
 
 
+def free_cores() -> int:
+    """The cores that this process may run on; all, where the system does not say which these are
+    (Windows, macOS)."""
+    cores = os.cpu_count() or 1
+    return min(len(os.sched_getaffinity(0)), cores) if hasattr(os, "sched_getaffinity") else cores
+
+
 class ThreadParallel(nn.Module):
     """Logits and input gradients of a network, computed in up to `count` shares of at least
     `smallest` images; no other gradients.

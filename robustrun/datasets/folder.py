@@ -6,6 +6,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
+from robustrun.compute.threads import free_cores
 from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.decoded import DecodedImages
 from robustrun.datasets.files import FileImages
@@ -134,10 +135,7 @@ class ImageNet:
 
 def worker_count(wanted: int | None) -> int:
     """As many as wanted; null: one a core, within reason."""
-    if wanted is not None:
-        return wanted
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    return min(available or 1, MOST_WORKERS)
+    return min(free_cores(), MOST_WORKERS) if wanted is None else wanted
 
 
 def colour(background: tuple[float, ...] | None) -> Colour | None:

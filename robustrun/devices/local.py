@@ -10,7 +10,7 @@ from typing import Literal
 
 import torch
 
-from robustrun.compute.threads import set_parallelism
+from robustrun.compute.threads import free_cores, set_parallelism
 from robustrun.errors import ConfigError, require
 from robustrun.types import DEVICES, Runtime
 
@@ -85,12 +85,6 @@ def worthwhile_threads(work: float) -> int:
     return free_cores() if work >= THREADS_PAY_FROM else 1
 
 
-def free_cores() -> int:
-    """The cores that this process may run on."""
-    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
-    return min(available, os.cpu_count() or 1)
-
-
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # what malloc.h of the GNU C library calls them
 
 
@@ -135,6 +129,6 @@ def _device_name(device: torch.device) -> str:
 def processor_name() -> str:
     """The processor's own name; Linux tells it in a file, which `platform` does not read."""
     file = Path("/proc/cpuinfo")
-    lines = file.read_text().splitlines() if file.exists() else []
+    lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return next(iter(names), platform.processor() or platform.machine())

@@ -94,7 +94,7 @@ def _labelled(runs: list[StoredRun]) -> list[StoredRun]:
 def read(folder: Path) -> StoredRun:
     """One run; a damaged or missing results.json becomes the problem that is listed."""
     try:
-        raw = json.loads((folder / "results.json").read_text())
+        raw = json.loads((folder / "results.json").read_bytes())
     except FileNotFoundError:
         return StoredRun(folder, None, "no results.json: killed, or still running")
     except (OSError, ValueError, RecursionError) as error:

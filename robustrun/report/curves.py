@@ -99,7 +99,7 @@ def _round(share: float) -> float:
 def training(path: Path) -> dict[str, list[float | None]]:
     """The columns of metrics.csv, thinned; empty if there are none that can be read."""
     try:
-        with path.open(newline="") as file:
+        with path.open(newline="", encoding="utf-8") as file:
             rows = list(csv.DictReader(file))
         rows = _thinned(rows)
         columns = {"epoch": [_value(row["epoch"]) for row in rows]}

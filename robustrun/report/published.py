@@ -33,7 +33,7 @@ class Entry:
 
 @cache
 def table() -> tuple[Entry, ...]:
-    entries: list[dict[str, Any]] = yaml.safe_load(TABLE.read_text())
+    entries: list[dict[str, Any]] = yaml.safe_load(TABLE.read_bytes())
     return tuple(
         Entry(**(entry | {"epsilon": float(Fraction(entry["epsilon"]))})) for entry in entries
     )

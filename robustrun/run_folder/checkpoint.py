@@ -15,7 +15,7 @@ import torch
 
 from robustrun.compute.random_state import rng_state
 from robustrun.errors import DataError
-from robustrun.storage.files import write_atomically
+from robustrun.storage.files import replace, write_atomically
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
 MARK = b"robustrun checkpoint 1 sha256 "  # then the digest, a new line, and what torch.save wrote
@@ -57,8 +57,8 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     write_atomically(fresh, MARK + digest + b"\n" + buffer.getvalue())
     _content(fresh)
     if (folder / LAST).exists():
-        (folder / LAST).replace(folder / PREVIOUS)
-    fresh.replace(folder / LAST)
+        replace(folder / LAST, folder / PREVIOUS)
+    replace(fresh, folder / LAST)
 
 
 def load(folder: Path) -> dict[str, Any] | None:

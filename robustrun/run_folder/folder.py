@@ -1,9 +1,10 @@
 """A run's folder: the names of its files, and its lock."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from filelock import FileLock, Timeout
 
 from robustrun.errors import ConfigError
 
@@ -17,9 +18,9 @@ RUN_LOG = "run.log"
 def locked(folder: Path) -> Iterator[None]:
     """Hold the run's folder; ConfigError if another process does. A dead process holds nothing."""
     (folder / FOLDER).mkdir(exist_ok=True)
-    with (folder / FOLDER / "lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise ConfigError(f"{folder} is in use: another process works on this run.") from None
+    try:
+        lock = FileLock(folder / FOLDER / "lock", timeout=0).acquire()
+    except Timeout:
+        raise ConfigError(f"{folder} is in use: another process works on this run.") from None
+    with lock:
         yield

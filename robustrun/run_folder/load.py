@@ -47,7 +47,7 @@ def load_run(folder: str | Path) -> tuple[RunResult, nn.Module]:
     DataError (a ValueError) if `folder` is none or is damaged."""
     folder = Path(folder)
     run_config = load_config(raw_config(folder))
-    results: dict[str, Any] = json.loads((folder / "results.json").read_text())
+    results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
     network = rebuild(run_config, results["dataset"])
     state = read(str(folder / WEIGHTS), f"The run {folder}")
     try:
@@ -59,7 +59,7 @@ def load_run(folder: str | Path) -> tuple[RunResult, nn.Module]:
 
 def data_section(folder: Path) -> dict[str, Any]:
     """What a finished run's results.json says of its data."""
-    section: dict[str, Any] = json.loads((folder / "results.json").read_text())["dataset"]
+    section: dict[str, Any] = json.loads((folder / "results.json").read_bytes())["dataset"]
     return section
 
 

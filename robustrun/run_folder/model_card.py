@@ -23,7 +23,7 @@ AUDITED = {
 
 def write(folder: Path) -> None:
     """The card of a finished run, beside its weights; a run that has none gets none."""
-    results = json.loads((folder / "results.json").read_text())
+    results = json.loads((folder / "results.json").read_bytes())
     if results["evaluation"] and (folder / "model.safetensors").is_file():
         write_atomically(folder / NAME, text(results).encode())
 

@@ -84,7 +84,7 @@ def read(folder: Path) -> Provenance:
     """DataError unless a run was started in `folder`."""
     file = folder / FOLDER / FILE
     try:
-        about = json.loads(file.read_text())
+        about = json.loads(file.read_bytes())
         known = {name.name for name in fields(Provenance)}
         return Provenance(**{name: value for name, value in about.items() if name in known})
     except (FileNotFoundError, NotADirectoryError):
@@ -108,7 +108,7 @@ def configuration(folder: Path) -> dict[str, Any]:
             raise DataError(f"{folder} has no {CONFIGURATION}: its input was refused.")
         return found
     try:
-        raw = yaml.safe_load((folder / CONFIGURATION).read_text())
+        raw = yaml.safe_load((folder / CONFIGURATION).read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise DataError(f"{folder / CONFIGURATION} is damaged ({error}).") from None
     if not isinstance(raw, dict):
@@ -147,7 +147,7 @@ def resumable(folder: Path, plain: dict[str, Any]) -> bool:
 
 def _status(folder: Path) -> dict[str, Any]:
     try:
-        about: dict[str, Any] = json.loads((folder / "results.json").read_text())["run"]
+        about: dict[str, Any] = json.loads((folder / "results.json").read_bytes())["run"]
         return about
     except (OSError, ValueError, KeyError, TypeError):
         return {}

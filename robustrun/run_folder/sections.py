@@ -2,7 +2,6 @@
 
 import hashlib
 import platform
-import resource
 import socket
 import subprocess
 import sys
@@ -89,6 +88,10 @@ def subset_section(images: Images, plan: EvaluationPlan, splits: Splits) -> dict
 def _peak_memory(device: torch.device) -> int | None:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
@@ -118,7 +121,8 @@ def _git_commit() -> str | None:
         return None
     command = ["git", "-C", str(here), "describe", "--always", "--dirty", "--abbrev=40"]
     try:
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run(command, capture_output=True, encoding="utf-8", check=True).stdout
+        return said.strip()
     except (OSError, subprocess.CalledProcessError):
         return None
 

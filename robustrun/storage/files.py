@@ -6,11 +6,14 @@ import json
 import math
 import os
 import secrets
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 PART = ".part"  # of a file that is being written
+SYSTEM = os.name
+WAITS = (0.1, 0.3, 1.0, 3.0)  # seconds between tries to replace a file that another program reads
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -18,10 +21,21 @@ def write_atomically(path: Path, content: bytes) -> None:
     may read it the umask decides, as for any new file."""
     temporary = _part_of(path, content)
     try:
-        os.replace(temporary, path)
+        replace(temporary, path)
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
+
+
+def replace(source: Path, target: Path) -> None:
+    """Rename `source` to `target` in one step. Windows refuses that while another program reads
+    the target (a table in Excel, a virus scanner), so it is tried there for a few seconds."""
+    for wait in WAITS if SYSTEM == "nt" else ():
+        with suppress(PermissionError):
+            os.replace(source, target)
+            return
+        time.sleep(wait)
+    os.replace(source, target)
 
 
 def create_atomically(path: Path, content: bytes) -> bool:

@@ -33,7 +33,7 @@ class MLflow:
             client.update_run(self._id(folder), status="RUNNING")
             return
         run = client.create_run(self._experiment(client), run_name=folder.name)
-        (folder / RUN_ID).write_text(run.info.run_id)
+        (folder / RUN_ID).write_text(run.info.run_id, encoding="utf-8")
         for name, value in flat(config).items():
             client.log_param(run.info.run_id, name, str(value)[:LONGEST])
 
@@ -70,4 +70,4 @@ class MLflow:
         return str(client.create_experiment(self.experiment, artifact_location=place))
 
     def _id(self, folder: Path) -> str:
-        return (folder / RUN_ID).read_text().strip()
+        return (folder / RUN_ID).read_text(encoding="utf-8").strip()

@@ -49,7 +49,7 @@ class TensorBoard:
                 writer.add_image(path.stem, pixels, dataformats="HWC")
             # Event files hold no weights: what they can hold of the model is where it is.
             for path in model(folder):
-                text = path.read_text() if path.suffix == ".md" else str(path)
+                text = path.read_text(encoding="utf-8") if path.suffix == ".md" else str(path)
                 writer.add_text(f"model/{path.name}", text if path.suffix == ".md" else _code(text))
         finally:
             writer.close()

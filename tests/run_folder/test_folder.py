@@ -1,0 +1,57 @@
+"""The lock of a run's folder: one process at a time, and none is held by the dead."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from robustrun.errors import ConfigError
+from robustrun.run_folder.folder import locked
+
+HOLDS = """
+import sys, time
+from pathlib import Path
+from robustrun.run_folder.folder import locked
+
+with locked(Path(sys.argv[1])):
+    print("held", flush=True)
+    time.sleep(600)
+"""
+
+
+def test_a_folder_that_another_process_holds_is_refused_at_once_until_that_one_is_killed(
+    tmp_path: Path,
+) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", HOLDS, str(tmp_path)], stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout is not None
+        assert holder.stdout.readline() == "held\n"
+        with pytest.raises(ConfigError, match="is in use: another process works on this run"):
+            locked(tmp_path).__enter__()
+        holder.kill()
+    with locked(tmp_path):
+        pass
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, TimeoutError])
+def test_a_folder_is_free_again_however_the_work_in_it_ended(
+    error: type[BaseException], tmp_path: Path
+) -> None:
+    def work() -> None:
+        with locked(tmp_path):
+            with pytest.raises(ConfigError):
+                locked(tmp_path).__enter__()  # this process holds it already
+            raise error
+
+    with pytest.raises(error):
+        work()
+    with locked(tmp_path):
+        pass
+
+
+def test_a_lock_that_cannot_be_written_is_not_said_to_be_held(tmp_path: Path) -> None:
+    (tmp_path / "checkpoint" / "lock").mkdir(parents=True)
+    with pytest.raises(OSError, match=r"checkpoint/lock"):
+        locked(tmp_path).__enter__()
