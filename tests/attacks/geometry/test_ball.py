@@ -11,7 +11,7 @@ from attacks.small_networks import (
     SHAPE,
     generator,
 )
-from robustrun.attacks.geometry.ball import length, steepest, uniform_start
+from robustrun.attacks.geometry.ball import around, length, project, steepest, uniform_start
 
 
 def test_l1_geometry_of_the_other_functions() -> None:
@@ -46,3 +46,9 @@ def test_at_another_radius_a_step_keeps_its_share_of_it(name: str, norm: str, sh
 def test_a_radius_of_zero_stays_one_where_no_step_can_be_scaled() -> None:
     flat = from_catalogue("pgd", "linf").with_radius(0.0)
     assert flat.with_radius(0.1).step_size == 0.0
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_projecting_many_points_around_one_image_gives_the_same_bits(norm: str) -> None:
+    x, points = torch.rand(64, 3, 8, 8), 2 * torch.rand(64, 3, 8, 8) - 0.5
+    assert torch.equal(around(x, norm, 0.1)(points), project(points, x, norm, 0.1))

@@ -2,81 +2,23 @@
 
 import copy
 import csv
-import dataclasses
 import json
-import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.command_line.main import run_command_line
-from robustrun.configuration import composition
-from robustrun.configuration.run_config import RunConfig, load_config
-from robustrun.evaluation.audit.audit import audit
-from robustrun.evaluation.audit.target import Check, status_of
-from robustrun.evaluation.statistics import at_least, exact_interval
-from robustrun.experiment import run
-from robustrun.run_folder.load import load_run
-from robustrun.types import Images
-
-CPU = torch.device("cpu")
-SHORT = ["training.epochs=8", "evaluation=none", "device.threads=1"]
-
-
-def configuration(*words: str) -> RunConfig:
-    return load_config(composition.compose_config(list(words)))
-
-
-SETTINGS = configuration("evaluation=audit").evaluation.audit
-assert SETTINGS is not None
-# Fewer images and steps than users get, so that the suite stays quick.
-QUICK = dataclasses.replace(
-    SETTINGS,
-    examples=100,
-    steps=20,
-    restarts=1,
-    surrogate_steps=60,
-    differences=dataclasses.replace(SETTINGS.differences, examples=60, steps=8, samples=16),
-    targeted=dataclasses.replace(SETTINGS.targeted, steps=12),  # type: ignore[type-var]
-    black_box=dataclasses.replace(SETTINGS.black_box, queries=250),  # type: ignore[type-var]
+from evaluation.audit.small_audits import (
+    audited,
+    configuration,
+    failed,
+    trained,
 )
-JUDGE = configuration().attack
-
-
-@pytest.fixture(scope="module")
-def test_images() -> Images:
-    return configuration().dataset.load().test
-
-
-def trained(folder: Path, *words: str) -> nn.Module:
-    run(configuration(*SHORT, *words), folder)
-    return load_run(folder)[1]
-
-
-@pytest.fixture(scope="module")
-def standard(tmp_path_factory: pytest.TempPathFactory) -> nn.Module:
-    return trained(tmp_path_factory.mktemp("standard"), "method=standard")
-
-
-def audited(
-    model: nn.Module, images: Images, attack: Any = JUDGE, settings: Any = QUICK
-) -> dict[str, Check]:
-    how = {"seed": 0, "device": CPU, "batch_size": 100, "settings": settings}
-    found = audit(model, images, 10, attack, **how)  # type: ignore[arg-type]
-    assert len({check.check for check in found}) == len(found)
-    return {check.check: check for check in found}
-
-
-def failed(found: dict[str, Check]) -> set[str]:
-    return {name for name, check in found.items() if check.status == "fail"}
-
-
-# --- planted false robustness ---
+from robustrun.command_line.main import run_command_line
+from robustrun.types import Images
 
 
 class Before(nn.Module):
@@ -196,27 +138,6 @@ def test_a_network_of_winners_is_flagged(winners: nn.Module, test_images: Images
     assert {"black_box", "finite_differences"} <= found, "its slope at a point misleads"
 
 
-@pytest.mark.parametrize(
-    ("words", "expected"),
-    [
-        (["attack=fgsm"], "more_effort"),
-        (["attack.steps=1", "attack.step_size=0.01"], "more_effort"),
-        (["attack.steps=2", "attack.step_size=1e-4", "attack.random_start=false"], "one_step"),
-        (["attack=gaussian_noise"], "adversary"),
-    ],
-)
-def test_a_weak_attack_is_flagged(
-    words: list[str], expected: str, standard: nn.Module, test_images: Images
-) -> None:
-    # As many images as users get: FGSM's 5 of 100 could be luck (p = 0.051), its share of 200 not.
-    settings = dataclasses.replace(QUICK, examples=SETTINGS.examples)
-    found = audited(standard, test_images, configuration(*words).attack, settings)
-    assert expected in failed(found)
-
-
-# --- honest networks ---
-
-
 @pytest.mark.parametrize("seed", [0, 1, 2])
 @pytest.mark.parametrize("method", ["standard", "fgsm_at", "pgd_at", "trades"])
 def test_an_honest_network_gets_no_fail(
@@ -233,58 +154,6 @@ def test_an_honest_network_gets_no_fail_under_autoattack(
     words = [f"attack.{part}" for part in parts]
     attack = configuration("attack=autoattack", "attack.name=ensemble", "~attack.version", *words)
     assert not failed(audited(standard, test_images, attack.attack))
-
-
-# --- how it judges, and what it leaves ---
-
-
-@pytest.mark.parametrize(
-    ("extra", "total", "status"),
-    [
-        (0, 200, "pass"),
-        (5, 200, "pass"),
-        (6, 200, "warn"),
-        (8, 200, "warn"),
-        (9, 200, "fail"),
-        (17, 1000, "pass"),
-        (18, 1000, "warn"),
-        (29, 1000, "warn"),
-        (30, 1000, "fail"),
-        (0, 0, "pass"),
-    ],
-)
-def test_a_fail_is_beyond_the_luck_of_the_draw(extra: int, total: int, status: str) -> None:
-    assert status_of(extra, total, 0.02) == status
-
-
-@pytest.mark.parametrize("total", [20, 100, 200, 1000, 10_000])
-@pytest.mark.parametrize(("share", "status"), [(0.02, "fail"), (0.01, "warn")])
-def test_luck_alone_seldom_gives_a_verdict(total: int, share: float, status: str) -> None:
-    """Where the accuracy is too high by just what is tolerated (or half of it), a sample of any
-    size fails (or warns) in at most 2.5% of the draws: P(so many or more | share)."""
-    worst = next(n for n in range(total + 1) if status_of(n, total, 0.02) in {status, "fail"})
-    assert at_least(worst, total, share) <= 0.025 < at_least(worst - 1, total, share)
-
-
-@pytest.mark.parametrize(("examples", "status"), [(1, "warn"), (182, "warn"), (183, "pass")])
-def test_too_few_images_for_a_pass_to_mean_something_are_told(
-    examples: int, status: str, standard: nn.Module, test_images: Images
-) -> None:
-    """With 183 images, 0.98 ** 183 = 2.48% is the chance that none of 2% is among them."""
-    chosen = test_images.subset(torch.arange(examples))
-    settings = dataclasses.replace(QUICK, examples=None, steps=1, surrogate_steps=1)
-    check = audited(standard, chosen, JUDGE, settings)["enough_images"]
-    assert (check.status, check.measured) == (status, examples)
-
-
-def test_what_was_counted_stands_with_its_interval(
-    standard: nn.Module, test_images: Images
-) -> None:
-    why = audited(standard, test_images)["more_effort"].why
-    found = re.search(r"turns (\d+) of the .* \(([\d.]+)% to ([\d.]+)% of all 100 images", why)
-    assert found
-    low, high = exact_interval(int(found[1]), 100)
-    assert (float(found[2]), float(found[3])) == pytest.approx((100 * low, 100 * high), abs=0.05)
 
 
 def test_the_same_seed_gives_the_same_audit_and_the_network_stays_as_it_was(

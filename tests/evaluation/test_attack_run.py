@@ -1,0 +1,152 @@
+"""One attack over all batches: its networks, its stages, its seed, and what memory holds."""
+
+import copy
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+import pytest
+import torch
+from compute.digits_network import attack, digits, digits_network
+from torch import nn
+
+from evaluation.grey_images import CPU, grey, linear, pgd
+from robustrun.attacks.fgsm import FGSM
+from robustrun.attacks.noise import GaussianNoise, NotebookNoise
+from robustrun.compute import threads
+from robustrun.compute.search_copy import FoldedCopy
+from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.attack_run import SearchNetworks, search_networks
+from robustrun.evaluation.measure import evaluate, measure
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return copy.deepcopy(digits_network())
+
+
+def test_which_network_an_attack_sees(network: nn.Module) -> None:
+    plain = search_networks(network, digits(), "float32", 100, CPU)
+    fast = search_networks(network, digits(), "bfloat16", 100, CPU)
+    pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
+    assert plain == SearchNetworks(network, network)
+    assert plain.of(pgd) is network
+    assert fast.of(noise) is network
+    assert isinstance(fast.fast, FoldedCopy)
+    assert fast.of(fab) is fast.fast
+    assert getattr(fast.of(pgd), "low") is True  # noqa: B009
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["attack=pgd", "attack.steps=10"],
+        ["attack=pgd_l2", "attack.steps=10", "attack.epsilon=0.7"],
+        ["attack=apgd_ce", "attack.steps=20"],
+        ["attack=apgd_t", "attack.steps=10", "attack.targets=3"],
+        ["attack=mi_fgsm"],
+        ["attack=square", "attack.queries=100"],
+    ],
+)
+def test_the_fast_path_finds_what_the_plain_one_finds(
+    words: list[str], network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    images, judge = digits(), attack(*words)
+    monkeypatch.setattr(threads, "PAYS_FROM", 1e5)  # so that even digits are shared out
+
+    def robust(precision: str, count: int) -> np.ndarray:
+        how = {"seed": 0, "batch_size": 500, "device": CPU, "precision": precision}
+        threads.set_parallelism(count)
+        try:
+            found = measure(network, images, 10, {"judge": judge}, **how)  # type: ignore[arg-type]
+        finally:
+            threads.set_parallelism(1)
+        right: np.ndarray = found.attacks["judge"].robust
+        return right
+
+    plain = robust("float32", 1)
+    assert len(plain) == 2000
+    assert 0.05 < plain.mean() < 0.95, "an attack that decides nothing would show nothing"
+    # In shares the last bits differ, and with them the sign of a slope that is all but zero.
+    assert (robust("float32", 2) != plain).sum() <= 2
+    # What the fast path attacks a second time gets a second random start, so it finds a little
+    # more; what it misses of the plain one's are single images at the very edge.
+    fast = robust("bfloat16", 2)
+    assert fast.sum() <= plain.sum() + 2, "at most one more in 1,000 stands"
+    assert (fast & ~plain).sum() <= 0.005 * len(plain)
+
+
+@dataclass(frozen=True)
+class Two:
+    """An attack made of two, on what is left."""
+
+    norm: str = "linf"
+    epsilon: float = 0.3
+    bounded: ClassVar[bool] = True
+    adversarial: ClassVar[bool] = True
+
+    def stages(self):
+        return [("weak", FGSM("linf", 0.1)), ("strong", FGSM("linf", 0.3))]
+
+    def effective_settings(self, classes):
+        return {"classes": classes}
+
+    def __call__(self, model, x, y, *, generator=None):
+        raise AssertionError("its stages are run one by one")
+
+
+def test_the_stages_of_an_attack_are_run_on_what_is_left_and_counted() -> None:
+    images = TensorImages(grey(0.45, 0.3, 0.1, 0.9), torch.tensor([0, 0, 0, 0]))
+    found = measure(linear(), images, 2, {"two": Two()}, seed=0, batch_size=2, device=CPU)
+    two = found.attacks["two"]
+    assert [(stage["name"], stage["standing"]) for stage in two.stages] == [
+        ("weak", 2),
+        ("strong", 1),
+    ]
+    assert two.robust.tolist() == [False, False, True, False]
+    assert two.settings == {"classes": 2}
+
+
+def test_noise_is_measured_on_wrong_images_too() -> None:
+    images, labels = grey(0.2, 0.3, 0.9), torch.tensor([0, 1, 1])
+    attacks = {"noise": NotebookNoise("linf", 0.05)}
+    found = evaluate(linear(0.4), [(images, labels)], attacks)
+    # The notebook's clamp lifts dark images to mid-grey or above: all become class 1.
+    assert found.attacks["noise"].perturbed_right.tolist() == [False, True, True]
+    assert found.attacks["noise"].robust.tolist() == [False, False, True]
+
+
+def test_the_same_seed_gives_the_same_verdicts_whatever_ran_before() -> None:
+    batch = [(torch.rand(64, 1, 2, 2), torch.randint(0, 2, (64,)))]
+    noise = GaussianNoise("linf", 0.3)
+    alone = evaluate(linear(), batch, {"noise": noise}, seed=1)
+    after = evaluate(linear(), batch, {"pgd": pgd(), "noise": noise}, seed=1)
+    other = evaluate(linear(), batch, {"noise": noise}, seed=2)
+    first = alone.attacks["noise"].perturbed_right
+    assert (first == after.attacks["noise"].perturbed_right).all()
+    assert (first != other.attacks["noise"].perturbed_right).any()
+
+
+def test_a_batch_that_does_not_fit_into_memory_is_attacked_in_halves(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    @dataclass(frozen=True)
+    class Large:
+        norm: ClassVar[str] = "linf"
+        epsilon: ClassVar[float] = 0.1
+        bounded: ClassVar[bool] = True
+        adversarial: ClassVar[bool] = True
+        fits: int
+
+        def __call__(self, model, x, y, *, generator=None):
+            if len(x) > self.fits:
+                raise torch.OutOfMemoryError("no room")
+            return FGSM("linf", 0.1)(model, x, y)
+
+    images = TensorImages(grey(0.45, 0.3, 0.7, 0.8), torch.tensor([0, 0, 1, 1]))
+    how = {"seed": 0, "batch_size": 4, "device": CPU}
+    found = measure(linear(), images, 2, {"large": Large(1)}, **how)  # type: ignore[arg-type]
+    assert found.attacks["large"].robust.tolist() == [False, True, True, True]
+    assert "in halves" in caplog.text
+    with pytest.raises(torch.OutOfMemoryError):
+        measure(linear(), images, 2, {"large": Large(0)}, **how)  # type: ignore[arg-type]

@@ -1,0 +1,62 @@
+"""Accuracy against the radius, on linear networks."""
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluation.grey_images import CPU, grey, linear, measured, pgd
+from robustrun.attacks.fmn import FMN
+from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.measure import measure
+
+
+def test_the_curve_falls_and_a_success_at_a_smaller_radius_counts() -> None:
+    found = measured({"pgd": pgd()}, [0.45, 0.35, 0.75, 0.9], [0, 0, 1, 1])
+    assert [radius for radius, _ in found.curve] == [0.0, 0.1, 0.2]
+    assert [int(right.sum()) for _, right in found.curve] == [4, 3, 2]
+
+
+def test_an_attack_for_the_smallest_perturbation_gives_the_curve_in_one_run() -> None:
+    class Counting(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.model, self.seen = linear(), 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            self.seen += len(x)
+            return self.model(x)
+
+    def curve(*radii: float) -> tuple[list[tuple[float, int]], int]:
+        model, fmn = Counting(), FMN("linf", 0.1, 40, 0.2, 0.01, 0.05, 0.001)
+        images = TensorImages(grey(0.45, 0.3, 0.72, 0.9), torch.tensor([0, 0, 1, 0]))
+        how = {"seed": 0, "batch_size": 2, "device": CPU, "radii": radii, "judge": "fmn"}
+        found = measure(model, images, 2, {"fmn": fmn}, **how)  # type: ignore[arg-type]
+        return [(radius, int(right.sum())) for radius, right in found.curve], model.seen
+
+    # Distances to the boundary: 0.05, 0.2 and 0.22; the last image is wrong from the start.
+    points, few = curve(0.1, 2.1, 3.0, 100.0)
+    assert points == [
+        (0, 3),
+        (pytest.approx(0.01), 3),
+        (0.1, 2),
+        (pytest.approx(0.21), 1),
+        (pytest.approx(0.3), 0),
+    ]
+    many = curve(*np.linspace(0.1, 2, 30))[1]
+    assert many == few, "further radii cost no further pass"
+
+
+def test_a_curve_ends_where_the_ball_holds_every_image() -> None:
+    stubborn = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
+    with torch.no_grad():
+        stubborn[1].weight.zero_()
+        stubborn[1].bias.copy_(torch.tensor([1.0, 0.0]))
+    images = TensorImages(grey(0.5), torch.tensor([0]))
+    how = {"seed": 0, "batch_size": 2, "device": CPU, "radii": [10.0, 11.0], "judge": "pgd"}
+    found = measure(stubborn, images, 2, {"pgd": pgd()}, **how)  # type: ignore[arg-type]
+    assert [(radius, int(right.sum())) for radius, right in found.curve] == [
+        (0, 1),
+        (0.1, 1),
+        (1, 1),
+    ]
