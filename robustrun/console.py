@@ -4,7 +4,6 @@ import logging
 import sys
 import textwrap
 import time
-from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -19,17 +18,23 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
-    TaskID,
+    Task,
     TextColumn,
     TimeElapsedColumn,
+    TimeRemainingColumn,
 )
 from rich.text import Text
 
 STDERR = Console(stderr=True)
 PLAIN_WIDTH = 160  # columns, where there is no terminal to ask
 SIDE_BY_SIDE = 30  # columns for a text, at the least, beside the longest name
-RECENT = 50  # moves of a bar over which its speed is taken
+MOVE = 0.25  # seconds between moves of a bar on a terminal
+FIRST_LINE, LINE = 10.0, 60.0  # seconds to the first line of a bar in a log, and between lines
+WINDOW = (
+    86_400.0  # seconds over which a bar's speed is taken, but over its last 1,000 moves at most
+)
 PLAIN = "%(asctime)s %(levelname)s %(message)s"
 log = logging.getLogger(__name__)
 
@@ -78,51 +83,55 @@ def logging_to(path: Path) -> Iterator[None]:
 _FILES: list[logging.FileHandler] = []
 
 
+class ImagesPerSecond(ProgressColumn):
+    """Images per second of late; nothing for work that is not counted in images."""
+
+    def render(self, task: Task) -> Text:
+        images = (task.speed or 0.0) * task.fields["images"]
+        return Text(f"{images:,.0f} images/s" if images else "")
+
+
 @dataclass
 class Bar:
     """Progress of one piece of work: a bar on a terminal, a log line now and then elsewhere."""
 
     title: str
     total: int
-    progress: Progress | None
-    task: TaskID | None = None
-    quiet_seconds: float = 30.0
+    progress: Progress  # rich's, which draws nothing where there is no terminal
+    task: Task
     done: int = 0
-    begun: int = 0  # how much was done when this began
-    started: float = field(default_factory=time.monotonic)
-    spoken: float = field(default_factory=time.monotonic)
-    seen: deque[tuple[float, int]] = field(default_factory=lambda: deque(maxlen=RECENT))
+    moves_at: float = 0.0  # the time from which a note that costs something is shown again
+    line_at: float = field(default_factory=lambda: time.monotonic() + FIRST_LINE)
 
-    def advance(self, count: int = 1, note: str = "", images: int | None = None) -> None:
-        """`count` more of `total` are done, in which `images` (left alone: `count`) went through;
-        `note` is shown beside the bar."""
+    def advance(self, count: int = 1, note: str | Callable[[], str] = "") -> None:
+        """`count` more of `total` are done; `note` is shown beside the bar. A note that is a
+        function, which may have to wait for a GPU, is asked a few times a second on a terminal,
+        and in a log when a line is due."""
         self.done += count
-        self.seen.append((time.monotonic(), count if images is None else images))
-        note = "  ".join(part for part in (note, self.speed) if part)
-        if self.progress is not None and self.task is not None:
-            self.progress.update(self.task, completed=self.done, note=note, left=self.left)
-        elif time.monotonic() - self.spoken >= self.quiet_seconds:
-            self.spoken = time.monotonic()
-            log.info(
-                "%s: %d of %d, %s left  %s", self.title, self.done, self.total, self.left, note
-            )
+        now = time.monotonic()
+        if callable(note) and now < self.moves_at and self.done < self.total:
+            return
+        self.moves_at = now + MOVE
+        self.progress.update(self.task.id, completed=self.done)
+        if not self.progress.disable:
+            self.progress.update(self.task.id, note=_text(note))
+        elif now >= self.line_at:
+            self.line_at = now + LINE
+            self._log(_text(note))
+
+    def _log(self, note: str) -> None:
+        speed = ImagesPerSecond().render(self.task).plain
+        note = "  ".join(part for part in (note, speed) if part)
+        log.info("%s: %d of %d, %s left  %s", self.title, self.done, self.total, self.left, note)
 
     @property
     def left(self) -> str:
-        """Time left at the speed so far, as 1:02:03; unknown before anything is done."""
-        here = self.done - self.begun
-        if here <= 0:
-            return "-:--:--"
-        spent = time.monotonic() - self.started
-        seconds = round(spent / here * max(self.total - self.done, 0))
-        return f"{seconds // 3600}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+        """Time left at the speed of late, as 1:02:03; unknown before anything is done."""
+        return TimeRemainingColumn().render(self.task).plain
 
-    @property
-    def speed(self) -> str:
-        """Images per second of late; nothing for work that is not counted in images."""
-        images = sum(count for _, count in list(self.seen)[1:])
-        spent = self.seen[-1][0] - self.seen[0][0] if self.seen else 0.0
-        return f"{images / spent:,.0f} images/s" if images and spent > 0 else ""
+
+def _text(note: str | Callable[[], str]) -> str:
+    return note() if callable(note) else note
 
 
 _VIEWS: list[Progress] = []  # the one live view, while it is open
@@ -131,7 +140,7 @@ _VIEWS: list[Progress] = []  # the one live view, while it is open
 @contextmanager
 def _view() -> Iterator[Progress]:
     """The live view that all bars share, so that one in another (validation in training, a run in
-    a sweep) stands below it."""
+    a sweep) stands below it; where there is no terminal, one of the bar's own that is not drawn."""
     if _VIEWS:
         yield _VIEWS[0]
         return
@@ -141,11 +150,25 @@ def _view() -> Iterator[Progress]:
         BarColumn(bar_width=24),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
-        TextColumn("left {task.fields[left]}"),
+        TextColumn("left"),
+        TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
+        ImagesPerSecond(),
     )
-    # stdout is left alone: a result that is sent to a file must not end up beside the bars.
-    with Progress(*columns, console=STDERR, transient=True, redirect_stdout=False) as progress:
+    progress = Progress(
+        *columns,
+        console=STDERR,
+        transient=True,
+        redirect_stdout=False,  # a result that is sent to a file must not end up beside the bars
+        refresh_per_second=1 / MOVE,
+        speed_estimate_period=WINDOW,
+        get_time=time.monotonic,
+        disable=not STDERR.is_terminal,
+    )
+    if progress.disable:
+        yield progress
+        return
+    with progress:
         _VIEWS.append(progress)
         try:
             yield progress
@@ -154,28 +177,29 @@ def _view() -> Iterator[Progress]:
 
 
 @contextmanager
-def bar(title: str, total: int, done: int = 0) -> Iterator[Bar]:
-    """A progress bar, `done` from before, that vanishes when its work is done."""
-    if not STDERR.is_terminal:
-        yield Bar(title, total, None, done=done, begun=done)
-        return
+def bar(title: str, total: int, done: int = 0, images: int = 0) -> Iterator[Bar]:
+    """A progress bar, `done` from before, that vanishes when its work is done; `images`: how many
+    of them go through in one of `total`, for work that is counted in images."""
     with _view() as progress:
-        task = progress.add_task(title, total=total, completed=done, note="", left="-:--:--")
+        task = progress.add_task(title, total=total, completed=done, note="", images=images)
+        progress.advance(task, 0)  # its speed counts from now
         try:
-            yield Bar(title, total, progress, task, done=done, begun=done)
+            yield Bar(title, total, progress, progress.tasks[-1], done)
         finally:
             progress.remove_task(task)
 
 
-def standing(epoch: int, epochs: int, step: int, loss: float | None, row: dict[str, Any]) -> str:
-    """Where a training stands, in one line; `row` is the last finished epoch's, or empty."""
+def progress_line(
+    epoch: int, epochs: int, step: int, loss: float | None, row: dict[str, Any]
+) -> str:
+    """Where a training is, in one line; `row` is the last finished epoch's, or empty."""
     parts = [f"epoch {epoch}/{epochs}", f"step {step}"]
     if loss is not None:
         parts.append(f"loss {loss:.4f}")
     for word in ("clean", "robust"):
-        share = row.get(f"validation_{word}_accuracy")
-        if share is not None:
-            parts.append(f"{word} {share:.1%}")
+        accuracy = row.get(f"validation_{word}_accuracy")
+        if accuracy is not None:
+            parts.append(f"{word} {accuracy:.1%}")
     return "  ".join(parts)
 
 

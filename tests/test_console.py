@@ -1,5 +1,6 @@
 """What is drawn while a run goes on: one live view on a terminal, plain lines elsewhere."""
 
+import datetime
 import io
 import logging
 import re
@@ -24,14 +25,42 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> io.StringIO:
     return text
 
 
+class Clock:
+    """Stands still until it is told to go on."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    monkeypatch.setattr(console, "time", clock := Clock())
+    return clock
+
+
+class Asked:
+    """A note that counts how often it was made: each time may wait for a GPU."""
+
+    def __init__(self) -> None:
+        self.times = 0
+
+    def __call__(self) -> str:
+        self.times += 1
+        return f"loss {self.times}"
+
+
 def test_bars_in_bars_stand_in_one_view_and_results_are_printed_between(
-    terminal: io.StringIO, capsys: pytest.CaptureFixture[str]
+    terminal: io.StringIO, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with console.bar("sweep", 24, done=6) as sweep:
-        sweep.advance(0, "run 7", images=0)
-        with console.bar("training", 100) as training:
-            training.advance(10, "epoch 1/3", images=640)
-            training.advance(10, console.standing(1, 3, 20, 0.5, {}), images=640)
+        sweep.advance(0, "run 7")
+        with console.bar("training", 100, images=64) as training:
+            for step in (10, 20):
+                clock.now += 1
+                training.advance(10, console.progress_line(1, 3, step, 0.5, {}))
             (view,) = console._VIEWS
             assert [task.description for task in view.tasks] == ["sweep", "training"]
             view.refresh()
@@ -39,7 +68,8 @@ def test_bars_in_bars_stand_in_one_view_and_results_are_printed_between(
         assert [task.description for task in view.tasks] == ["sweep"]
     assert not console._VIEWS
     drawn = terminal.getvalue()
-    for part in ("6/24", "20/100", "epoch 1/3  step 20  loss 0.5000", "images/s", "left 0:"):
+    shown = ("6/24", "20/100", "epoch 1/3  step 20  loss 0.5000", "640 images/s", "left 0:00:08")
+    for part in shown:
         assert part in drawn
     assert capsys.readouterr().out == "a result\n"  # stdout is not the view's
     assert sys.stdout is not drawn
@@ -47,28 +77,77 @@ def test_bars_in_bars_stand_in_one_view_and_results_are_printed_between(
 
 def test_a_training_is_told_with_the_accuracies_of_its_last_epoch() -> None:
     row = {"validation_clean_accuracy": 0.912, "validation_robust_accuracy": 0.5}
-    said = console.standing(2, 30, 40, None, row)
+    said = console.progress_line(2, 30, 40, None, row)
     assert said == "epoch 2/30  step 40  clean 91.2%  robust 50.0%"
-    assert "clean" not in console.standing(1, 30, 4, 2.3, {"validation_clean_accuracy": None})
+    assert "clean" not in console.progress_line(1, 30, 4, 2.3, {"validation_clean_accuracy": None})
 
 
-def test_without_a_terminal_lines_come_at_intervals(caplog: pytest.LogCaptureFixture) -> None:
-    with caplog.at_level(logging.INFO), console.bar("attack pgd", 10, done=2) as bar:
-        bar.advance(3, "50% stand")
-        assert not caplog.records  # not yet
-        bar.quiet_seconds = 0.0
-        bar.advance(3, "40% stand")
-    (record,) = caplog.records
-    assert record.message.startswith("attack pgd: 8 of 10, 0:00:00 left  40% stand")
-    assert record.message.endswith("images/s")
+@pytest.mark.parametrize(
+    ("step", "steps", "shown"),  # seconds of a step, how many, how often the note is made
+    [(30.0, 10, 10), (0.5, 100, 100), (1 / 128, 1281, 41), (1 / 1024, 257, 2)],
+)
+def test_on_a_terminal_the_first_step_is_shown_and_then_a_few_a_second(
+    step: float, steps: int, shown: int, terminal: io.StringIO, clock: Clock
+) -> None:
+    note = Asked()
+    with console.bar("training", 5000, images=64) as bar:
+        clock.now += step
+        bar.advance(note=note)
+        assert (note.times, bar.task.completed) == (1, 1)
+        assert bar.task.time_remaining == pytest.approx(4999 * step, abs=1)
+        for _ in range(steps - 1):
+            clock.now += step
+            bar.advance(note=note)
+        assert note.times == shown
+        assert bar.task.completed == pytest.approx(steps, abs=console.MOVE / step)
 
 
-def test_time_left_is_unknown_before_anything_is_done() -> None:
-    bar = console.Bar("work", 10, None, done=5, begun=5)
-    assert bar.left == "-:--:--"
-    bar.started -= 10
-    bar.advance(2)
-    assert bar.left == "0:00:15"  # 3 more at 5 seconds each: not those of before
+def test_the_last_step_of_all_is_shown(terminal: io.StringIO, clock: Clock) -> None:
+    note = Asked()
+    with console.bar("training", 3) as bar:
+        for _ in range(3):
+            bar.advance(note=note)
+        assert (bar.task.completed, note.times) == (3, 2)  # the first and the last
+
+
+@pytest.mark.parametrize(
+    ("step", "steps", "lines"),
+    [
+        (30.0, 10, [1, 3, 5, 7, 9]),  # the first step, then one a minute
+        (1.0, 200, [10, 70, 130, 190]),
+        (1 / 128, 1000, []),  # all is over before it is worth a line
+    ],
+)
+def test_in_a_log_a_line_comes_a_minute_and_nothing_is_asked_of_the_gpu_between(
+    step: float,
+    steps: int,
+    lines: list[int],
+    clock: Clock,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    note = Asked()
+    with caplog.at_level(logging.INFO), console.bar("training", 1000, images=64) as bar:
+        for _ in range(steps):
+            clock.now += step
+            bar.advance(note=note)
+    said = [record.message for record in caplog.records]
+    assert [int(line.removeprefix("training: ").partition(" ")[0]) for line in said] == lines
+    assert note.times == len(lines)
+    for place, line in zip(lines, said, strict=True):
+        left = datetime.timedelta(seconds=round((1000 - place) * step))
+        speed = f"{64 / step:,.0f} images/s"
+        assert (
+            line
+            == f"training: {place} of 1000, {left} left  loss {lines.index(place) + 1}  {speed}"
+        )
+
+
+def test_time_left_counts_what_was_done_here(clock: Clock) -> None:
+    with console.bar("work", 10, done=5) as bar:
+        assert bar.left == "-:--:--"
+        clock.now += 10
+        bar.advance(2)
+        assert bar.left == "0:00:15"  # 3 more at 5 seconds each: not those of before
 
 
 @pytest.mark.parametrize(

@@ -1,11 +1,13 @@
 """What a user asked for and did not get is named: in the log, in the results and at the end."""
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from robustrun import console
 from robustrun.command_line.main import run_command_line
 from robustrun.report import page
 from robustrun.run_folder import figures, model_card
@@ -189,3 +191,16 @@ def test_published_numbers_all_stand_somewhere(
     assert "51.00%; 52.00%" in said
     assert "47.00%" in said
     assert "published for cw, which was not measured: 48.00%" in said
+
+
+def test_in_a_log_training_and_attacks_tell_where_they_are_from_their_first_step_on(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(console, "FIRST_LINE", 0.0)  # as if each first step took so long
+    assert run_command_line(short("evaluation.batch_size=2", "attack=pgd")) == 0
+    lines = [line.partition(" INFO ")[2] for line in capfd.readouterr().err.splitlines()]
+    (training,) = [line for line in lines if line.startswith("training: ")]
+    assert re.match(r"training: 1 of 6, 0:00:\d\d left  epoch 1/1  step 1  loss 2\.\d{4}", training)
+    assert training.endswith("images/s")
+    (attack,) = [line for line in lines if line.startswith("attack pgd: ")]
+    assert re.match(r"attack pgd: 2 of \d+, 0:00:\d\d left  \d+\.\d% stand", attack)

@@ -112,14 +112,14 @@ class InDriver(Callback):
         session = CURRENT.get()
         if session is not None and session.bar is not None:
             given = " ".join(config.hydra.overrides.task)
-            session.bar.advance(0, f"{_place(config.hydra.job.num, session)}: {given}", images=0)
+            session.bar.advance(0, f"{_place(config.hydra.job.num, session)}: {given}")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         session = CURRENT.get()
         if session is not None and session.sweep_folder is not None:
             _summarise(session.sweep_folder, _runs_of(session))
             if session.bar is not None:
-                session.bar.advance(1, images=0)
+                session.bar.advance(1)
 
 
 def _place(number: int, session: Session) -> str:

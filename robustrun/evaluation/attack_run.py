@@ -108,7 +108,8 @@ def run_attack(
     right, journal = np.zeros(len(images), dtype=bool), journal or Journal()
     no_answer, before = np.zeros_like(right), model_state(networks.model)
     done = _recall(journal, name, tried, batch_size, right, no_answer)
-    with console.bar(f"attack {name}", len(tried), min(done * batch_size, len(tried))) as bar:
+    place = f"attack {name}", len(tried), min(done * batch_size, len(tried))
+    with console.bar(*place, images=1) as bar:
         stream = images.batches(batch_size, torch.from_numpy(tried), device, skip=done)
         for number, (x, y) in enumerate(stream, start=done):
             began = time.monotonic()

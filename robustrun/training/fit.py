@@ -28,7 +28,6 @@ from robustrun.types import CyclesMomentum, Images, Method
 
 log = logging.getLogger(__name__)
 CHECK_EVERY = 50  # steps between looks at the loss of a GPU; each look waits for the device
-SHOW_EVERY = 10  # steps between moves of the progress bar
 MOST_SKIPPED = 0.1  # share of the steps that may be left out
 
 
@@ -59,7 +58,8 @@ def fit(
     if start is not None:
         fitting.restore(start)
     trainer = fitting.trainer
-    with console.bar("training", trainer.total_steps, trainer.batches) as bar:
+    size = how.training.batch_size
+    with console.bar("training", trainer.total_steps, trainer.batches, images=size) as bar:
         while fitting.epoch <= how.training.epochs and not _stopped_early(fitting, how.training):
             began = time.monotonic()
             loss = _epoch(fitting, method, train, how, bar, saves)
@@ -161,14 +161,13 @@ def _follow_schedule(trainer: Learner, how: TrainingPlan) -> None:
 
 
 def _show_progress(fitting: TrainingState, bar: console.Bar, how: TrainingPlan) -> None:
-    every = CHECK_EVERY if how.runtime.device.type == "cuda" else SHOW_EVERY
-    steps = fitting.trainer.batches - bar.done
-    if steps >= every or fitting.trainer.batches == fitting.trainer.total_steps:
-        loss = float(fitting.loss) / max(fitting.images, 1)
+    def line() -> str:
+        loss = float(fitting.loss) / max(fitting.images, 1)  # waits for a GPU
         last = fitting.history[-1] if fitting.history else {}
         place = fitting.epoch, how.training.epochs, fitting.trainer.steps
-        images = steps * how.training.batch_size
-        bar.advance(steps, console.standing(*place, loss, last), images=images)
+        return console.progress_line(*place, loss, last)
+
+    bar.advance(note=line)
 
 
 def _require_finite(fitting: TrainingState) -> None:

@@ -146,7 +146,7 @@ def _checked(s: AuditTarget, journal: Journal, attacked: bool) -> list[Check]:
     with console.bar("audit", len(ATTACK_CHECKS)) as bar:
         for check in ATTACK_CHECKS:
             found += [_once(s, check, journal)]
-            bar.advance(1, found[-1].check, images=0)
+            bar.advance(1, found[-1].check)
     for made in found:
         if made.status != "pass":
             log.warning("audit: %s %ss: %s", made.check, made.status, made.why)
