@@ -1,16 +1,12 @@
 """The words of a command line: read by one parser, and quoted so that they mean what was meant."""
 
-from pathlib import Path
-
 import pytest
-from hypothesis import HealthCheck, example, given, settings
-from hypothesis import strategies as st
+from hypothesis import example, given, settings
 from omegaconf import OmegaConf
 
+from configuration.nasty_text import NASTY
 from robustrun.configuration import composition, words
 from robustrun.errors import ConfigError
-
-NASTY = st.text(st.sampled_from("'\"\\${}a ,=[]():é\uff18\n\r\t#;?*~+@%&|<>!`.-/0"), max_size=14)
 
 
 @settings(max_examples=500, deadline=None)
@@ -27,34 +23,6 @@ def test_a_quoted_text_means_itself(text: str) -> None:
     config = OmegaConf.create({"model": {"file": override.value()}})
     resolved = OmegaConf.to_container(config, resolve=True)
     assert resolved == {"model": {"file": text}}
-
-
-FOLDERS = NASTY.map(lambda name: name.replace("/", "")).filter(lambda n: n not in ("", ".", ".."))
-
-
-@settings(
-    max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(name=FOLDERS)
-@example(name="it's")
-@example(name="epoch=1-step=2")
-@example(name="a,b [c] $d")
-@example(name="a ${d}")
-def test_options_are_found_in_a_folder_of_any_name(tmp_path: Path, name: str) -> None:
-    folder = tmp_path / name
-    (folder / "attack").mkdir(parents=True, exist_ok=True)
-    text = "name: fgsm\nnorm: linf\nepsilon: 1/10\n"
-    (folder / "attack" / "mine.yaml").write_text(text)
-    if "${" in name:
-        with pytest.raises(ConfigError, match=r"without '\$\{' in its path"):
-            composition.compose_config(["attack=mine"], [folder])
-        return
-    found = composition.compose_config(
-        ["attack=mine", f"model.name={words.quoted(name)}"], [folder]
-    )
-    assert found["attack"]["epsilon"] == "1/10"
-    if name != "???":
-        assert found["model"]["name"] == name
 
 
 def test_flags_and_overrides_stand_in_any_order() -> None:
@@ -97,14 +65,3 @@ def test_keys_groups_and_values_are_read_as_hydra_reads_them() -> None:
     typed = ["root='my data'", "root=null", "root=[0.5]", "root=true", "~root"]
     values = [words.value_text(words.parse(word)) for word in typed]
     assert values == ["my data", "null", "[0.5]", "true", ""]
-
-
-def test_a_users_own_search_path_stays_beside_the_plugins(tmp_path: Path) -> None:
-    for name in ("one", "two"):
-        (tmp_path / name / "attack").mkdir(parents=True)
-        text = "name: fgsm\nnorm: linf\nepsilon: 1/10\n"
-        (tmp_path / name / "attack" / f"{name}.yaml").write_text(text)
-    given = [f"hydra.searchpath=[file://{tmp_path}/one]", "attack=one"]
-    more = "+attack@evaluation.attacks.x=two"
-    found = composition.compose_config([*given, more], [tmp_path / "two"])
-    assert found["evaluation"]["attacks"]["x"]["epsilon"] == "1/10"
