@@ -54,6 +54,7 @@ def epoch(settings: Settings, precision: str) -> str:
     from benchmarks.networks import load_data, plain_config, runtime_for, untrained
     from robustrun.datasets.augmentation import as_floats
     from robustrun.training.batching import Batching
+    from robustrun.training.fit import train_batch
     from robustrun.training.learner import Learner
 
     data = load_data(settings)
@@ -61,7 +62,7 @@ def epoch(settings: Settings, precision: str) -> str:
     model = untrained("BN CNN", data, settings.seed).train()
     model.to(memory_format=getattr(runtime, "memory_format", torch.contiguous_format))
     cfg = plain_config(["method=trades", f"attack.epsilon={data.epsilon}"])
-    optimizer = cfg.optimizer.build(list(model.parameters()))
+    optimizer = cfg.optimizer.build(model)
     counts, batches = torch.ones(data.classes), Batching(BATCH)
     trainer = Learner(model, optimizer, counts, batches, STEPS, None, None)
     x, y = as_floats(data.train.pixels[: BATCH * STEPS]), data.train.labels[: BATCH * STEPS]
@@ -70,7 +71,7 @@ def epoch(settings: Settings, precision: str) -> str:
         began = time.perf_counter()
         with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
             for part, labels in zip(torch.split(x, BATCH), torch.split(y, BATCH), strict=True):
-                cfg.method.step(trainer, part, labels)
+                train_batch(trainer, cfg.method, part, labels)
         return time.perf_counter() - began
 
     seconds = sorted(train() for _ in range(EPOCHS + 1))[:EPOCHS]  # one to warm up

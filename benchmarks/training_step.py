@@ -15,6 +15,7 @@ from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.augmentation import as_floats
 from robustrun.experiment import place
 from robustrun.training.batching import Batching
+from robustrun.training.fit import train_batch
 from robustrun.training.learner import Learner
 
 STEPS, BETA = 10, 6.0
@@ -171,12 +172,12 @@ def _ours(
     words += [f"optimizer.lr={LR}", f"optimizer.weight_decay={DECAY}"]
     cfg = plain_config(words)
     counts = torch.ones(data.classes, device=settings.device)
-    optimizer = cfg.optimizer.build(list(model.parameters()))
+    optimizer = cfg.optimizer.build(model)
     trainer = Learner(model, optimizer, counts, Batching(len(batch.x)), 1, None, None)
 
     def step() -> Tensor:
         low = precision == "bfloat16"
         with torch.autocast(settings.device.type, torch.bfloat16, enabled=low):
-            return cfg.method.step(trainer, batch.x, batch.y).detach()
+            return train_batch(trainer, cfg.method, batch.x, batch.y).detach()
 
     return step

@@ -200,7 +200,9 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
     place(model, runtime)
     _require_usable(cfg, model, data, runtime, training=True)  # now, not when it is over
     if runtime.compile == "auto":
-        runtime = dataclasses.replace(runtime, compile=_compiling_pays(cfg, data, model, runtime))
+        train, plan = data.train.to(runtime.device), _plan(cfg, runtime)
+        pays = compile_choice.pays(model, cfg.method, train, data.class_counts, plan)
+        runtime = dataclasses.replace(runtime, compile=pays)
     progress.sections["environment"] = sections.environment(runtime)
     progress.sections["model"] = sections.model_section(cfg, model)
     names = (cfg.name_of("model"), cfg.name_of("dataset"), runtime.device)
@@ -218,18 +220,6 @@ def _require_usable(
     x = trial.sample(data.splits.test.shape).to(runtime.device)
     trial.require_gradient(model, x, cfg.attacks())
     foresight.require_usable(cfg, model, x, training)
-
-
-def _compiling_pays(cfg: RunConfig, data: Data, model: nn.Module, runtime: Runtime) -> bool:
-    """Of the passes of a step that run the network itself, an inner attack's are most."""
-    low = runtime.precision == "bfloat16"
-    folds = low and runtime.device.type == "cpu"  # then inner attacks climb a folded copy
-    inner = getattr(cfg.method, "inner", None)
-    steps = 0 if inner is None or folds else inner.steps
-    size = cfg.training.batch_size
-    images = torch.full((size, *data.train.shape), 0.5, device=runtime.device)
-    passes = cfg.training.epochs * (len(data.train) // size) * (steps + 2)
-    return compile_choice.pays(model, images, passes, low)
 
 
 def _train(
@@ -255,7 +245,7 @@ def _train(
         data.train.to(runtime.device),
         data.validation.to(runtime.device) if data.validation is not None else None,
         data.class_counts,
-        TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed),
+        _plan(cfg, runtime),
         epoch_end,
         saves=checkpoint.FileCheckpointer(folder / "checkpoint", about, minutes, steps),
         start=_state_before(folder / "checkpoint", about, data),
@@ -268,6 +258,10 @@ def _train(
         artefacts.write_weights(folder / "last.safetensors", fitted.last, header)
     model.load_state_dict(fitted.best)
     return fitted.history
+
+
+def _plan(cfg: RunConfig, runtime: Runtime) -> TrainingPlan:
+    return TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed)
 
 
 def _state_before(folder: Path, about: dict[str, Any], data: Data) -> dict[str, Any] | None:

@@ -140,31 +140,53 @@ class Learner(Protocol):
     @property
     def progress(self) -> float: ...  # share of the training that is done, 0 to 1
 
-    def update(self, loss: Tensor) -> None: ...  # backward, then apply
-
-    def backward(self, loss: Tensor) -> None: ...  # for methods that come between (AWP)
-
-    def apply(self) -> None: ...  # one optimizer step with the gradients there are, then clear them
-
     @property
     def lr(self) -> float: ...
 
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        """The mean cross-entropy at the labels, smoothed as `training.label_smoothing` says."""
+        ...
+
+    # For methods that make their own step:
+
+    def update(self, loss: Tensor) -> None: ...  # backward, then apply
+
+    def backward(self, loss: Tensor) -> None: ...
+
+    def apply(self) -> None: ...  # one optimizer step with the gradients there are, then clear them
+
 
 class Method(Protocol):
-    """A training strategy: what to do with one batch."""
+    """A training strategy: what is climbed, and what is minimised. The training loop makes the
+    step, and what `training` asks for (weight perturbation, clipping …) comes with it."""
+
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        """Images x' to train on, N x C x H x W; `x` itself for a method without adversary."""
+        ...
+
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        """The mean loss of a batch, a scalar. It may be asked for twice a step (AWP)."""
+        ...
+
+
+@runtime_checkable
+class OwnStep(Protocol):
+    """A training strategy that is no `perturb` and `loss`, as Free-AT with its several updates a
+    batch."""
 
     def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
         """Train on one batch; returns the loss (a scalar, may be attached), for the log."""
         ...
 
 
+AnyMethod = Method | OwnStep
+
+
 @runtime_checkable
-class MinMax(Protocol):
-    """A method in two halves, so that others (AWP) can come between them."""
+class AfterUpdate(Protocol):
+    """A method that still does something once its batch is learned."""
 
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor: ...  # x_adv
-
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor: ...
+    def after_update(self, learner: Learner, x: Tensor) -> None: ...
 
 
 @runtime_checkable
@@ -290,18 +312,17 @@ class Runtime:
 
 
 class Optimizer(Protocol):
-    """Makes the optimizer of a run; the schedule scales its `lr`."""
+    """Makes the optimizer of a run; the schedule scales the `lr` of each of its parameter groups.
+    Parameters that ask for no gradient are left out."""
 
-    lr: float
-
-    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer: ...
+    def build(self, model: nn.Module) -> torch.optim.Optimizer: ...
 
 
 class Schedule(Protocol):
     """The learning rate over the run."""
 
     def factor(self, progress: float) -> float:
-        """What `optimizer.lr` is multiplied by when this share of the steps is done, 0 to 1."""
+        """What each rate is multiplied by when this share of the steps is done, 0 to 1."""
         ...
 
 
@@ -322,7 +343,7 @@ class Tracker(Protocol):
     def finish(self, folder: Path, results: dict[str, Any]) -> None: ...
 
 
-METHODS: Registry[Method] = Registry("method")
+METHODS: Registry[AnyMethod] = Registry("method")
 MODELS: Registry[Model] = Registry("model")
 DATASETS: Registry[Dataset] = Registry("dataset")
 ATTACKS: Registry[Attack] = Registry(

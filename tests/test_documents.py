@@ -81,6 +81,15 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in [heading(line) for line in lines if line.startswith("#")], link
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_references_are_defined_one_a_line(page: Path) -> None:
+    """Markdown takes a second definition in the same line for text, and shows it."""
+    text = re.sub(r"```.*?```|`[^`\n]+`", "", page.read_text(), flags=re.DOTALL)
+    defined = re.findall(r"^\[([^\]]+)\]: \S+$", text, re.MULTILINE)
+    assert len(re.findall(r"\[[^\]]+\]: ", text)) == len(defined)
+    assert set(re.findall(r"\]\[([^\]]+)\]", text)) == set(defined)
+
+
 def test_every_page_is_linked_from_the_readme() -> None:
     linked = {(ROOT / link).resolve() for link in links(PAGES[0]) if "://" not in link}
     assert [page.name for page in PAGES[1:] if page not in linked] == []

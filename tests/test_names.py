@@ -50,8 +50,8 @@ def _elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("group", "option", "registered"),
     [
-        ("method", "trades_awp", "awp"),
-        ("method", "mart_awp", "awp"),
+        ("method", "trades_awp", "trades"),
+        ("method", "mart_awp", "mart"),
         ("method", "robal_r", "robal"),
         ("attack", "apgd_t", "apgd"),
         ("attack", "fab_t", "fab"),
@@ -96,7 +96,9 @@ def test_a_configuration_from_before_options_were_noted_has_the_registered_names
     raw = composition.compose_config(["method=trades_awp", "attack=apgd_ce"])
     del raw["options"]
     run_config = load_config(raw)
-    assert (run_config.name_of("method"), run_config.name_of("attack")) == ("awp", "apgd")
+    assert (run_config.name_of("method"), run_config.name_of("attack")) == ("trades", "apgd")
+    raw["method"] = {"name": "awp", "gamma": 0.005, "warmup": 0.0, "base": raw["method"]}
+    assert load_config(raw).name_of("method") == "awp"  # as an earlier version recorded it
 
 
 def test_the_runs_own_attack_is_not_replaced_by_an_entry_of_its_name() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from robustrun.configuration import words
 from robustrun.configuration.catalogue import options_by_group
 from robustrun.configuration.composition import compose_config
+from robustrun.configuration.former_keys import present_key
 from robustrun.errors import did_you_mean
 
 
@@ -34,6 +35,8 @@ def _unknown_key(key: str, given: Iterable[str]) -> str:
     group, _, package = key.partition("@")
     if group in options_by_group() and package:
         return f"{key} is not in the configuration yet: to add it, write +{key}=OPTION."
+    if (present := present_key(key)) is not None:
+        return f"{key!r} is called {present} now."
     if key in options_by_group() or "/" in key:
         return f"{key!r} cannot be overridden; known groups: {', '.join(options_by_group())}."
     try:

@@ -21,7 +21,7 @@ from robustrun.configuration.run_config import RunConfig, left_out, load_config
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.evaluation import measure
 from robustrun.evaluation.outcome import Evaluation
-from robustrun.types import ATTACKS, DATASETS, Attack, Dataset, HasOwnUnit, Images, Method, Model
+from robustrun.types import ATTACKS, DATASETS, AnyMethod, Attack, Dataset, HasOwnUnit, Images, Model
 
 log = logging.getLogger(__name__)
 FROM_THE_DATA = re.compile(r"\$\{(dataset|attack)\.")  # what a value of the catalogue borrows
@@ -45,9 +45,10 @@ def attack(option: str, /, *, dataset: str | None = None, **keys: Any) -> Attack
     return cast(Attack, _part(Attack, "attack", option, dataset, keys))
 
 
-def method(option: str, /, *, dataset: str | None = None, **keys: Any) -> Method:
-    """A training method of the catalogue; options and keys as for `attack`."""
-    return cast(Method, _part(Method, "method", option, dataset, keys))
+def method(option: str, /, *, dataset: str | None = None, **keys: Any) -> AnyMethod:
+    """A training method of the catalogue; options and keys as for `attack`. What an option says of
+    `training` (the weight perturbation of `trades_awp`) is in `compose` alone."""
+    return cast(AnyMethod, _part(AnyMethod, "method", option, dataset, keys))
 
 
 def model(option: str, /, *, dataset: str | None = None, **keys: Any) -> Model:

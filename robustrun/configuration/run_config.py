@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from robustrun.configuration import plugins
 from robustrun.configuration.decoding import decode, dump, tuple_of
+from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import ConfigError, require
 from robustrun.evaluation.settings import NOT_ATTACKS, EvaluationPlan
 from robustrun.registry import Registry
@@ -17,13 +18,14 @@ from robustrun.training.settings import Recipe, Training
 from robustrun.types import (
     ATTACKS,
     METHODS,
+    AnyMethod,
     Attack,
     Dataset,
     Device,
     HasArchitecture,
-    Method,
     Model,
     Optimizer,
+    OwnStep,
     Schedule,
     Tracker,
 )
@@ -56,7 +58,7 @@ class RunConfig:
     # key the user typed (attack.epsilon) and not at one that borrows it.
     dataset: Dataset
     attack: Attack
-    method: Method
+    method: AnyMethod
     model: Model
     recipe: Recipe
     optimizer: Optimizer
@@ -73,7 +75,19 @@ class RunConfig:
             last = dataclasses.replace(self.training, select="last")
             object.__setattr__(self, "training", last)
         _require_validation(self.training, self.attack.norm)
+        self._require_combinable()
         self.attacks()
+
+    def _require_combinable(self) -> None:
+        """ConfigError for an option of training that cannot come with the method."""
+        size = self.training.weight_perturbation
+        require(
+            not (size and isinstance(self.method, OwnStep)),
+            "training.weight_perturbation",
+            size,
+            f"0 with method={self.name_of('method')}: it perturbs the weights between an attack "
+            "and its loss, but this method makes its steps itself",
+        )
 
     def name_of(self, group: str) -> str:
         """What the chosen model, method, attack … is called in everything that a run leaves: as the
@@ -102,6 +116,7 @@ def load_config(raw: dict[str, Any]) -> RunConfig:
     """The typed configuration; ConfigError names the first key that is wrong, and what is right."""
     names = raw.get("plugins") or []
     plugins.load(tuple_of(str, names, "plugins"))
+    raw = with_present_keys(raw)
     _require_followed(raw)
     for key in left_out(raw):
         raw = _without(raw, key.split("."))

@@ -4,7 +4,6 @@ https://arxiv.org/abs/2403.10073)."""
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model
@@ -24,8 +23,8 @@ class ATBSL:
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.inner(learner.model, x, y, norm=self.norm, epsilon=self.epsilon)
-        loss = F.cross_entropy(learner.model(x_adv) + learner.class_counts.log(), y)
-        learner.update(loss)
-        return loss
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        return self.inner(learner.model, x, y, norm=self.norm, epsilon=self.epsilon)
+
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return learner.cross_entropy(learner.model(x_adv) + learner.class_counts.log(), y)

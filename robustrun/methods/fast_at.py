@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model, uniform_start
 from robustrun.attacks.search.ascent import ascend
@@ -26,24 +25,15 @@ class FastAT:
     epsilon: float  # radius in training, pixel units
     step_size: float  # pixel units
     bn_mode: BnMode
-    label_smoothing: float
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)
         require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
-        smoothing = self.label_smoothing
-        require(0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        with attack_mode(model, self.bn_mode):
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        with attack_mode(learner.model, self.bn_mode):
             return ascend(
-                lambda x_adv: len(x) * self.loss(model, x, x_adv, y),
+                lambda x_adv: len(x) * self.loss(learner, x, x_adv, y),
                 x,
                 uniform_start(x, self.norm, self.epsilon),
                 norm=self.norm,
@@ -52,5 +42,5 @@ class FastAT:
                 steps=1,
             )
 
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(x_adv), y, label_smoothing=self.label_smoothing)
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return learner.cross_entropy(learner.model(x_adv), y)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.errors import require
@@ -30,15 +29,10 @@ class FGSMAT:
         check_threat_model(self.norm, self.epsilon)
         require(0 <= self.alpha <= 1, "alpha", self.alpha, "in [0, 1]")
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        return self.inner(learner.model, x, y, norm=self.norm, epsilon=self.epsilon)
 
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return self.inner(model, x, y, norm=self.norm, epsilon=self.epsilon)
-
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        clean = F.cross_entropy(model(x), y)
-        return self.alpha * clean + (1 - self.alpha) * F.cross_entropy(model(x_adv), y)
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        clean = learner.cross_entropy(learner.model(x), y)
+        adversarial = learner.cross_entropy(learner.model(x_adv), y)
+        return self.alpha * clean + (1 - self.alpha) * adversarial

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model, project, steepest
@@ -29,21 +28,18 @@ class FreeAT:
     step_size: float  # pixel units
     replays: int  # m in the paper
     keep: bool  # whether the perturbation outlives its batch
-    label_smoothing: float
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)
         require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
         require(self.replays >= 1, "replays", self.replays, "at least 1")
-        smoothing = self.label_smoothing
-        require(0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
 
     def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
         """Returns the last replay's loss."""
         delta = self._perturbation(learner, x)
         for _ in range(self.replays):
             x_adv = (x + delta).requires_grad_()
-            loss = F.cross_entropy(learner.model(x_adv), y, label_smoothing=self.label_smoothing)
+            loss = learner.cross_entropy(learner.model(x_adv), y)
             learner.backward(loss)
             delta = self._moved(x, x_adv)
             learner.apply()

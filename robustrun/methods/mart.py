@@ -6,7 +6,7 @@ from typing import Literal
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.errors import require
@@ -38,20 +38,13 @@ class MART:
         check_threat_model(self.norm, self.epsilon)
         require(self.beta >= 0, "beta", self.beta, ">= 0")
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        return self.inner(learner.model, x, y, norm=self.norm, epsilon=self.epsilon)
 
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        return self.inner(model, x, y, norm=self.norm, epsilon=self.epsilon)
-
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        clean, adversarial = model(x).softmax(dim=1), model(x_adv)
-        return boosted_cross_entropy(adversarial, y) + self.beta * self._consistency(
-            clean, adversarial.softmax(dim=1), y
-        )
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        clean, adversarial = learner.model(x).softmax(dim=1), learner.model(x_adv)
+        boosted = learner.cross_entropy(adversarial, y) + runner_up_penalty(adversarial, y)
+        return boosted + self.beta * self._consistency(clean, adversarial.softmax(dim=1), y)
 
     def _consistency(self, clean: Tensor, adversarial: Tensor, y: Tensor) -> Tensor:
         divergence = F.kl_div((adversarial + TINY).log(), clean, reduction="none").sum(dim=1)
@@ -59,8 +52,8 @@ class MART:
         return (divergence * (ABOVE_ONE_WEIGHT - believed)).mean()
 
 
-def boosted_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
-    """Mean of -log p_y - log(1 - p_k), k the likeliest wrong class."""
+def runner_up_penalty(logits: Tensor, y: Tensor) -> Tensor:
+    """Mean of -log(1 - p_k), k the likeliest wrong class: what BCE adds to the cross-entropy."""
     wrong = logits.detach().scatter(1, y[:, None], -torch.inf).argmax(dim=1)
     others = (ABOVE_ONE_MARGIN - logits.softmax(dim=1) + TINY).log()
-    return F.cross_entropy(logits, y) + F.nll_loss(others, wrong)
+    return F.nll_loss(others, wrong)

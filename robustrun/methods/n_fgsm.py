@@ -4,8 +4,7 @@ which is not clipped to the ball afterwards."""
 from dataclasses import dataclass
 from typing import Literal
 
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model, steepest, uniform_start
 from robustrun.attacks.search.ascent import gradient
@@ -28,26 +27,17 @@ class NFGSM:
     noise: float  # k: the noise's radius in units of epsilon
     step_size: float  # pixel units
     bn_mode: BnMode
-    label_smoothing: float
 
     def __post_init__(self) -> None:
         check_threat_model(self.norm, self.epsilon)
         require(self.noise >= 0, "noise", self.noise, "a multiple of epsilon, >= 0")
         require(self.step_size >= 0, "step_size", self.step_size, "a step >= 0 in pixel units")
-        smoothing = self.label_smoothing
-        require(0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
         noisy = uniform_start(x, self.norm, self.noise * self.epsilon)
-        with attack_mode(model, self.bn_mode):
-            slope, _ = gradient(lambda z: len(x) * self.loss(model, x, z, y), noisy)
+        with attack_mode(learner.model, self.bn_mode):
+            slope, _ = gradient(lambda z: len(x) * self.loss(learner, x, z, y), noisy)
         return (noisy + self.step_size * steepest(slope, self.norm)).clamp(0.0, 1.0)
 
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(x_adv), y, label_smoothing=self.label_smoothing)
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return learner.cross_entropy(learner.model(x_adv), y)

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS
@@ -31,13 +30,8 @@ class PAT:
     def __post_init__(self) -> None:
         require(self.bound > 0, "bound", self.bound, "an LPIPS distance above 0")
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        model = learner.model
         with attack_mode(model):
             perception = self.lpips.of(model, x)
             if not self.only_attack_correct:
@@ -49,5 +43,5 @@ class PAT:
                 x_adv[right] = self.inner(perception, x[right], y[right], self.bound)
             return x_adv
 
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        return F.cross_entropy(model(x_adv), y)
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return learner.cross_entropy(learner.model(x_adv), y)

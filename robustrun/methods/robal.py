@@ -90,14 +90,8 @@ class RoBal:
         head = CosineHead(last.in_features, class_counts, self.scale, self.gamma, self.tau_p)
         return replaced(model, name, head.to(last.weight.device))
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
-        head = cosine_head(model)
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        model, head = learner.model, cosine_head(learner.model)
         return self.inner(
             model,
             x,
@@ -107,21 +101,22 @@ class RoBal:
             logits=lambda x_adv: head.cosines(model(x_adv)),
         )
 
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
-        head = cosine_head(model)
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        model, head = learner.model, cosine_head(learner.model)
         with passage(model) as adversarial_pass:
             adversarial = head.cosines(model(x_adv))
         with passage(model) as clean_pass:
             clean = head.cosines(model(x))
         clean_pass.again()  # the authors run each batch twice: adversarial, clean, clean,
         adversarial_pass.again()  # adversarial is what batch norm sees
-        return self.margin_loss(adversarial, y, head.log_prior) + self.beta * kl_divergence(
-            clean, adversarial
-        )
+        with_margins = learner.cross_entropy(self.logits(adversarial, y, head.log_prior), y)
+        return with_margins + self.beta * kl_divergence(clean, adversarial)
 
-    def margin_loss(self, cosines: Tensor, y: Tensor, log_prior: Tensor) -> Tensor:
+    def logits(self, cosines: Tensor, y: Tensor, log_prior: Tensor) -> Tensor:
+        """What the cross-entropy is computed from: cosines less their class's margin, scaled, with
+        a part of the log prior."""
         mine = F.one_hot(y, cosines.shape[1]) * self.margins(log_prior)
-        return F.cross_entropy(self.scale * (cosines - mine) + self.tau_b * log_prior, y)
+        return self.scale * (cosines - mine) + self.tau_b * log_prior
 
     def margins(self, log_prior: Tensor) -> Tensor:
         """One margin per class: the larger the class, the larger its margin."""

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch.nn.functional as F
 from torch import Tensor
 
 from robustrun.types import METHODS, Learner
@@ -13,7 +12,8 @@ from robustrun.types import METHODS, Learner
 class Standard:
     """L = CE(f(x), y)."""
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        loss = F.cross_entropy(learner.model(x), y)
-        learner.update(loss)
-        return loss
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
+        return x
+
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        return learner.cross_entropy(learner.model(x), y)

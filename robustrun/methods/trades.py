@@ -4,8 +4,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import torch
-import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, l2_norm, project, steepest
 from robustrun.errors import require
@@ -37,16 +36,10 @@ class TRADES:
         check_threat_model(self.norm, self.epsilon)
         require(self.beta >= 0, "beta", self.beta, ">= 0")
 
-    def step(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
-        x_adv = self.perturb(learner.model, x, y)
-        loss = self.loss(learner.model, x, x_adv, y)
-        learner.update(loss)
-        return loss
-
-    def perturb(self, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
+    def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
         exact_l2 = self.norm == "l2"
         return self.inner(
-            model,
+            learner.model,
             x,
             y,
             norm=self.norm,
@@ -55,12 +48,13 @@ class TRADES:
             projection=box_then_ball if exact_l2 else project,
         )
 
-    def loss(self, model: nn.Module, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+    def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:
+        model = learner.model
         first = model(x_adv) if self.first_pass == "adversarial" else None
         with passage(model) as clean_pass:
             clean = model(x)
         adversarial = model(x_adv) if first is None else first
-        loss = F.cross_entropy(clean, y) + self.beta * kl_divergence(clean, adversarial)
+        loss = learner.cross_entropy(clean, y) + self.beta * kl_divergence(clean, adversarial)
         clean_pass.again()  # the authors run f(x) twice
         return loss
 

@@ -8,44 +8,47 @@ import time
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.search.ascent import gradient
-from robustrun.compute.modes import attack_mode
+from robustrun.training.fit import train_batch
+from robustrun.training.learner import Learner, new_learner
+from robustrun.training.settings import TrainingPlan
+from robustrun.types import AnyMethod, Images
 
 log = logging.getLogger(__name__)
-SHORTEST = 60.0  # seconds of passes below which it is not even tried: compiling takes as long
-GRAPHS = 3  # an attack's pass, a training step's, and one without gradients are compiled apart
-TIMED = 5  # passes, of which the fastest counts
+SHORTEST = 60.0  # seconds of training below which it is not even tried: compiling takes as long
+TIMED = 3  # steps after the first, of which the fastest counts
 
 
-def pays(model: nn.Module, images: Tensor, passes: int, low: bool) -> bool:
-    """Whether so many forward and backward passes of batches like `images` end sooner compiled.
+def pays(
+    model: nn.Module, method: AnyMethod, train: Images, class_counts: Tensor, how: TrainingPlan
+) -> bool:
+    """Whether the training ends sooner with its network compiled.
 
-    It is found by measuring: a copy is compiled for an attack's pass. What was found, and after how
-    many passes compiling breaks even, goes to the log. `low`: layers compute in bfloat16.
+    It is found by measuring steps of the method, on a copy of the network and the first images of
+    `train`. What was found, and after how many steps compiling breaks even, goes to the log.
     """
-    plain = _seconds(model, images, low)
-    about = f"compile=auto: {passes:,} passes of {1000 * plain:.3g} ms"
-    if passes * plain < SHORTEST:
-        log.info("%s are too few to try compiling", about)
-        return False
-    try:
-        with torch.random.fork_rng():
-            compiled = copy.deepcopy(model)
-            compiled.compile()
-            began = time.perf_counter()
-            _pass(compiled, images, low)
-            first = time.perf_counter() - began
-            fast = _seconds(compiled, images, low)
-    except Exception as error:  # no compiler, or Python that cannot be followed
-        log.warning("%s: compiling failed: %s", about, str(error).partition("\n")[0])
-        return False
-    needed = break_even(plain, fast, first - fast)
-    worth = passes > needed
+    device = how.runtime.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        learner = _learner(model, train, class_counts, how, compiled=False)
+        steps, plain = learner.total_steps, min(_seconds(learner, method, train, how))
+        about = f"compile=auto: {steps:,} steps of {1000 * plain:.3g} ms"
+        if steps * plain < SHORTEST:
+            log.info("%s are too few to try compiling", about)
+            return False
+        try:
+            learner = _learner(model, train, class_counts, how, compiled=True)
+            times = _seconds(learner, method, train, how)
+        except Exception as error:  # no compiler, or Python that cannot be followed
+            log.warning("%s: compiling failed: %s", about, str(error).partition("\n")[0])
+            return False
+    fast = min(times)
+    compiling = sum(times) - len(times) * fast
+    needed = break_even(plain, fast, compiling)
+    worth = steps > needed
     log.info(
-        "%s; compiled %.3g ms, and %.0f s to compile, which breaks even after %s passes: %s",
+        "%s; compiled %.3g ms, and %.0f s to compile, which breaks even after %s steps: %s",
         about,
         1000 * fast,
-        GRAPHS * (first - fast),
+        compiling,
         f"{needed:,.0f}",
         "compiled" if worth else "not compiled",
     )
@@ -53,23 +56,35 @@ def pays(model: nn.Module, images: Tensor, passes: int, low: bool) -> bool:
 
 
 def break_even(plain: float, fast: float, compiling: float) -> float:
-    """After how many passes `GRAPHS` compilations of so many seconds each have paid."""
+    """After how many steps so many seconds of compiling have paid."""
     saved = plain - fast
-    return GRAPHS * compiling / saved if saved > 0 else math.inf
+    return compiling / saved if saved > 0 else math.inf
 
 
-def _seconds(model: nn.Module, images: Tensor, low: bool) -> float:
-    _pass(model, images, low)
-    times = []
-    for _ in range(TIMED):
-        began = time.perf_counter()
-        _pass(model, images, low)
-        times.append(time.perf_counter() - began)
-    return min(times)
+def _learner(
+    model: nn.Module, train: Images, class_counts: Tensor, how: TrainingPlan, compiled: bool
+) -> Learner:
+    """One that trains a copy of the network."""
+    network = copy.deepcopy(model)
+    if compiled:
+        network.compile()
+    return new_learner(network.train(), train, class_counts, how)
 
 
-def _pass(model: nn.Module, images: Tensor, low: bool) -> None:
-    with attack_mode(model), torch.autocast(images.device.type, torch.bfloat16, enabled=low):
-        gradient(lambda x: model(x).float().logsumexp(dim=1).sum(), images)
-    if images.device.type == "cuda":
-        torch.cuda.synchronize()
+def _seconds(learner: Learner, method: AnyMethod, train: Images, how: TrainingPlan) -> list[float]:
+    """Of several steps on the same batch; the first has to set up, or compile, what it needs."""
+    size, device = min(how.training.batch_size, len(train)), how.runtime.device
+    x, y = next(train.plain().batches(size, torch.arange(size), device))
+    return [_seconds_of_step(learner, method, x, y, how) for _ in range(1 + TIMED)]
+
+
+def _seconds_of_step(
+    learner: Learner, method: AnyMethod, x: Tensor, y: Tensor, how: TrainingPlan
+) -> float:
+    device, low = how.runtime.device, how.runtime.precision == "bfloat16"
+    began = time.perf_counter()
+    with torch.autocast(device.type, torch.bfloat16, enabled=low):
+        train_batch(learner, method, x, y)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - began

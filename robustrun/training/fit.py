@@ -11,10 +11,11 @@ from torch import Tensor, nn
 
 from robustrun import console
 from robustrun.compute import interrupts
-from robustrun.errors import RunFailure
+from robustrun.errors import ConfigError, RunFailure
 from robustrun.training.batching import shuffled
 from robustrun.training.learner import Learner, new_learner, weights
 from robustrun.training.optimizers import set_momentum
+from robustrun.training.schedules import warm_up
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.state import (
     BestWeights,
@@ -24,7 +25,7 @@ from robustrun.training.state import (
     TrainingState,
 )
 from robustrun.training.validation import validated
-from robustrun.types import CyclesMomentum, Images, Method
+from robustrun.types import AfterUpdate, AnyMethod, CyclesMomentum, Images, OwnStep
 
 log = logging.getLogger(__name__)
 CHECK_EVERY = 50  # steps between looks at the loss of a GPU; each look waits for the device
@@ -36,7 +37,7 @@ EpochEnd = Callable[[list[dict[str, Any]]], None]  # the rows so far
 
 def fit(
     model: nn.Module,
-    method: Method,
+    method: AnyMethod,
     train: Images,
     validation: Images | None,
     class_counts: Tensor,
@@ -109,7 +110,7 @@ def _result(fitting: TrainingState, training: Training, examples: int) -> Traini
 
 def _epoch(
     fitting: TrainingState,
-    method: Method,
+    method: AnyMethod,
     train: Images,
     how: TrainingPlan,
     bar: console.Bar,
@@ -134,12 +135,32 @@ def _epoch(
     return float(fitting.loss) / fitting.images if fitting.images else math.nan  # all left out
 
 
-def _step(fitting: TrainingState, method: Method, x: Tensor, y: Tensor, how: TrainingPlan) -> None:
+def train_batch(learner: Learner, method: AnyMethod, x: Tensor, y: Tensor) -> Tensor:
+    """One step of a method, in the training mode that the network is in; returns the loss.
+    ConfigError if labels are to be smoothed and the method has no loss for that."""
+    if isinstance(method, OwnStep):
+        loss = method.step(learner, x, y)
+    else:
+        x_adv = method.perturb(learner, x, y)
+        loss = learner.minimise(lambda: method.loss(learner, x, x_adv, y))
+        if isinstance(method, AfterUpdate):
+            method.after_update(learner, x)
+    if learner.label_smoothing and not learner.smooths:
+        raise ConfigError(
+            f"training.label_smoothing is {learner.label_smoothing:g}, but {type(method).__name__} "
+            "has no cross-entropy that smooths labels. Set it to 0."
+        )
+    return loss
+
+
+def _step(
+    fitting: TrainingState, method: AnyMethod, x: Tensor, y: Tensor, how: TrainingPlan
+) -> None:
     trainer, runtime, skipped = fitting.trainer, how.runtime, fitting.trainer.skipped
     _follow_schedule(trainer, how)
     low = runtime.precision == "bfloat16"
     with torch.autocast(runtime.device.type, torch.bfloat16, enabled=low):
-        loss = method.step(trainer, x, y)
+        loss = train_batch(trainer, method, x, y)
     trainer.batches, fitting.batch = trainer.batches + 1, fitting.batch + 1
     if trainer.skipped > skipped:
         _require_progress(fitting)
@@ -154,9 +175,9 @@ def _step(fitting: TrainingState, method: Method, x: Tensor, y: Tensor, how: Tra
 def _follow_schedule(trainer: Learner, how: TrainingPlan) -> None:
     schedule, progress = how.schedule, trainer.progress
     momentum = schedule.momentum_at(progress) if isinstance(schedule, CyclesMomentum) else None
-    for group in trainer.optimizer.param_groups:
-        group["lr"] = how.optimizer.lr * schedule.factor(progress)
-        if momentum is not None:
+    trainer.scale_rates(warm_up(progress, how.training.warmup) * schedule.factor(progress))
+    if momentum is not None:
+        for group in trainer.optimizer.param_groups:
             set_momentum(group, momentum)
 
 

@@ -1,18 +1,20 @@
 """The learner: a model, its optimizer, the average of its weights, and its place in training."""
 
 import math
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.compute.modes import eval_mode
 from robustrun.training.batching import Batching, batching
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.weight_average import WeightAverage
+from robustrun.training.weight_perturbation import WeightPerturbation
 from robustrun.types import Images
 
 State = dict[str, Tensor]
@@ -29,12 +31,19 @@ class Learner:
     total_steps: int
     gradient_clip: float | None
     average: WeightAverage | None
+    weight_perturbation: WeightPerturbation | None = None
+    label_smoothing: float = 0.0
     skips: bool = False  # a step whose loss is not finite is left out
     steps: int = 0
     batches: int = 0
     skipped: int = 0
     skipping: bool = False  # the step under way is left out
+    smooths: bool = False  # whether the method's loss has a cross-entropy that smooths labels
     memory: dict[str, Any] = field(default_factory=dict)
+    base_rates: list[float] = field(init=False)  # of the optimizer's groups, before any schedule
+
+    def __post_init__(self) -> None:
+        self.base_rates = [float(group["lr"]) for group in self.optimizer.param_groups]
 
     @property
     def progress(self) -> float:
@@ -43,6 +52,24 @@ class Learner:
     @property
     def lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
+
+    def scale_rates(self, factor: float) -> None:
+        """Set the learning rate of each parameter group to this multiple of its own."""
+        for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):
+            group["lr"] = rate * factor
+
+    def cross_entropy(self, logits: Tensor, y: Tensor) -> Tensor:
+        self.smooths = True
+        return F.cross_entropy(logits, y, label_smoothing=self.label_smoothing)
+
+    def minimise(self, loss: Callable[[], Tensor]) -> Tensor:
+        """One step down a loss; returns its value where the gradient was taken."""
+        perturbation, model = self.weight_perturbation, self.model
+        with perturbation.applied(model, loss, self.progress) if perturbation else nullcontext():
+            value = loss()
+            self.backward(value)
+        self.apply()
+        return value
 
     def update(self, loss: Tensor) -> None:
         self.backward(loss)
@@ -74,12 +101,14 @@ def new_learner(
     batches = batching(model, len(train), train.shape, training.batch_size)
     return Learner(
         model,
-        how.optimizer.build([p for p in model.parameters() if p.requires_grad]),
+        how.optimizer.build(model),
         class_counts.to(how.runtime.device),
         batches,
         batches.count(len(train)) * training.epochs,
         training.gradient_clip,
         _average(model, training),
+        _weight_perturbation(training),
+        training.label_smoothing,
         skips=training.on_nonfinite == "skip",
     )
 
@@ -89,6 +118,11 @@ def _average(model: nn.Module, training: Training) -> WeightAverage | None:
         return None
     buffers, warmup, start = training.ema_buffers, training.ema_warmup, training.ema_start
     return WeightAverage(model, training.ema_decay, buffers, warmup, start)
+
+
+def _weight_perturbation(training: Training) -> WeightPerturbation | None:
+    size, warmup = training.weight_perturbation, training.weight_perturbation_warmup
+    return WeightPerturbation(size, warmup) if size else None
 
 
 def weights(trainer: Learner) -> State:

@@ -28,9 +28,9 @@ class Sgd:
             not self.nesterov or self.momentum > 0, "nesterov", True, "false when momentum is 0"
         )
 
-    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.SGD(
-            parameters,
+            trainable(model),
             lr=self.lr,
             momentum=self.momentum,
             nesterov=self.nesterov,
@@ -53,14 +53,19 @@ class AdamW:
         require(all(0 <= b < 1 for b in self.betas), "betas", self.betas, "in [0, 1)")
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
 
-    def build(self, parameters: list[nn.Parameter]) -> torch.optim.Optimizer:
+    def build(self, model: nn.Module) -> torch.optim.Optimizer:
         return torch.optim.AdamW(
-            parameters,
+            trainable(model),
             lr=self.lr,
             betas=self.betas,
             weight_decay=self.weight_decay,
             foreach=True,
         )
+
+
+def trainable(model: nn.Module) -> list[nn.Parameter]:
+    """The parameters that are trained: frozen ones ask for no gradient."""
+    return [parameter for parameter in model.parameters() if parameter.requires_grad]
 
 
 def set_momentum(group: dict[str, Any], momentum: float) -> None:

@@ -14,26 +14,18 @@ from robustrun.types import SCHEDULES
 ROUNDING = 1e-9  # 74/76 of 760 steps must count as reached at step 740 in floating point
 
 
-def _warm(progress: float, warmup: float) -> float:
-    return min(1.0, progress / warmup) if warmup else 1.0
-
-
-def _check_warmup(warmup: float) -> None:
-    require(0 <= warmup < 1, "warmup", warmup, "a share of the run, at least 0 and below 1")
+def warm_up(progress: float, length: float) -> float:
+    """A further factor for any schedule: from 0 to 1 in the first `length` of the run."""
+    return min(1.0, progress / length) if length else 1.0
 
 
 @SCHEDULES.register("constant")
 @dataclass(frozen=True)
 class Constant:
-    """1, after an optional linear warm-up."""
-
-    warmup: float
-
-    def __post_init__(self) -> None:
-        _check_warmup(self.warmup)
+    """1 throughout."""
 
     def factor(self, progress: float) -> float:
-        return _warm(progress, self.warmup)
+        return 1.0
 
 
 @SCHEDULES.register("multistep")
@@ -43,10 +35,8 @@ class MultiStep:
 
     milestones: tuple[float, ...]
     gamma: float
-    warmup: float
 
     def __post_init__(self) -> None:
-        _check_warmup(self.warmup)
         require(0 < self.gamma <= 1, "gamma", self.gamma, "above 0 and at most 1")
         require(
             all(0 < m <= 1 for m in self.milestones),
@@ -57,7 +47,7 @@ class MultiStep:
 
     def factor(self, progress: float) -> float:
         passed = sum(progress + ROUNDING >= milestone for milestone in self.milestones)
-        return float(_warm(progress, self.warmup) * self.gamma**passed)
+        return float(self.gamma**passed)
 
 
 @SCHEDULES.register("onecycle")
@@ -130,10 +120,5 @@ class OneCycle:
 class Cosine:
     """Half a cosine from 1 to 0 (Loshchilov and Hutter, https://arxiv.org/abs/1608.03983)."""
 
-    warmup: float
-
-    def __post_init__(self) -> None:
-        _check_warmup(self.warmup)
-
     def factor(self, progress: float) -> float:
-        return _warm(progress, self.warmup) * 0.5 * (1 + math.cos(math.pi * progress))
+        return 0.5 * (1 + math.cos(math.pi * progress))

@@ -13,6 +13,12 @@ Select = Literal["best_robust", "best_clean", "last"]
 class Recipe:
     """What a method's authors trained with; other keys take their defaults from here."""
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {
+        "label_smoothing": 0.0,
+        "weight_perturbation": 0.0,
+        "weight_perturbation_warmup": 0.0,
+    }
+
     epochs: int
     batch_size: int
     lr: float
@@ -23,15 +29,23 @@ class Recipe:
     gamma: float
     warmup: float
     gradient_clip: float | None
+    label_smoothing: float
+    weight_perturbation: float
+    weight_perturbation_warmup: float
     ema_decay: float | None
     select: Select
 
 
 @dataclass(frozen=True)
 class Training:
-    """How long and in which portions the training goes, and which weights are kept."""
+    """How long and in which portions the training goes, what comes with each of its steps whatever
+    the method, and which weights are kept."""
 
     ADDED_LATER: ClassVar[dict[str, Any]] = {
+        "warmup": 0.0,
+        "label_smoothing": 0.0,
+        "weight_perturbation": 0.0,
+        "weight_perturbation_warmup": 0.0,
         "ema_buffers": "average",
         "ema_warmup": True,
         "ema_start": 0.0,
@@ -42,7 +56,11 @@ class Training:
     validation_fraction: float
     validation_every: int
     select: Select
+    warmup: float  # share of the run in which rates grow linearly from 0
     gradient_clip: float | None
+    label_smoothing: float  # s: s / K for every class, and 1 - s more for the label's
+    weight_perturbation: float  # see robustrun.training.weight_perturbation; 0: none
+    weight_perturbation_warmup: float
     ema_decay: float | None
     ema_buffers: Literal["average", "copy", "recompute"]  # see robustrun.training.weight_average
     ema_warmup: bool
@@ -59,6 +77,12 @@ class Training:
         share = self.validation_fraction
         require(0 <= share < 1, "validation_fraction", share, "at least 0 and below 1")
         require(self.validation_every >= 1, "validation_every", self.validation_every, ">= 1")
+        require(0 <= self.warmup < 1, "warmup", self.warmup, "a share of the run, in [0, 1)")
+        smoothing, size = self.label_smoothing, self.weight_perturbation
+        require(0 <= smoothing < 1, "label_smoothing", smoothing, "at least 0 and below 1")
+        require(size >= 0, "weight_perturbation", size, "a share of each weight's norm, >= 0")
+        until = self.weight_perturbation_warmup
+        require(0 <= until <= 1, "weight_perturbation_warmup", until, "in [0, 1], of the run")
         clip, decay = self.gradient_clip, self.ema_decay
         require(clip is None or clip > 0, "gradient_clip", clip, "above 0, or null")
         require(decay is None or 0 < decay < 1, "ema_decay", decay, "between 0 and 1, or null")

@@ -22,4 +22,5 @@ def test_fast_at_takes_one_long_step_from_a_random_start_in_train_mode(
         )  # fmt: skip
         return cross_entropy(model(x_adv), y)
 
-    assert_golden(FastAT("linf", 0.08, 0.1, "train", smoothing), golden_step(loss))
+    method = FastAT("linf", 0.08, 0.1, "train")
+    assert_golden(method, golden_step(loss), label_smoothing=smoothing)

@@ -30,7 +30,7 @@ def test_the_perturbation_goes_on_from_batch_to_batch_and_a_short_batch_moves_it
 ):
     carried = torch.zeros(8, 1, 5, 5, dtype=torch.float64)
     learner = assert_golden(
-        FreeAT("linf", 0.05, 0.05, 3, True, 0.0), free(3, 0.05, carried), same_gradients=False
+        FreeAT("linf", 0.05, 0.05, 3, True), free(3, 0.05, carried), same_gradients=False
     )
     torch.testing.assert_close(learner.memory["delta"], carried)
     assert len(learner.gradients) == 9, "each replay moves the weights"
@@ -40,13 +40,13 @@ def test_without_keep_each_batch_starts_at_the_clean_images(assert_golden):
     def fresh(model, optimizer, x, y):
         return free(3, 0.05, torch.zeros_like(x))(model, optimizer, x, y)
 
-    learner = assert_golden(FreeAT("linf", 0.05, 0.05, 3, False, 0.0), fresh, same_gradients=False)
+    learner = assert_golden(FreeAT("linf", 0.05, 0.05, 3, False), fresh, same_gradients=False)
     assert learner.memory == {}
 
 
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_what_is_kept_lies_in_the_ball(learner, batches, norm):
-    method = FreeAT(norm, 0.05, 0.05, 4, True, 0.0)
+    method = FreeAT(norm, 0.05, 0.05, 4, True)
     for x, y in batches:
         method.step(learner, x, y)
     delta = learner.memory["delta"].flatten(1)
@@ -56,7 +56,7 @@ def test_what_is_kept_lies_in_the_ball(learner, batches, norm):
 
 
 def test_a_longer_batch_than_the_first_has_room(learner, batches):
-    method = FreeAT("linf", 0.05, 0.05, 2, True, 0.0)
+    method = FreeAT("linf", 0.05, 0.05, 2, True)
     for x, y in reversed(batches):
         method.step(learner, x, y)
     assert len(learner.memory["delta"]) == 8

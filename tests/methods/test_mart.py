@@ -4,7 +4,7 @@ import torch
 import torch.nn.functional as F
 
 from robustrun.methods.inner import Inner
-from robustrun.methods.mart import MART, boosted_cross_entropy
+from robustrun.methods.mart import MART, runner_up_penalty
 
 INNER = Inner("ce", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
 
@@ -40,12 +40,12 @@ def test_the_boosted_term_looks_at_the_likeliest_wrong_class_even_where_the_righ
     expected = -(
         p[0, 0].log() + (1.0001 - p[0, 2]).log() + p[1, 0].log() + (1.0001 - p[1, 1]).log()
     )
-    assert torch.isclose(boosted_cross_entropy(logits, y), expected / 2)
+    assert torch.isclose(F.cross_entropy(logits, y) + runner_up_penalty(logits, y), expected / 2)
 
 
-def test_the_loss_is_finite_when_the_network_is_certain_and_wrong(network, batches):
+def test_the_loss_is_finite_when_the_network_is_certain_and_wrong(learner, batches):
     x, y = batches[0]
     with torch.no_grad():
-        network.head.weight.mul_(1e4)
-    loss = MART(5.0, "linf", 0.05, INNER).loss(network, x, x, y)
+        learner.model.head.weight.mul_(1e4)
+    loss = MART(5.0, "linf", 0.05, INNER).loss(learner, x, x, y)
     assert torch.isfinite(loss)

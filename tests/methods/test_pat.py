@@ -12,7 +12,9 @@ from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel
 from robustrun.errors import ConfigError
 from robustrun.methods.pat import PAT
-from robustrun.types import MinMax
+from robustrun.training.batching import Batching
+from robustrun.training.fit import train_batch
+from robustrun.training.learner import Learner
 
 BOUND, STEPS, LR = 0.3, 4, 0.1
 
@@ -33,17 +35,10 @@ class Small(nn.Module):
         return self.with_features(x)[0]
 
 
-class PlainLearner:
-    """One step of plain gradient descent for each update."""
-
-    def __init__(self, model: nn.Module) -> None:
-        self.model = model
-
-    def update(self, loss: Tensor) -> None:
-        gradients = torch.autograd.grad(loss, list(self.model.parameters()))
-        with torch.no_grad():
-            for parameter, gradient in zip(self.model.parameters(), gradients, strict=True):
-                parameter -= LR * gradient
+def learner(model: nn.Module) -> Learner:
+    """Plain gradient descent."""
+    optimizer = torch.optim.SGD(model.parameters(), lr=LR)
+    return Learner(model, optimizer, torch.ones(3), Batching(8), 10, None, None)
 
 
 def pat(network: str = "self", only_attack_correct: bool = True) -> PAT:
@@ -99,12 +94,12 @@ def test_three_steps_train_the_weights_of_the_formula():
     x, y = batch()
     torch.manual_seed(7)
     for _ in range(3):
-        loss = pat().step(PlainLearner(trained), x, y)
+        loss = train_batch(learner(trained), pat(), x, y)
     torch.manual_seed(7)
     for _ in range(3):
         x_adv = written_out_attack(expected.eval(), x, y)
         formula = F.cross_entropy(expected.train()(x_adv), y)
-        PlainLearner(expected).update(formula)
+        learner(expected).update(formula)
     # float64: what is left is the rounding of a dozen attack steps
     torch.testing.assert_close(loss, formula, rtol=1e-7, atol=0.0)
     for (name, a), b in zip(
@@ -121,27 +116,27 @@ def test_only_images_that_are_right_are_attacked():
     model, (x, y) = small(), batch()
     right = right_in_eval_mode(model, x, y)
     assert 0 < right.sum() < len(y)
-    x_adv = pat().perturb(model, x, y)
+    x_adv = pat().perturb(learner(model), x, y)
     changed = (x_adv != x).flatten(1).any(dim=1)
     assert torch.equal(changed, right)
 
 
 def test_every_image_is_attacked_where_that_is_asked_for():
     model, (x, y) = small(), batch()
-    x_adv = pat(only_attack_correct=False).perturb(model, x, y)
+    x_adv = pat(only_attack_correct=False).perturb(learner(model), x, y)
     assert (x_adv != x).flatten(1).any(dim=1).all()
 
 
 def test_a_batch_without_a_right_image_stays_clean():
     model, (x, _) = small(), batch()
     wrong = (copy.deepcopy(model).eval()(x).argmax(dim=1) + 1) % 3
-    assert torch.equal(pat().perturb(model, x, wrong), x)
+    assert torch.equal(pat().perturb(learner(model), x, wrong), x)
 
 
 def test_the_attack_leaves_the_model_as_it_was_and_stays_near_the_bound():
     model, (x, y) = small(), batch()
     before = copy.deepcopy(model.state_dict())
-    x_adv = pat().perturb(model, x, y)
+    x_adv = pat().perturb(learner(model), x, y)
     assert model.training
     assert all(m.training for m in model.modules())
     assert all(torch.equal(v, before[k]) for k, v in model.state_dict().items())
@@ -157,7 +152,7 @@ def test_the_loss_is_cross_entropy_on_the_adversarial_images_alone():
     model, (x, y) = small(), batch()
     x_adv = x.flip(0)
     expected = F.cross_entropy(copy.deepcopy(model)(x_adv), y)
-    assert torch.equal(pat().loss(model, x, x_adv, y), expected)
+    assert torch.equal(pat().loss(learner(model), x, x_adv, y), expected)
 
 
 def test_a_fixed_lpips_network_can_bound_a_network_that_shows_nothing():
@@ -166,15 +161,11 @@ def test_a_fixed_lpips_network_can_bound_a_network_that_shows_nothing():
     x = torch.rand(8, 1, 7, 7)
     y = model(x).argmax(dim=1)
     method = pat("alexnet_cifar")
-    x_adv = method.perturb(model, x, y)
+    x_adv = method.perturb(learner(model), x, y)
     distance = method.lpips.of(model, x).distance(x_adv, x)
     assert distance.min() > 0
     assert distance.max() < 1.5 * BOUND
     assert F.cross_entropy(model(x_adv), y) > F.cross_entropy(model(x), y)
-
-
-def test_pat_comes_in_two_halves():
-    assert isinstance(pat(), MinMax)
 
 
 @pytest.mark.parametrize("bound", [0.0, -1.0])

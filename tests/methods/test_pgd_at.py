@@ -34,8 +34,8 @@ def test_pgd_at_is_the_authors_loop(assert_golden, reference_climb, smoothing, c
         )  # fmt: skip
 
     inner = Inner("ce", steps=4, step_size=0.02, start="uniform", start_std=0.0, bn_mode="train")
-    method = PGDAT("linf", 0.05, smoothing, clean_pass, inner)
-    assert_golden(method, rice(attack, smoothing, clean_pass))
+    method = PGDAT("linf", 0.05, clean_pass, inner)
+    assert_golden(method, rice(attack, smoothing, clean_pass), label_smoothing=smoothing)
 
 
 def test_pgd_at_l2_starts_at_a_random_radius_and_steps_along_the_gradient(assert_golden):
@@ -54,15 +54,15 @@ def test_pgd_at_l2_starts_at_a_random_radius_and_steps_along_the_gradient(assert
 
     inner = Inner("ce", steps=4, step_size=0.2, start="uniform", start_std=0.0, bn_mode="train")
     # renorm divides by norm + 1e-7
-    assert_golden(PGDAT("l2", 0.5, 0.0, True, inner), rice(attack), tolerance=1e-6)
+    assert_golden(PGDAT("l2", 0.5, True, inner), rice(attack), tolerance=1e-6)
 
 
 @pytest.mark.parametrize("bn_mode", ["eval", "train", "train_frozen"])
 def test_the_attack_leaves_running_statistics_alone_unless_the_mode_is_train(
-    network, batches, bn_mode
+    learner, batches, bn_mode
 ):
     x, y = batches[0]
     inner = Inner("ce", steps=3, step_size=0.02, start="uniform", start_std=0.0, bn_mode=bn_mode)
-    PGDAT("linf", 0.05, 0.0, True, inner).perturb(network, x, y)
-    assert int(network.norm.num_batches_tracked) == (3 if bn_mode == "train" else 0)
-    assert network.training
+    PGDAT("linf", 0.05, True, inner).perturb(learner, x, y)
+    assert int(learner.model.norm.num_batches_tracked) == (3 if bn_mode == "train" else 0)
+    assert learner.model.training

@@ -150,7 +150,7 @@ def test_the_variants_of_robal_and_mart_awp_are_the_ones_they_are_called():
     n, r = experiment("robal_n_cifar10_lt").method, experiment("robal_r_cifar10_lt").method
     assert (n.tau_m, n.tau_b, n.tau_p, r.tau_m, r.tau_b, r.tau_p) == (0, 1.2, 0.1, 0.3, 1.5, 0)
     awp = experiment("mart_awp_wrn34_10")
-    assert (awp.method.gamma, awp.method.base.beta) == (0.005, 6)
+    assert (awp.training.weight_perturbation, awp.method.beta) == (0.005, 6)
     assert awp.schedule.milestones == pytest.approx((74 / 90, 89 / 90))
 
 

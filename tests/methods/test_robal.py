@@ -6,9 +6,10 @@ import torch.nn.functional as F
 from torch import nn
 
 from robustrun.errors import ConfigError
-from robustrun.methods.awp import AWP
 from robustrun.methods.inner import Inner
 from robustrun.methods.robal import CosineHead, RoBal, cosine_head
+from robustrun.training.weight_perturbation import WeightPerturbation
+from tests.learners import sgd_learner
 
 INNER = Inner("ce", steps=3, step_size=0.02, start="one_sided", start_std=0.0, bn_mode="eval")
 CIFAR10_LT = torch.tensor([5000, 3237, 2096, 1357, 878, 568, 368, 238, 154, 100])  # ratio 0.02
@@ -99,7 +100,7 @@ def test_the_inner_attack_starts_on_one_side(network, batches):
     x, y = batches[0]
     still = Inner("ce", steps=1, step_size=0.0, start="one_sided", start_std=0.0, bn_mode="eval")
     method = robal(inner=still)
-    x_adv = method.perturb(method.adapt(network, COUNTS).double(), x, y)
+    x_adv = method.perturb(sgd_learner(method.adapt(network, COUNTS).double()), x, y)
     assert (x_adv >= x).all()
     assert (x_adv > x).any()
 
@@ -144,9 +145,10 @@ def test_adapt_refuses_a_network_without_a_linear_head_and_classes_without_image
         robal().adapt(nn.Linear(9, 4), torch.tensor([5, 0, 3, 1]))
 
 
-def test_awp_can_wrap_robal(network, batches):
-    method = AWP(robal(), 0.01, 0.0)
+def test_the_weights_of_robals_head_are_perturbed_too(network, batches):
+    method = robal()
     model = method.adapt(network, COUNTS).double()
     x, y = batches[0]
-    deltas = method.perturbation(model, method.base.loss(model, x, x, y))
+    loss = method.loss(sgd_learner(model), x, x, y)
+    deltas = WeightPerturbation(0.01, 0.0).deltas(model, loss)
     assert any(w is model.head.weight for w, _ in deltas)

@@ -59,14 +59,15 @@ def test_trades_l2_is_the_authors_normalised_ascent(assert_golden, golden_step):
     assert_golden(TRADES(6.0, "l2", 0.6, L2_INNER, "clean"), golden_step(loss), tolerance=1e-6)
 
 
-def test_the_gradient_flows_through_both_distributions(network, batches):
+def test_the_gradient_flows_through_both_distributions(learner, batches):
+    network = learner.model
     x, y = batches[0]
     x_adv = (x + 0.05).clamp(0, 1)
 
     def slopes(loss):
         return torch.cat([g.flatten() for g in torch.autograd.grad(loss, network.parameters())])
 
-    whole = slopes(TRADES(6.0, "linf", 0.05, INNER, "clean").loss(network, x, x_adv, y))
+    whole = slopes(TRADES(6.0, "linf", 0.05, INNER, "clean").loss(learner, x, x_adv, y))
     clean, adversarial = network(x), network(x_adv)
     through_clean = slopes(6 / len(x) * kl(clean, adversarial.detach()))
     through_adversarial = slopes(

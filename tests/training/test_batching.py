@@ -189,7 +189,11 @@ def trained(model: nn.Module, count: int, size: int) -> tuple[TrainingResult, Re
         validation_fraction=0.0,
         validation_every=1,
         select="last",
+        warmup=0.0,
         gradient_clip=None,
+        label_smoothing=0.0,
+        weight_perturbation=0.0,
+        weight_perturbation_warmup=0.0,
         ema_decay=0.5,
         ema_buffers="recompute",  # one more pass in training mode
         ema_warmup=True,
@@ -200,7 +204,7 @@ def trained(model: nn.Module, count: int, size: int) -> tuple[TrainingResult, Re
         checkpoint_steps=None,
         validation_attack=FGSM("linf", 0.0),
     )
-    how = TrainingPlan(settings, Sgd(0.1, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+    how = TrainingPlan(settings, Sgd(0.1, 0.9, False, 0.0), Constant(), RUNTIME, 3)
     method, data = Recorder(), images(count)
     counts = torch.bincount(data.labels, minlength=2)
     return fit(model, method, data, None, counts, how, lambda history: None), method

@@ -7,7 +7,7 @@ from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
 from robustrun.training.optimizers import set_momentum
-from robustrun.training.schedules import Constant, Cosine, MultiStep, OneCycle
+from robustrun.training.schedules import Constant, Cosine, MultiStep, OneCycle, warm_up
 
 
 def trace(schedule, steps: int) -> list[float]:
@@ -16,7 +16,7 @@ def trace(schedule, steps: int) -> list[float]:
 
 def test_multistep_drops_at_its_milestones_and_never_compounds() -> None:
     # 8 epochs of 5 steps, drops at 60/80 and 75/80 of the run as RoBal's are meant to be.
-    rates = trace(MultiStep((60 / 80, 75 / 80), 0.1, 0.0), 80)
+    rates = trace(MultiStep((60 / 80, 75 / 80), 0.1), 80)
     assert rates[:60] == [1.0] * 60
     assert rates[60:75] == pytest.approx([0.1] * 15)
     assert rates[75:] == pytest.approx([0.01] * 5)
@@ -24,14 +24,18 @@ def test_multistep_drops_at_its_milestones_and_never_compounds() -> None:
 
 @pytest.mark.parametrize("steps_per_epoch", [1, 7, 391])
 def test_a_milestone_falls_on_the_first_step_of_its_epoch(steps_per_epoch: int) -> None:
-    rates = trace(MultiStep((74 / 76,), 0.1, 0.0), 76 * steps_per_epoch)
+    rates = trace(MultiStep((74 / 76,), 0.1), 76 * steps_per_epoch)
     assert rates.index(0.1) == 74 * steps_per_epoch
 
 
+def test_a_constant_rate_is_one_throughout() -> None:
+    assert trace(Constant(), 3) == [1.0, 1.0, 1.0]
+
+
 def test_warm_up_grows_linearly_and_then_lets_go() -> None:
-    rates = trace(MultiStep((0.5,), 0.1, 0.25), 8)
-    assert rates == pytest.approx([0.0, 0.5, 1.0, 1.0, 0.1, 0.1, 0.1, 0.1])
-    assert trace(Constant(0.25), 8) == pytest.approx([0.0, 0.5, *[1.0] * 6])
+    factors = [warm_up(step / 8, 0.25) for step in range(8)]
+    assert factors == pytest.approx([0.0, 0.5, *[1.0] * 6])
+    assert warm_up(0.0, 0.0) == 1.0
 
 
 def triangle(peak: float) -> OneCycle:
@@ -136,24 +140,22 @@ def test_momentum_is_set_where_an_optimizer_has_it() -> None:
 
 
 def test_cosine_falls_from_one_to_zero_through_a_half() -> None:
-    assert trace(Cosine(0.0), 4) == pytest.approx([1.0, 0.8535534, 0.5, 0.1464466])
-    assert Cosine(0.0).factor(1.0) == pytest.approx(0.0)
+    assert trace(Cosine(), 4) == pytest.approx([1.0, 0.8535534, 0.5, 0.1464466])
+    assert Cosine().factor(1.0) == pytest.approx(0.0)
 
 
 @pytest.mark.parametrize(
     "make",
     [
-        lambda: MultiStep((0.0,), 0.1, 0.0),
-        lambda: MultiStep((1.1,), 0.1, 0.0),
-        lambda: MultiStep((), 0.0, 0.0),
-        lambda: Constant(1.0),
+        lambda: MultiStep((0.0,), 0.1),
+        lambda: MultiStep((1.1,), 0.1),
+        lambda: MultiStep((), 0.0),
         lambda: triangle(0.0),
         lambda: OneCycle(0.5, "line", 1.1, 0.0, None, None, 1.0),
         lambda: OneCycle(0.5, "line", 0.0, -0.1, None, None, 1.0),
         lambda: OneCycle(0.5, "line", 0.0, 0.0, (0.95, 1.0), None, 1.0),
         lambda: OneCycle(0.5, "line", 0.0, 0.0, None, 0, 1.0),
         lambda: OneCycle(0.5, "line", 0.0, 0.0, None, None, 0.5),
-        lambda: Cosine(-0.1),
     ],
 )
 def test_what_is_no_share_of_a_run_is_refused(make) -> None:

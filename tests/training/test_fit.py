@@ -19,9 +19,10 @@ from robustrun.configuration import run_config
 from robustrun.configuration.decoding import decode, dump
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.tensors import TensorImages
-from robustrun.errors import RunFailure
+from robustrun.errors import ConfigError, RunFailure
+from robustrun.methods.standard import Standard
 from robustrun.training.batching import Batching, shuffled
-from robustrun.training.fit import fit
+from robustrun.training.fit import fit, train_batch
 from robustrun.training.optimizers import AdamW, Sgd
 from robustrun.training.overfitting import packed
 from robustrun.training.schedules import Constant, MultiStep, OneCycle
@@ -29,6 +30,7 @@ from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.state import TrainingResult
 from robustrun.training.weight_average import WeightAverage
 from robustrun.types import Runtime
+from tests.learners import sgd_learner
 
 CPU = torch.device("cpu")
 RUNTIME = Runtime(CPU, "test", 1, 1, "float32", False, torch.contiguous_format)
@@ -70,7 +72,11 @@ def plan(**changes: Any) -> Training:
         "validation_fraction": 0.2,
         "validation_every": 1,
         "select": "last",
+        "warmup": 0.0,
         "gradient_clip": None,
+        "label_smoothing": 0.0,
+        "weight_perturbation": 0.0,
+        "weight_perturbation_warmup": 0.0,
         "ema_decay": None,
         "ema_buffers": "average",
         "ema_warmup": True,
@@ -94,7 +100,7 @@ def train(method: Recorder, validation: TensorImages | None = None, **changes: A
         validation,
         torch.tensor([5, 5]),
         TrainingPlan(
-            plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0), RUNTIME, 3
+            plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1), RUNTIME, 3
         ),
         lambda history: rows.append(history[-1]),
     )
@@ -116,6 +122,49 @@ def test_the_rate_follows_the_schedule_and_progress_the_batches() -> None:
     train(method)
     assert method.rates == pytest.approx([0.5, 0.5, 0.5, 0.05, 0.05, 0.05])
     assert method.progress == pytest.approx([step / 6 for step in range(6)])
+
+
+def test_the_rate_warms_up_under_any_schedule() -> None:
+    method = Recorder()
+    train(method, warmup=0.5)  # three of six steps; then the milestone
+    assert method.rates == pytest.approx([0.0, 0.5 / 3, 1.0 / 3, 0.05, 0.05, 0.05])
+
+
+def test_each_parameter_group_keeps_its_own_rate() -> None:
+    class SlowHead:
+        """The head's bias at a tenth of the rate."""
+
+        def build(self, model: nn.Module) -> torch.optim.Optimizer:
+            weight, bias = model.parameters()
+            return torch.optim.SGD([{"params": weight}, {"params": bias, "lr": 0.05}], lr=0.5)
+
+    class Rates(Recorder):
+        def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+            self.groups.append([group["lr"] for group in learner.optimizer.param_groups])
+            return super().step(learner, x, y)
+
+    method = Rates()
+    method.groups = []
+    how = TrainingPlan(plan(), SlowHead(), MultiStep((0.5,), 0.1), RUNTIME, 3)
+    fit(network(), method, images(), None, torch.tensor([5, 5]), how, lambda history: None)
+    assert method.groups[0] == pytest.approx([0.5, 0.05])
+    assert method.groups[-1] == pytest.approx([0.05, 0.005])
+
+
+def test_labels_are_smoothed_for_any_method_whose_loss_says_how() -> None:
+    smoothed = {}
+    for smoothing in (0.0, 0.3):
+        learner = sgd_learner(network(), torch.tensor([5, 5]), label_smoothing=smoothing)
+        x, y = next(images().batches(8))
+        loss = train_batch(learner, Standard(), x, y)
+        smoothed[smoothing] = F.cross_entropy(network()(x), y, label_smoothing=smoothing)
+        torch.testing.assert_close(loss.detach(), smoothed[smoothing].detach())
+    assert smoothed[0.3] != smoothed[0.0]
+
+
+def test_smoothing_labels_that_no_loss_would_see_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"label_smoothing is 0\.1, but Recorder has no cross"):
+        train(Recorder(), label_smoothing=0.1)
 
 
 @pytest.mark.parametrize("optimizer", [Sgd(0.5, 0.9, False, 0.0), AdamW(0.5, (0.9, 0.99), 0.0)])
@@ -239,7 +288,7 @@ def test_recomputed_statistics_are_those_of_the_averaged_weights_on_the_training
     def fitted(buffers: str) -> tuple[TrainingResult, nn.Module]:
         model = with_batch_norm()
         settings = plan(epochs=3, ema_decay=0.8, ema_buffers=buffers, batch_size=5)
-        how = TrainingPlan(settings, Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3)
+        how = TrainingPlan(settings, Sgd(0.5, 0.9, False, 0.0), Constant(), RUNTIME, 3)
         counts = torch.tensor([5, 5])
         return fit(model, Recorder(), data, None, counts, how, lambda history: None), model
 
@@ -294,7 +343,7 @@ def test_bfloat16_trains_and_leaves_float32_weights() -> None:
         images(),
         None,
         torch.tensor([5, 5]),
-        TrainingPlan(plan(), AdamW(1e-3, (0.9, 0.999), 0.0), Constant(0.0), low, 0),
+        TrainingPlan(plan(), AdamW(1e-3, (0.9, 0.999), 0.0), Constant(), low, 0),
         lambda history: None,
     )
     assert set(kinds) == {torch.bfloat16}
@@ -348,7 +397,7 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
         settings = plan(epochs=3, ema_decay=decay, ema_buffers=buffers, select="best_clean")
-        sgd, rate = Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1, 0.0)
+        sgd, rate = Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1)
         how = TrainingPlan(settings, sgd, rate, RUNTIME, 3)
         if "start" in more:
             more["start"], rng = more["start"]
@@ -434,7 +483,7 @@ def test_what_a_resumed_training_finds_includes_the_epochs_before(
     kept = Kept()
     data, how = (
         images(),
-        TrainingPlan(plan(epochs=5), Sgd(0.5, 0.9, False, 0.0), Constant(0.0), RUNTIME, 3),
+        TrainingPlan(plan(epochs=5), Sgd(0.5, 0.9, False, 0.0), Constant(), RUNTIME, 3),
     )
     counts = torch.tensor([5, 5])
 
