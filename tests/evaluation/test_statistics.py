@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robustrun.evaluation.statistics import per_class, wilson
+from robustrun.evaluation.statistics import at_least, exact_interval, per_class, wilson
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
@@ -17,3 +17,39 @@ def test_wilsons_interval_is_the_published_one() -> None:
 def test_accuracy_per_class_leaves_out_classes_without_examples() -> None:
     right, labels = np.array([True, False, True]), np.array([0, 0, 2])
     assert per_class(right, labels, 3) == [0.5, None, 1.0]
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "share", "expected"),
+    [
+        (0, 5, 0.5, 1.0),
+        (5, 5, 0.5, 1 / 32),
+        (8, 10, 0.5, 56 / 1024),
+        (1, 3, 0.25, 1 - 27 / 64),
+        (2, 2, 0.1, 0.01),
+        (6, 5, 0.5, 0.0),
+        (2, 4, 0.0, 0.0),
+        (4, 4, 1.0, 1.0),
+        (0, 0, 0.5, 1.0),
+    ],
+)
+def test_the_tail_of_the_binomial_is_exact(
+    successes: int, trials: int, share: float, expected: float
+) -> None:
+    assert at_least(successes, trials, share) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("successes", "trials", "low", "high"),
+    [
+        (0, 10, 0.0, 0.3085),  # Clopper and Pearson's own: 1 - 0.025 ** (1 / 10)
+        (10, 10, 0.6915, 1.0),
+        (0, 0, 0.0, 1.0),
+        (1, 1, 0.025, 1.0),
+        (5, 10, 0.1871, 0.8129),
+    ],
+)
+def test_the_exact_interval_of_a_share(
+    successes: int, trials: int, low: float, high: float
+) -> None:
+    assert exact_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)

@@ -1,10 +1,14 @@
 """Files are written whole or not at all."""
 
+import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from robustrun.command_line.main import run_command_line
 from robustrun.storage import files
 
 
@@ -40,3 +44,60 @@ def test_a_file_that_another_program_reads_is_replaced_as_soon_as_windows_allows
             files.write_atomically(path, b"new")
     assert path.read_bytes() == (b"new" if written else b"old")
     assert list(tmp_path.iterdir()) == [path]  # nothing half is left
+
+
+def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "results.json"
+    files.write_atomically(path, b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(files.os, "fsync", full)
+    with pytest.raises(OSError, match="No space"):
+        files.write_atomically(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_json_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
+    files.write_json(tmp_path / "a.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
+    assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "list": [None, 1.5]}
+
+
+@contextmanager
+def masked(umask: int) -> Iterator[None]:
+    before = os.umask(umask)
+    try:
+        yield
+    finally:
+        os.umask(before)
+
+
+@pytest.mark.parametrize("umask", [0o000, 0o002, 0o022, 0o027, 0o077])
+def test_a_new_file_may_be_read_by_whom_the_umask_lets(umask: int, tmp_path: Path) -> None:
+    path = tmp_path / "results.json"
+    with masked(umask):
+        files.write_atomically(path, b"old")
+        files.write_atomically(path, b"new")
+    assert path.stat().st_mode & 0o777 == 0o666 & ~umask
+
+
+@pytest.mark.parametrize("umask", [0o002, 0o077])
+def test_whatever_a_sweep_leaves_has_the_permissions_of_the_umask(
+    umask: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = ["training.epochs=1", "evaluation=none", "evaluation.examples=20", "device.threads=1"]
+    with masked(umask):
+        assert run_command_line(["-m", "seed=0,1", *words]) == 0
+        assert run_command_line(["report", "outputs", "--csv", "table/t.csv"]) == 0
+    made = list(tmp_path.rglob("*"))
+    assert {"checkpoint", "t.csv", "summary.csv", "report.html", "run.log"} <= {
+        p.name for p in made
+    }
+    for path in made:
+        allowed = 0o777 if path.is_dir() else 0o666
+        assert path.stat().st_mode & 0o777 == allowed & ~umask, path

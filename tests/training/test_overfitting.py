@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 import torch
 
-from robustrun.evaluation.statistics import at_least, exact_interval
 from robustrun.training.overfitting import overfitting_in, packed
 
 IMAGES = 200
@@ -126,42 +125,3 @@ def test_an_epoch_without_verdicts_is_passed_over() -> None:
     del verdicts[1]
     (collapse,) = overfitting_in(history, verdicts, 5)
     assert (collapse.best, collapse.best_epoch, collapse.epoch) == (0.5, 2, 5)
-
-
-# --- the tests and intervals of counts ---
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "share", "expected"),
-    [
-        (0, 5, 0.5, 1.0),
-        (5, 5, 0.5, 1 / 32),
-        (8, 10, 0.5, 56 / 1024),
-        (1, 3, 0.25, 1 - 27 / 64),
-        (2, 2, 0.1, 0.01),
-        (6, 5, 0.5, 0.0),
-        (2, 4, 0.0, 0.0),
-        (4, 4, 1.0, 1.0),
-        (0, 0, 0.5, 1.0),
-    ],
-)
-def test_the_tail_of_the_binomial_is_exact(
-    successes: int, trials: int, share: float, expected: float
-) -> None:
-    assert at_least(successes, trials, share) == pytest.approx(expected, rel=1e-12)
-
-
-@pytest.mark.parametrize(
-    ("successes", "trials", "low", "high"),
-    [
-        (0, 10, 0.0, 0.3085),  # Clopper and Pearson's own: 1 - 0.025 ** (1 / 10)
-        (10, 10, 0.6915, 1.0),
-        (0, 0, 0.0, 1.0),
-        (1, 1, 0.025, 1.0),
-        (5, 10, 0.1871, 0.8129),
-    ],
-)
-def test_the_exact_interval_of_a_share(
-    successes: int, trials: int, low: float, high: float
-) -> None:
-    assert exact_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
