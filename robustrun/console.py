@@ -25,6 +25,7 @@ from rich.progress import (
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.table import Column
 from rich.text import Text
 
 STDERR = Console(stderr=True)
@@ -91,6 +92,13 @@ class ImagesPerSecond(ProgressColumn):
         return Text(f"{images:,.0f} images/s" if images else "")
 
 
+class Note(ProgressColumn):
+    """What is said of the last move; on a narrow terminal it is cut, and the numbers are not."""
+
+    def render(self, task: Task) -> Text:
+        return Text(task.fields["note"], no_wrap=True, overflow="ellipsis")
+
+
 @dataclass
 class Bar:
     """Progress of one piece of work: a bar on a terminal, a log line now and then elsewhere."""
@@ -148,12 +156,12 @@ def _view() -> Iterator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        TimeElapsedColumn(Column(no_wrap=True)),
         TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[note]}"),
-        ImagesPerSecond(),
+        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        Note(),
+        ImagesPerSecond(Column(no_wrap=True)),
     )
     progress = Progress(
         *columns,

@@ -75,6 +75,23 @@ def test_bars_in_bars_stand_in_one_view_and_results_are_printed_between(
     assert sys.stdout is not drawn
 
 
+@pytest.mark.parametrize("columns", [80, 100, 200])
+def test_on_a_narrow_terminal_the_note_is_cut_and_the_numbers_are_not(
+    columns: int, terminal: io.StringIO, clock: Clock
+) -> None:
+    console.STDERR.width = columns
+    with console.bar("attack validation", 1000, images=1) as bar:
+        clock.now += 60
+        bar.advance(400, "epoch 1/40  step 20  loss 2.2851  clean 25.7%")
+        bar.progress.refresh()
+    lines = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", terminal.getvalue()).splitlines()
+    shown = [line.rstrip() for line in lines if "400/1000" in line]
+    numbers = ["attack validation", "400/1000", "0:01:00 left 0:01:30 epoch 1", "7 images/s"]
+    assert shown
+    assert all(number in shown[-1] for number in numbers)
+    assert ("clean 25.7%" in shown[-1]) == (columns == 200)
+
+
 def test_a_training_is_told_with_the_accuracies_of_its_last_epoch() -> None:
     row = {"validation_clean_accuracy": 0.912, "validation_robust_accuracy": 0.5}
     said = console.progress_line(2, 30, 40, None, row)

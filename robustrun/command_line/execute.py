@@ -7,6 +7,8 @@ from typing import Any
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
+from robustrun.command_line.failures import note_how_to_continue
+from robustrun.compute import interrupts
 from robustrun.configuration import composition
 from robustrun.run_folder.folder import RUN_LOG
 
@@ -25,6 +27,20 @@ def load_composed(composed: DictConfig) -> Any:
 
 
 def execute(run_config: Any, folder: Path, source: Path | None = None) -> dict[str, Any]:
+    """The one run or evaluation of a command: its folder is said first, and how to continue it if
+    a signal stops it. Otherwise as `run_and_show`."""
+    from robustrun.console import logging_to
+
+    with logging_to(folder / RUN_LOG):
+        log.info("everything is written to %s", folder.absolute())
+        try:
+            return run_and_show(run_config, folder, source)
+        except interrupts.STOPPED as error:
+            note_how_to_continue(error, folder)
+            raise
+
+
+def run_and_show(run_config: Any, folder: Path, source: Path | None = None) -> dict[str, Any]:
     """The run, or the evaluation of what is at `source`, or what is left of it; returns what
     results.json says."""
     from robustrun import experiment

@@ -1,9 +1,13 @@
 """Exit codes, and what is said of an error."""
 
 import errno
+import os
+import shlex
+import subprocess
 import sys
 import traceback
 from collections.abc import Iterable
+from pathlib import Path
 
 import yaml
 from hydra.errors import HydraException
@@ -23,17 +27,23 @@ def explain_failure(error: BaseException, arguments: list[str], full_error: bool
     """Say on stderr what went wrong, in as many words as it deserves; returns the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else (FAILED if error.code else DONE)
-    if isinstance(error, KeyboardInterrupt):
-        print("robustrun: interrupted", file=sys.stderr)
-        return INTERRUPTED
-    if isinstance(error, interrupts.Terminated):
-        print("robustrun: terminated", file=sys.stderr)
-        return TERMINATED
+    if isinstance(error, interrupts.STOPPED):
+        terminated = isinstance(error, interrupts.Terminated)
+        said = "terminated" if terminated else "interrupted"
+        print_remarks([". ".join([said, *getattr(error, "__notes__", [])])])
+        return TERMINATED if terminated else INTERRUPTED
     if full_error:
         traceback.print_exception(error)
     else:
         print(f"robustrun: {message_of(error, arguments)}", file=sys.stderr)
     return exit_code_of(error)
+
+
+def note_how_to_continue(error: BaseException, folder: Path) -> None:
+    """Let what is said of a signal end with the command that continues the work in `folder`."""
+    command = ["robustrun", "resume", str(folder.absolute())]
+    typed = subprocess.list2cmdline(command) if os.name == "nt" else shlex.join(command)
+    error.add_note(f"To continue: {typed}")
 
 
 def exit_code_of(error: BaseException) -> int:

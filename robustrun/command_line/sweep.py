@@ -22,8 +22,14 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 
-from robustrun.command_line.execute import execute, load_composed
-from robustrun.command_line.failures import DONE, FAILED, message_of
+from robustrun.command_line.execute import load_composed, run_and_show
+from robustrun.command_line.failures import (
+    DONE,
+    FAILED,
+    message_of,
+    note_how_to_continue,
+    print_remarks,
+)
 from robustrun.compute import interrupts
 from robustrun.configuration import plugins, words
 from robustrun.configuration.words import Line
@@ -80,6 +86,8 @@ def driven(session: Session) -> Iterator[None]:
         runs = [] if session.sweep_folder is None else _runs_of(session)
         if session.sweep_folder is not None and runs:
             _summarise(session.sweep_folder, runs)
+        if isinstance(error, interrupts.STOPPED) and session.sweep_folder is not None:
+            note_how_to_continue(error, session.sweep_folder)
         if not runs or not isinstance(error, Exception):
             raise
         session.broken = True
@@ -142,6 +150,7 @@ def _open(session: Session, folder: Path) -> None:
     about |= {"resumes": session.resumes, "runs": session.runs}
     folder.mkdir(parents=True, exist_ok=True)
     files.write_json(folder / SWEEP, about)
+    print_remarks([f"the runs of this sweep are written to {folder.absolute()}"])
 
 
 def _session_of(folder: Path) -> Session:
@@ -173,9 +182,9 @@ def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
         if not begun:
             folder = provenance.claim(folder, request(session, overrides, run_config))
         claimed = True
-        return _selection_metric(execute(run_config, folder))
+        return _selection_metric(run_and_show(run_config, folder))
     except BaseException as error:
-        if isinstance(error, KeyboardInterrupt | interrupts.Terminated):
+        if isinstance(error, interrupts.STOPPED):
             raise
         message = message_of(error, overrides)
         if not claimed:

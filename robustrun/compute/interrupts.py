@@ -1,5 +1,6 @@
 """Ctrl-C and SIGTERM: the step under way is finished first, and a second signal stops at once."""
 
+import logging
 import signal
 import threading
 from collections.abc import Iterator
@@ -7,11 +8,15 @@ from contextlib import contextmanager
 from types import FrameType
 from typing import NoReturn
 
+log = logging.getLogger(__name__)
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class Terminated(BaseException):
     """SIGTERM arrived, as from a scheduler that wants the machine back."""
+
+
+STOPPED = (KeyboardInterrupt, Terminated)  # what a signal raises, here and in Python
 
 
 def stop(number: int, frame: FrameType | None = None) -> NoReturn:
@@ -34,6 +39,8 @@ def held() -> Iterator[list[int]]:
         if arrived:
             stop(number)
         arrived.append(number)
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        log.warning("%s: the step under way is finished first; a second one stops at once", name)
 
     heeded = [n for n in SIGNALS if signal.getsignal(n) != signal.SIG_IGN]  # not so in a background
     before = {number: signal.signal(number, wait) for number in heeded}

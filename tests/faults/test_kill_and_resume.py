@@ -2,6 +2,7 @@
 
 import json
 import random
+import shlex
 import shutil
 import signal
 import time
@@ -154,18 +155,30 @@ def test_sigkill_while_a_checkpoint_is_being_written(
     assert fingerprint(tmp_path / "run") == fingerprint(checkpointing[0])
 
 
+def continuing(said: str, what: str) -> list[str]:
+    """The words of the command that the last line tells: it is there to be pasted."""
+    before, _, command = said.splitlines()[-1].partition(" To continue: robustrun ")
+    assert before == f"robustrun: {what}."
+    return shlex.split(command)
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_in_training_is_saved_named_and_resumed(
     tmp_path: Path, undisturbed: Path, number: int
 ) -> None:
-    command = Command.start(tmp_path, *SHORT, "hydra.run.dir=run")
-    run = tmp_path / "run"
+    command = Command.start(tmp_path, *SHORT, "hydra.run.dir='a run'")
+    run = tmp_path / "a run"
     command.wait_until((run / "metrics.csv").exists)
     command.send(number)
     assert command.end() == {signal.SIGTERM: 143, signal.SIGINT: 130}[signal.Signals(number)]
+    what = {signal.SIGTERM: "terminated", signal.SIGINT: "interrupted"}[signal.Signals(number)]
+    words = continuing(command.said(), what)
     assert json.loads((run / "results.json").read_text())["run"]["status"] == "interrupted"
     assert (run / "checkpoint" / "last.ckpt").is_file()
-    said = robustrun(tmp_path, "resume", "run")
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    said = robustrun(elsewhere, *words)
+    assert f"everything is written to {run}\n" in said
     assert "continuing in epoch" in said
     assert fingerprint(run) == fingerprint(undisturbed)
 
@@ -242,6 +255,19 @@ def test_the_same_command_goes_on_with_the_latest_unfinished_run(
     assert len(list(tmp_path.glob("outputs/*/*/results.json"))) == 2
 
 
+def test_a_sweep_that_is_interrupted_tells_how_to_continue_it(tmp_path: Path) -> None:
+    words = ["-m", *changed(SHORT, *START), "seed=0,1,2", "hydra.sweep.dir='my sweep'"]
+    command = Command.start(tmp_path, *words)
+    sweep = tmp_path / "my sweep"
+    command.wait_until((sweep / "1/checkpoint/origin.json").exists)
+    command.send(signal.SIGINT)
+    assert command.end() == 130
+    assert command.said().count(f"robustrun: the runs of this sweep are written to {sweep}\n") == 1
+    robustrun(tmp_path, *continuing(command.said(), "interrupted"))
+    states = [json.loads((sweep / f"{n}/results.json").read_text()) for n in range(3)]
+    assert [results["run"]["status"] for results in states] == ["completed"] * 3
+
+
 def test_a_sweep_goes_on_with_what_is_missing_or_failed(tmp_path: Path) -> None:
     short = changed(SHORT, "training.epochs=1")
     words = ["-m", *short, "seed=0,1,2", "hydra.sweep.dir=sweep"]
@@ -281,18 +307,33 @@ def test_resume_says_what_it_needs(tmp_path: Path) -> None:
         assert len(said.strip().splitlines()) == 1
 
 
-def test_a_second_signal_stops_at_once() -> None:
-    arrived = signal.getsignal(signal.SIGTERM)
+@pytest.mark.parametrize(
+    ("number", "name", "error"),
+    [
+        (signal.SIGTERM, "SIGTERM", interrupts.Terminated),
+        (signal.SIGINT, "Ctrl-C", KeyboardInterrupt),
+    ],
+)
+def test_a_first_signal_is_answered_now_and_a_second_one_stops_at_once(
+    number: signal.Signals,
+    name: str,
+    error: type[BaseException],
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    arrived = signal.getsignal(number)
 
     def signalled(times: int) -> None:
         with interrupts.held() as waiting:
-            signal.raise_signal(signal.SIGTERM)
-            assert waiting == [signal.SIGTERM]  # the first waits
+            signal.raise_signal(number)
+            assert waiting == [number]  # the first waits
+            answer = f"{name}: the step under way is finished first; a second one stops at once"
+            assert [record.message for record in caplog.records] == [answer]
             if times > 1:
-                signal.raise_signal(signal.SIGTERM)
+                signal.raise_signal(number)
                 pytest.fail("the second was held back as well")
 
     for times in (1, 2):  # one that nobody looked at is raised at the end
-        with pytest.raises(interrupts.Terminated):
+        caplog.clear()
+        with pytest.raises(error):
             signalled(times)
-    assert signal.getsignal(signal.SIGTERM) == arrived
+    assert signal.getsignal(number) == arrived
