@@ -1,5 +1,6 @@
 """Images that are read from disk while they are used."""
 
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +47,14 @@ def test_files_subset_plain_and_fingerprint_follow_the_files(tmp_path: Path) -> 
     assert before != lazy.subset(some).fingerprint()
     save(tmp_path / "train" / "ant" / "0.png", seed=0, size=(10, 11))
     assert before != lazy.fingerprint()
+
+
+def test_a_worker_that_is_started_from_nothing_reads_the_same(tmp_path: Path) -> None:
+    """Windows and macOS do not fork: what a worker needs is pickled for it."""
+    train = folder(make_tree(tmp_path), memory_limit_gb=0.0).load().train
+    there = pickle.loads(pickle.dumps(train))
+    assert torch.equal(whole(there), whole(train))
+    assert there.fingerprint() == train.fingerprint()
 
 
 def test_no_images_at_all_are_no_batches(tmp_path: Path) -> None:
