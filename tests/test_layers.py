@@ -1,6 +1,7 @@
 """Imports point down only, as docs/architecture.md draws it, and never in a circle."""
 
 import ast
+import re
 import runpy
 from pathlib import Path
 
@@ -102,3 +103,11 @@ def test_the_picture_of_the_rooms_is_up_to_date() -> None:
     script = runpy.run_path(str(PACKAGE.parent / "docs" / "draw_rooms.py"))
     page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
     assert f"```mermaid\n{script['drawn']()}\n```" in page
+
+
+def test_what_is_written_by_hand_lies_where_the_page_says() -> None:
+    page = (PACKAGE.parent / "docs" / "architecture.md").read_text()
+    rows = re.findall(r"^\| ([^|]*`[\w/.]+(?:py|/)`[^|]*) \|", page, re.MULTILINE)
+    places = [place for row in rows for place in re.findall(r"`([\w/.]+(?:py|/))`", row)]
+    assert len(places) > 30
+    assert [place for place in places if not (PACKAGE / place).exists()] == []
