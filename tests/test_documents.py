@@ -15,8 +15,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from torch import nn
 
 import robustrun
+from robustrun.command_line import report
+from robustrun.command_line.main import run_command_line
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import load_config
+from tests.report import run_folders
 
 ROOT = Path(__file__).parents[1]
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -177,6 +180,58 @@ def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
     combinations = BasicSweeper.split_arguments(parsed, None)[0]
     for combination in (combinations[0], combinations[-1]):
         load_config(composition.compose_config(combination))
+
+
+REPORTS = {
+    " ".join(words): words[1:]
+    for words in [
+        *TYPED.values(),
+        *chain(*map(inline, TEXTS)),
+        *(shlex.split(line)[1:] for line in re.findall(r"^  (robustrun .*)", report.EPILOG, re.M)),
+    ]
+    if words and words[0] == "report" and len(words) > 1
+}
+
+
+@pytest.fixture(scope="module")
+def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Every path that the commands name: two methods with three seeds each, or one of them."""
+    folder = tmp_path_factory.mktemp("reported")
+    attack = {"name": "pgd", "norm": "linf", "epsilon": 0.1}
+    sides = {"A": [("standard", 30)], "B": [("trades", 60)]}
+    both = [*sides["A"], *sides["B"]]
+    places = {f"{place}{side}": sides[side] for side in "AB" for place in ("", "outputs/SWEEP_")}
+    places |= {f"outputs/{side}": sides[side] for side in "AB"}
+    places |= dict.fromkeys(("outputs/SWEEP", "SWEEP", "PATH", "outputs/2026-01-31"), both)
+    for place, methods in places.items():
+        for method, robust in methods:
+            for seed in range(3):
+                content = run_folders.results(method, seed, 90, robust + seed, attack=attack)
+                run_folders.run(folder / place / f"{method}{seed}", content)
+    return folder
+
+
+@pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in REPORTS.items()])
+def test_a_report_that_a_page_or_its_help_shows_is_made(
+    words: list[str],
+    reported: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(reported)
+    words = [word for word in words if word != "..."]
+    assert run_command_line(["report", *words]) == 0, capsys.readouterr().err
+    said = capsys.readouterr().out
+    if "--compare" in words:
+        assert "Method B is better in the worst case, by 30.00 points." in said
+    elif "--export" in words:
+        assert "model_info/cifar10/" in said
+    else:
+        file = (
+            words[words.index("--html") + 1] if "--html" in words else "outputs/report/report.html"
+        )
+        assert file in said
+        assert "trades" in (reported / file).read_text()
 
 
 PYTHON = [page for page in PAGES if page.name in ("README.md", "python.md")]
