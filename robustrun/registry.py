@@ -3,7 +3,7 @@
 import importlib
 import logging
 import pkgutil
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Generic, TypeVar
 
 from robustrun.errors import ConfigError, did_you_mean
@@ -11,6 +11,15 @@ from robustrun.errors import ConfigError, did_you_mean
 T = TypeVar("T")
 C = TypeVar("C", bound=type)
 log = logging.getLogger(__name__)
+
+
+class NotRegistered(ConfigError):
+    """No class of the group has the name."""
+
+    def __init__(self, group: str, name: str, known: Iterable[str]) -> None:
+        self.group, self.name = group, name
+        self.what = f"{group}.name is {name!r}, which is not registered."
+        super().__init__(f"{self.what}{did_you_mean(name, known)}")
 
 
 class Registry(Generic[T]):
@@ -52,10 +61,7 @@ class Registry(Generic[T]):
         try:
             return self._classes[name]
         except KeyError:
-            raise ConfigError(
-                f"{self.group}.name is {name!r}, which is not registered."
-                f"{did_you_mean(str(name), self._classes)}"
-            ) from None
+            raise NotRegistered(self.group, str(name), self._classes) from None
 
     def name_of(self, instance: T) -> str:
         """The name that the class of `instance` is registered by; empty if it is not."""

@@ -7,34 +7,55 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from robustrun.command_line import typos
 from robustrun.command_line.execute import execute
 from robustrun.command_line.failures import DONE, print_remarks
+from robustrun.command_line.parser import CommandParser, line_of
 from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.words import Line
-from robustrun.errors import RobustrunError
 from robustrun.run_folder import provenance
 
 MEASURED_WITH = ("attack", "evaluation", "device", "tracker")  # nothing of a training
+DESCRIPTION = """\
+Measures a trained network again: with another attack, radius or evaluation, or on other data. It
+writes a new folder in outputs/ and leaves the run as it is. Overrides are the same as for a run."""
+EXAMPLES = """\
+Of a file, name the network and the data that it was trained on, unless they are the defaults.
+
+Examples
+  robustrun evaluate outputs/RUN attack.epsilon=4/255
+  robustrun evaluate outputs/RUN evaluation=audit
+  robustrun evaluate weights.safetensors model=resnet18 dataset=cifar10 attack=autoattack
+  robustrun evaluate outputs/RUN -cd mine plugins=[my_attack] attack=my_attack"""
+
+
+def parser() -> CommandParser:
+    own = CommandParser("evaluate", DESCRIPTION, EXAMPLES)
+    what = "a finished run's folder, a file of weights, or an exported program"
+    own.add_argument("source", type=Path, metavar="RUN_OR_WEIGHTS", help=what)
+    own.add_argument(
+        "overrides", nargs="*", default=[], metavar="OVERRIDE", help="such as attack=autoattack"
+    )
+    own.add_folders()
+    return own
 
 
 def evaluate(arguments: list[str]) -> int:
     """`robustrun evaluate RUN_OR_WEIGHTS [OVERRIDE ...]`"""
-    if not arguments or ("=" in arguments[0] and not Path(arguments[0]).exists()):
-        raise RobustrunError(
-            "robustrun evaluate takes a finished run's folder or a file of weights, then overrides."
-        )
-    source, line = Path(arguments[0]), words.split(arguments[1:])
+    options = parser().read(arguments)
+    source, line = options.source, line_of(options.overrides, options.config_dir)
     if not source.exists():
-        raise RobustrunError(f"{source} does not exist.")
-    if other := [name for name, _ in line.flags if name != "--config-dir"]:
-        raise RobustrunError(f"robustrun evaluate takes no {other[0]}: one run or file at a time.")
+        right = "robustrun evaluate takes a finished run's folder or a file of weights first"
+        parser().error(f"{source} does not exist. {right}")
+    typos.require_overrides(line)
+    words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
     from robustrun import console
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
 
     logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
     raw = _to_measure(source, line)
-    run_config = load_config(raw)
+    run_config = load_config(raw, composition.named_folders(line))
     remarks = left_out(raw).items()
     print_remarks(said for key, said in remarks if key.startswith("evaluation."))
     now = datetime.now()
@@ -58,9 +79,7 @@ def _to_measure(source: Path, line: Line) -> dict[str, Any]:
     from robustrun.run_folder import repetition
     from robustrun.run_folder.load import raw_config
 
-    folders = composition.named_folders(line)
-    for folder in folders:
-        plugins.look_in(folder)
+    folders = composition.opened_folders(line)
     if source.is_dir():
         raw_config(source)
         raw, remarks = repetition.measured_again(source, line)

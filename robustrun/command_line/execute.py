@@ -9,18 +9,21 @@ from omegaconf import DictConfig
 
 from robustrun.command_line.failures import note_how_to_continue
 from robustrun.compute import interrupts
-from robustrun.configuration import composition
+from robustrun.configuration import composition, plugins
 from robustrun.run_folder.folder import RUN_LOG
 
 log = logging.getLogger(__name__)
 
 
-def load_composed(composed: DictConfig) -> Any:
-    """The checked configuration. Imports torch: everything before this is quick."""
+def load_composed(composed: DictConfig, folders: list[Path]) -> Any:
+    """The checked configuration, with options from further `folders`. Imports torch: everything
+    before this is quick."""
     from robustrun.configuration.run_config import left_out, load_config
 
     raw = composition.with_options(composed, HydraConfig.get())
-    loaded = load_config(raw)
+    for folder in folders:  # a launcher's process has not looked there yet
+        plugins.look_in(folder)
+    loaded = load_config(raw, folders)
     for remark in left_out(raw).values():
         log.warning(remark)
     return loaded

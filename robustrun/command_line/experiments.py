@@ -3,7 +3,6 @@
 import os
 import shlex
 import sys
-from contextlib import suppress
 from dataclasses import replace
 from fnmatch import fnmatch
 from pathlib import Path
@@ -28,13 +27,14 @@ from robustrun.command_line.sweep import (
     run_one_of_sweep,
     runs_of_sweep,
 )
-from robustrun.configuration import composition, plugins, words
+from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import catalogue, options_by_group
 from robustrun.configuration.words import Line
 from robustrun.errors import RobustrunError, RunFailure
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER
 
+SHOWING = {"--cfg", "--info", "-i", "--help", "-h", "--hydra-help", "--shell-completion", "-sc"}
 DAY = "????-??-??"  # the folder of a day's runs
 
 
@@ -49,9 +49,12 @@ def experiments(arguments: list[str], session: Session) -> int:
     composition.register_resolvers()
     session.command = session.command or shlex.join(["robustrun", *arguments])
     session.line, session.folders = _as_from_the_catalogue(line)
-    _refuse_what_no_group_takes(words.parse_all(session.line.words), session.folders)
+    given = words.parse_all(session.line.words)
+    if not line.sweeps:
+        words.require_single(given, f"To run once with each, write {_swept(line)}.")
+    _refuse_what_no_group_takes(given, session.folders)
     hydras = composition.for_hydra(session.line, session.folders)
-    more = (IN_DRIVER,) if hydras.sweeps else ()
+    more = () if {name for name, _ in line.flags} & SHOWING else (IN_DRIVER,)
     sys.argv = ["robustrun", *replace(hydras, words=(*more, *hydras.words)).arguments()]
     job = hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")(_job)
     session.runs = runs_of_sweep(session.line)
@@ -79,9 +82,7 @@ def _job(composed: DictConfig) -> float | None:
 def _as_from_the_catalogue(line: Line) -> tuple[Line, list[Path]]:
     """The line, and the folders of further options; of `--config-path RUN` the words that make the
     run's configuration from the catalogue."""
-    folders = composition.named_folders(line)
-    for folder in folders:
-        plugins.look_in(folder)
+    folders = composition.opened_folders(line)
     place = line.value("--config-path")
     if place is None or not _has_configuration(Path(place)):
         return line, folders
@@ -94,12 +95,17 @@ def _as_from_the_catalogue(line: Line) -> tuple[Line, list[Path]]:
     return line, list(dict.fromkeys([*folders, *kept]))
 
 
+def _swept(line: Line) -> str:
+    """The same as a sweep."""
+    return shlex.join(["robustrun", "-m", *line.arguments()])
+
+
 def _has_configuration(folder: Path) -> bool:
     return any((folder / name).exists() for name in ("config.yaml", "checkpoint/origin.json"))
 
 
 def _refuse_what_no_group_takes(overrides: list[Override], folders: list[Path]) -> None:
-    groups = options_by_group(folder for folder in folders if folder.is_dir())
+    groups = options_by_group(folders)
     for override in overrides:
         group = words.key(override)
         if group not in groups or override.is_delete() or override.is_sweep_override():
@@ -124,14 +130,14 @@ def _run_alone(composed: DictConfig, session: Session) -> None:
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
-        run_config = load_composed(composed)
+        run_config = load_composed(composed, session.folders)
         before = _begun_before(folder, run_config) if _resumes(composed) else None
     except Exception as error:
-        _remove_if_empty(folder)  # Hydra made it, and nothing has run: leave nothing behind
+        session.leave_nothing()  # Hydra made its folder, and nothing has run
         session.error = error
         return
     if before is not None and before != folder:
-        _remove_if_empty(folder)
+        session.leave_nothing()
     try:
         asked = request(session, list(hydra.overrides.task), run_config)
         execute(run_config, before or provenance.claim(folder, asked))
@@ -146,11 +152,6 @@ def _resumes(composed: DictConfig) -> bool:
     if resume not in ("never", "auto"):
         raise RobustrunError(f"resume is {resume!r}, but must be never or auto.")
     return bool(resume == "auto")
-
-
-def _remove_if_empty(folder: Path) -> None:
-    with suppress(OSError):  # not empty: another run's
-        folder.rmdir()
 
 
 def _begun_before(folder: Path, run_config: Any) -> Path | None:

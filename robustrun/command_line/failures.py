@@ -15,6 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from robustrun.compute import interrupts
 from robustrun.configuration import words
+from robustrun.configuration.composition import typed_folders
 from robustrun.configuration.hydra_errors import in_plain_words
 from robustrun.errors import RobustrunError, RunFailure
 
@@ -60,7 +61,8 @@ def message_of(error: BaseException, arguments: list[str]) -> str:
     if isinstance(error, (RobustrunError, RunFailure)) or _unusable(error):
         return str(error)
     if isinstance(error, USERS_ERRORS):
-        return in_plain_words(error, words.split(arguments).words)
+        line = words.split(arguments)
+        return in_plain_words(error, line.words, typed_folders(line))
     return "".join(traceback.format_exception(error, limit=-3)).rstrip()
 
 

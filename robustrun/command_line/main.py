@@ -7,7 +7,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from robustrun.command_line import options
+from robustrun.command_line import options, typos
 from robustrun.command_line.evaluate import evaluate
 from robustrun.command_line.experiments import experiments
 from robustrun.command_line.failures import DONE, explain_failure
@@ -49,6 +49,7 @@ def _run(arguments: list[str], full_error: bool) -> int:
             return options.print_help()
         if arguments and arguments[0] in commands:
             return commands[arguments[0]](arguments[1:])
+        typos.require_usual(arguments)
         return experiments(arguments, Session())
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

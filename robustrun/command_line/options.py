@@ -6,23 +6,71 @@ from pathlib import Path
 from omegaconf import OmegaConf
 
 from robustrun import console
-from robustrun.configuration import composition, plugins
+from robustrun.command_line import typos
+from robustrun.command_line.failures import print_remarks
+from robustrun.command_line.parser import CommandParser, line_of
+from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.catalogue import catalogue, option_file, options_by_group
 from robustrun.errors import RobustrunError, did_you_mean
+
+LIST_EXAMPLES = """\
+Examples
+  robustrun list
+  robustrun list attack method
+  robustrun list -cd mine                  with the options of a folder of your own"""
+EXPLAIN_EXAMPLES = """\
+Examples
+  robustrun explain method=trades
+  robustrun explain dataset=digits
+  robustrun explain -cd mine plugins=[my_method] method=my_method"""
+
+
+def list_parser() -> CommandParser:
+    text = "Shows everything that can be chosen, with one line each."
+    own = CommandParser("list", text, LIST_EXAMPLES)
+    own.add_argument(
+        "groups", nargs="*", default=[], metavar="GROUP", help="only these groups of options"
+    )
+    own.add_folders()
+    return own
+
+
+def explain_parser() -> CommandParser:
+    text = "Shows what an option does: its paper, its formula, and its settings with their units."
+    own = CommandParser("explain", text, EXPLAIN_EXAMPLES)
+    own.add_argument("option", nargs="+", metavar="GROUP=NAME", help="the option")
+    own.add_folders()
+    return own
 
 
 def print_list(arguments: list[str]) -> int:
     """Every option of one group, or of all, with the first line of its YAML file."""
-    groups = options_by_group()
-    wanted = arguments or list(groups)
-    for group in wanted:
-        if group not in groups:
-            raise RobustrunError(f"There is no group {group!r}.{did_you_mean(group, groups)}")
-    for group in wanted:
+    given = list_parser().read(arguments)
+    folders = composition.opened_folders(line_of([], given.config_dir))
+    options = options_by_group(folders)
+    chosen, _ = _without_plugins(given.groups)
+    for group in chosen:
+        if group not in options:
+            raise RobustrunError(_no_group(group, options))
+    for group in chosen or options:
         print(group)
-        texts = {name: headline(option_file(group, name)) for name in groups[group]}
+        texts = {name: headline(option_file(group, name, folders)) for name in options[group]}
         print("\n".join(console.entries(texts)))
     return 0
+
+
+def _without_plugins(given: list[str]) -> tuple[list[str], list[str]]:
+    """The words that are not `plugins=[...]`, and the modules that these name."""
+    typed = {word: words.parse(word) for word in given if word.startswith("plugins=")}
+    modules = [name for word in typed.values() for name in composition.listed(word)]
+    return [word for word in given if word not in typed], [str(name) for name in modules]
+
+
+def _no_group(group: str, options: dict[str, list[str]]) -> str:
+    option = typos.meant(group.partition("=")[0], group.partition("=")[2], options)
+    if option and "NAME" not in option:
+        return f"robustrun list takes groups, not {group!r}: write robustrun explain {option}."
+    return f"There is no group {group!r}.{did_you_mean(group, options)}"
 
 
 def print_help() -> int:
@@ -45,34 +93,50 @@ def headline(path: Path) -> str:
 
 def print_explanation(arguments: list[str]) -> int:
     """An option's paper and formula from its class, its settings and units from its YAML file."""
-    if len(arguments) != 1 or "=" not in arguments[0]:
-        raise RobustrunError("robustrun explain takes one GROUP=NAME, such as method=trades.")
-    group, _, option = arguments[0].partition("=")
-    options = options_by_group().get(group)
-    if options is None:
-        raise RobustrunError(
-            f"There is no group {group!r}.{did_you_mean(group, options_by_group())}"
-        )
-    if option not in options:
-        raise RobustrunError(f"There is no {group} {option!r}.{did_you_mean(option, options)}")
-    if documented := _class_text(group, option):
+    given = explain_parser().read(arguments)
+    folders = composition.opened_folders(line_of([], given.config_dir))
+    chosen, modules = _without_plugins(given.option)
+    group, option = _chosen(chosen, options_by_group(folders))
+    file = option_file(group, option, folders)
+    if documented := _class_text(group, option, folders, modules):
         print(f"{documented}\n")
-    print(f"Settings, as {option_file(group, option).name} has them:\n")
-    print(option_file(group, option).read_text(encoding="utf-8").rstrip())
+    print(f"Settings, as {file.name} has them:\n")
+    print(file.read_text(encoding="utf-8").rstrip())
     return 0
 
 
-def _class_text(group: str, option: str) -> str:
+def _chosen(given: list[str], options: dict[str, list[str]]) -> tuple[str, str]:
+    """The group and the name of the one option that is given; RobustrunError that says what is
+    right if there is none so called."""
+    first, *others = given or [""]
+    group, equals, option = first.partition("=")
+    if not equals or others:
+        meant = typos.meant(first, "".join(others[:1]), options) if not equals else first
+        right = meant or "GROUP=NAME"
+        explain_parser().error(
+            f"{' '.join(given)!r} is not one option. Write robustrun explain {right}"
+        )
+    if group not in options:
+        raise RobustrunError(f"There is no group {group!r}.{did_you_mean(group, options)}")
+    if option not in options[group]:
+        near = did_you_mean(option, options[group])
+        raise RobustrunError(f"There is no {group} {option!r}.{near}")
+    return group, option
+
+
+def _class_text(group: str, option: str, folders: list[Path], modules: list[str]) -> str:
     """The docstrings of the module and class that the option names, if it names one."""
     from robustrun.configuration.decoding import REGISTRIES
 
-    plugins.load()
+    plugins.load(modules)
     word = "+" if group == "experiment" else ""
-    chosen = composition.compose_config([f"{word}{group}={option}"]).get(group)
+    chosen = composition.compose_config([f"{word}{group}={option}"], folders).get(group)
     name = chosen.get("name") if isinstance(chosen, dict) else None
     for registry in REGISTRIES.values():
         if registry.group == group and name in registry:
             cls = registry[str(name)]
             module = inspect.getdoc(inspect.getmodule(cls)) or ""
             return f"{module}\n\n{inspect.getdoc(cls) or ''}"
+    if not modules and (hint := plugins.hint(group, str(name), folders)):
+        print_remarks([hint])
     return ""

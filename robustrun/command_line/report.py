@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from robustrun import console
+from robustrun.command_line.parser import CommandParser
 from robustrun.errors import DataError, RobustrunError
 from robustrun.report import (
     collect,
@@ -39,6 +40,7 @@ holds fractions, as results.json does; all else is in percent.
 A COLUMN is run, status, seconds, audit, clean, worst_case, the name of an attack, or a key of the
 configuration (method.beta, or its end alone: beta; method is method.name).
 
+Examples
   robustrun report outputs --by method --sort worst_case --where dataset=cifar10
   robustrun report outputs/2026-01-31 --where 'worst_case>=0.5' --where seed=0,1 --html best.html
   robustrun report --compare outputs/A outputs/B
@@ -56,22 +58,17 @@ class Writing:
     html: Path | None
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="robustrun report",
-        description=DESCRIPTION,
-        epilog=EPILOG,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+def parser() -> CommandParser:
+    parser = CommandParser("report", DESCRIPTION, EPILOG)
     several = "a run, a sweep, or any folder above"
-    parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help=several)
+    parser.add_argument("paths", nargs="*", default=[], type=Path, metavar="PATH", help=several)
     _add_selection(parser)
     _add_files(parser)
     _add_other_ends(parser)
     return parser
 
 
-def _add_selection(parser: argparse.ArgumentParser) -> None:
+def _add_selection(parser: CommandParser) -> None:
     """Which runs, in which order, in which groups."""
     several = partial(parser.add_argument, action="append", default=[])
     several(
@@ -90,7 +87,7 @@ def _add_selection(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _add_files(parser: argparse.ArgumentParser) -> None:
+def _add_files(parser: CommandParser) -> None:
     """Where files go."""
     parser.add_argument(
         "--output",
@@ -105,7 +102,7 @@ def _add_files(parser: argparse.ArgumentParser) -> None:
     file("--html", help="the same for report.html")
 
 
-def _add_other_ends(parser: argparse.ArgumentParser) -> None:
+def _add_other_ends(parser: CommandParser) -> None:
     """What is done in the place of a report."""
     parser.add_argument(
         "--compare",
@@ -123,13 +120,12 @@ def _add_other_ends(parser: argparse.ArgumentParser) -> None:
 
 def command(arguments: list[str]) -> int:
     """`robustrun report PATH ...`"""
-    parser = _parser()
-    options = parser.parse_args(arguments)
+    options = parser().read(arguments)
     if options.compare:
         _compare(options)
         return 0
     if not options.paths:
-        raise RobustrunError("robustrun report takes the folder of a run, a sweep or any above it.")
+        parser().error("robustrun report takes the folder of a run, a sweep, or any folder above")
     there = collect.find_runs(options.paths)
     runs = query.where(there, options.where)
     if options.where and not any(run.results for run in runs):

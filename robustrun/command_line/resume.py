@@ -1,5 +1,6 @@
 """`robustrun resume`: an interrupted run or sweep is continued."""
 
+import argparse
 import json
 import logging
 import os
@@ -9,21 +10,34 @@ from pathlib import Path
 from robustrun.command_line.execute import execute
 from robustrun.command_line.experiments import experiments
 from robustrun.command_line.failures import DONE
+from robustrun.command_line.parser import CommandParser
 from robustrun.command_line.sweep import SWEEP, Session
 from robustrun.configuration import words
-from robustrun.errors import RobustrunError
 from robustrun.run_folder import provenance
 
 SET_BY_US = ("hydra.sweep.dir", "hydra.searchpath")  # of a sweep that is resumed
 
 
+DESCRIPTION = """\
+Continues an interrupted or failed run, evaluation or sweep exactly where it stopped, with the
+configuration that it was started with. Of a sweep, it does what is missing or failed. What is
+finished is shown and not changed."""
+EXAMPLES = """\
+Examples
+  robustrun resume outputs/2026-01-31/12-00-00-000000_trades_digits
+  robustrun method=trades resume=auto      the same command again: continues, or starts"""
+
+
+def parser() -> CommandParser:
+    own = CommandParser("resume", DESCRIPTION, EXAMPLES)
+    own.add_argument("run", type=Path, metavar="RUN", help="the folder of one run or sweep")
+    own.add_argument("others", nargs="*", default=[], help=argparse.SUPPRESS)
+    return own
+
+
 def resume(arguments: list[str]) -> int:
     """`robustrun resume RUN`"""
-    if len(arguments) != 1 or not Path(arguments[0]).is_dir():
-        raise RobustrunError(
-            f"robustrun resume takes the folder of one run or sweep, not {' '.join(arguments)!r}."
-        )
-    folder = Path(arguments[0]).resolve()
+    folder = _folder(parser().read(arguments))
     if (folder / SWEEP).is_file():
         return _resume_sweep(folder)
     from robustrun import console
@@ -41,6 +55,25 @@ def resume(arguments: list[str]) -> int:
     run_config = load_config(configuration(folder))
     execute(run_config, folder, Path(about.source) if about.source else None)
     return DONE
+
+
+def _folder(options: argparse.Namespace) -> Path:
+    """The one folder that is named; RobustrunError unless it is one."""
+    folder: Path = options.run
+    if options.others:
+        changed = f"robustrun --config-path {folder} {' '.join(options.others)}"
+        how = f" To repeat it with changes: {changed}" if "=" in changed else ""
+        parser().error(
+            "robustrun resume takes one folder and no other word, since a run continues with the "
+            f"configuration that it was started with.{how}"
+        )
+    if folder.is_file():
+        parser().error(f"{folder} is a file. Write its folder: robustrun resume {folder.parent}")
+    if not folder.is_dir():
+        parser().error(
+            f"{folder} does not exist. robustrun resume takes the folder of one run or sweep"
+        )
+    return folder.resolve()
 
 
 def _resume_sweep(folder: Path) -> int:

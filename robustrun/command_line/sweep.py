@@ -10,7 +10,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -57,6 +57,13 @@ class Session:
     earlier: frozenset[Path] = frozenset()  # runs that were in the sweep's folder before
     bar: Any = None  # of a sweep
     broken: bool = False  # a sweep's launcher failed
+    made: list[Path] = field(default_factory=list)  # folders that were not there before
+
+    def leave_nothing(self) -> None:
+        """Remove the folders that were made for what is refused, unless something is in them."""
+        with suppress(OSError):
+            for folder in self.made:
+                folder.rmdir()
 
     @property
     def continues(self) -> bool:
@@ -88,6 +95,8 @@ def driven(session: Session) -> Iterator[None]:
             _summarise(session.sweep_folder, runs)
         if isinstance(error, interrupts.STOPPED) and session.sweep_folder is not None:
             note_how_to_continue(error, session.sweep_folder)
+        if not runs and isinstance(error, Exception):
+            _forget(session)
         if not runs or not isinstance(error, Exception):
             raise
         session.broken = True
@@ -95,6 +104,13 @@ def driven(session: Session) -> Iterator[None]:
         print(f"robustrun: the launcher failed: {type(error).__name__}: {said}", file=sys.stderr)
     finally:
         CURRENT.reset(token)
+
+
+def _forget(session: Session) -> None:
+    """Leave nothing of a sweep whose words were refused before its first run."""
+    if session.sweep_folder in session.made:
+        (session.sweep_folder / SWEEP).unlink(missing_ok=True)
+        session.leave_nothing()
 
 
 @dataclass(frozen=True)
@@ -109,6 +125,11 @@ class SweptRun:
 
 class InDriver(Callback):
     """What Hydra's launchers tell the driver; in other processes it does nothing."""
+
+    def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
+        if (session := CURRENT.get()) is not None:
+            HydraConfig.instance().set_config(config)  # which the name of the folder is made from
+            session.made = _missing(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (session := CURRENT.get()) is not None:
@@ -130,6 +151,11 @@ class InDriver(Callback):
                 session.bar.advance(1)
 
 
+def _missing(folder: Path) -> list[Path]:
+    """Of a folder and those that it lies in, the ones that do not exist, the innermost first."""
+    return [place for place in (folder, *folder.parents) if not place.exists()]
+
+
 def _place(number: int, session: Session) -> str:
     """Where a sweep is: `run 7 of 24`."""
     return f"run {number + 1}" + (f" of {session.runs}" if session.runs else "")
@@ -137,7 +163,7 @@ def _place(number: int, session: Session) -> str:
 
 def _open(session: Session, folder: Path) -> None:
     """Note in the sweep's folder what its runs, and `robustrun resume`, need to know."""
-    session.sweep_folder = folder
+    session.sweep_folder, session.made = folder, _missing(folder)
     session.earlier = frozenset() if session.continues else frozenset(_run_folders(folder))
     about: dict[str, Any] = {
         "arguments": session.line.arguments(),
@@ -178,7 +204,7 @@ def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
     try:
         if begun and provenance.status(folder) == "completed":
             return _selection_metric(json.loads((folder / "results.json").read_bytes()))
-        run_config = load_composed(composed)
+        run_config = load_composed(composed, session.folders)
         if not begun:
             folder = provenance.claim(folder, request(session, overrides, run_config))
         claimed = True

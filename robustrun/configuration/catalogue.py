@@ -17,14 +17,20 @@ def catalogue() -> Path:
 def options_by_group(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
     """Every group with its options, those of installed plugins and further `folders` included."""
     found: dict[str, set[str]] = {}
-    for conf in (catalogue(), *plugins.config_folders(), *folders):
+    for conf in _places(folders):
         for folder in (f for f in conf.iterdir() if f.is_dir() and f.name != "hydra"):
             found.setdefault(folder.name, set()).update(file.stem for file in folder.glob("*.yaml"))
     known = {group: sorted(options) for group, options in found.items() if options}
     return {group: known[group] for group in sorted(known)}
 
 
-def option_file(group: str, option: str) -> Path:
+def option_file(group: str, option: str, folders: Iterable[Path] = ()) -> Path:
     """The YAML file of one option."""
-    files = [conf / group / f"{option}.yaml" for conf in (catalogue(), *plugins.config_folders())]
+    files = [conf / group / f"{option}.yaml" for conf in _places(folders)]
     return next(file for file in files if file.is_file())
+
+
+def _places(folders: Iterable[Path]) -> list[Path]:
+    """Where options are, in the order in which Hydra looks for them."""
+    places = [catalogue(), *folders, *plugins.config_folders()]
+    return [place for place in places if place.is_dir()]

@@ -21,7 +21,7 @@ from omegaconf.basecontainer import BaseContainer
 from robustrun.configuration import plugins, words
 from robustrun.configuration.catalogue import catalogue
 from robustrun.configuration.words import Line
-from robustrun.errors import require
+from robustrun.errors import ConfigError, require
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
 SEARCH_PATH = "hydra.searchpath"
@@ -87,12 +87,30 @@ def _absolute(folder: str | None) -> str:
 def named_folders(line: Line) -> list[Path]:
     """The folders of options that a line names: `-cd FOLDER`, hydra.searchpath=[file://FOLDER]."""
     overrides = [word for word in map(words.parse, line.words) if words.key(word) == SEARCH_PATH]
-    places = [str(place) for word in overrides for place in _listed(word)]
+    places = [str(place) for word in overrides for place in listed(word)]
     folders = [place.removeprefix("file://") for place in places if place.startswith("file://")]
-    return [Path(folder).resolve() for folder in (line.value("--config-dir"), *folders) if folder]
+    return [*typed_folders(line), *(Path(folder).resolve() for folder in folders)]
 
 
-def _listed(override: Override) -> list[Any]:
+def typed_folders(line: Line) -> list[Path]:
+    """Those of `-cd FOLDER` alone, whatever the other words are."""
+    return [Path(folder).resolve() for folder in line.values("--config-dir")]
+
+
+def opened_folders(line: Line) -> list[Path]:
+    """The folders of options that a line names, in which Python modules are found from now on;
+    ConfigError if there is no such folder."""
+    for folder in line.values("--config-dir"):
+        if not Path(folder).is_dir():
+            raise ConfigError(f"-cd {folder}: there is no such folder.")
+    places = named_folders(line)
+    for place in places:
+        plugins.look_in(place)
+    return places
+
+
+def listed(override: Override) -> list[Any]:
+    """The items of an override whose value is a list; none of any other."""
     value = override.value()
     return value if isinstance(value, list) else []
 
@@ -101,7 +119,7 @@ def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[st
     """The words with further folders of options, after those that the user names."""
     overrides = [words.parse(word) for word in given]
     named = [word for word in overrides if words.key(word) == SEARCH_PATH]
-    places = [str(place) for word in named for place in _listed(word)]
+    places = [str(place) for word in named for place in listed(word)]
     places += [f"file://{folder}" for folder in folders]
     others = [str(word.input_line) for word in overrides if words.key(word) != SEARCH_PATH]
     if not places:

@@ -27,6 +27,11 @@ from robustrun.types import (
     Tracker,
 )
 
+PLAIN: tuple[Any, ...] = (float, int, bool, str, list, dict, Any, object, types.NoneType)
+READABLE = (
+    "float, int, bool, str, Literal[...], X | None, X | Y, list[X], tuple[X, ...], tuple[X, Y], "
+    "dict[str, X], Any, a dataclass, or a Protocol of robustrun.types such as Attack"
+)
 REGISTRIES: dict[Any, Registry[Any]] = {
     Attack: ATTACKS,
     Dataset: DATASETS,
@@ -46,7 +51,7 @@ def dump(value: Any) -> Any:
         return _registered_name(value) | fields
     if isinstance(value, dict):
         return {key: dump(item) for key, item in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | list):
         return [dump(item) for item in value]
     return value
 
@@ -69,10 +74,12 @@ def decode(kind: Any, value: Any, key: str) -> Any:
         return _literal(get_args(kind), value, key)
     if origin is tuple:
         return _tuple(get_args(kind), value, key)
+    if origin is list:
+        return list(tuple_of(get_args(kind)[0], value, key))
     if origin is dict:
         items = _mapping(value, key)
         return {name: decode(get_args(kind)[1], v, f"{key}.{name}") for name, v in items.items()}
-    return _scalar(kind, value, key)
+    return value if kind in (Any, object) else _scalar(kind, value, key)
 
 
 def _wrong(key: str, value: Any, right: str) -> ConfigError:
@@ -90,16 +97,16 @@ def _registered(registry: Registry[Any], value: Any, key: str) -> Any:
     if "name" not in items:
         raise ConfigError(f"{key}.name is missing. Known: {', '.join(registry)}.")
     cls = registry[items["name"]]
-    if "name" not in {f.name for f in dataclasses.fields(cls)}:
+    if "name" not in _kinds(cls, f"{key}."):
         del items["name"]
     return _dataclass(cls, items, key)
 
 
 def _dataclass(cls: Any, value: Any, key: str) -> Any:
     items = _mapping(value, key)
-    kinds = get_type_hints(cls)
-    names = [f.name for f in dataclasses.fields(cls)]
     prefix = f"{key}." if key else ""
+    kinds = _kinds(cls, prefix)
+    names = list(kinds)
     for name in items:
         if name not in names:
             raise ConfigError(f"{prefix}{name} is not a key.{did_you_mean(name, names)}")
@@ -112,6 +119,43 @@ def _dataclass(cls: Any, value: Any, key: str) -> Any:
         return cls(**fields)
     except ConfigError as error:
         raise ConfigError(f"{prefix}{error}") from None
+
+
+def _kinds(cls: Any, prefix: str) -> dict[str, Any]:
+    """The type of each field of a dataclass; ConfigError, which begins with the key, if the class
+    is none, or if a value of the type cannot be read."""
+    owner = cls.__qualname__
+    if not dataclasses.is_dataclass(cls):
+        raise ConfigError(f"{prefix}name: {owner} must be a dataclass: @dataclass(frozen=True).")
+    try:
+        hints = get_type_hints(cls)
+    except NameError as error:
+        raise ConfigError(
+            f"{prefix}name: {owner} has a field of the type {error.name}, which is not there when "
+            f"its module runs (is it imported under TYPE_CHECKING alone?)."
+        ) from None
+    kinds = {field.name: hints[field.name] for field in dataclasses.fields(cls)}
+    for name, kind in kinds.items():
+        if not _readable(kind):
+            plain = isinstance(kind, type) and not get_args(kind)
+            raise ConfigError(
+                f"{prefix}{name}: {owner} declares it as {kind.__qualname__ if plain else kind}, "
+                f"which cannot be read from YAML. What can be: {READABLE}."
+            )
+    return kinds
+
+
+def _readable(kind: Any) -> bool:
+    """Whether `decode` can make a value of this type."""
+    if kind in PLAIN or kind in REGISTRIES or dataclasses.is_dataclass(kind):
+        return True
+    origin, arguments = get_origin(kind), get_args(kind)
+    if origin is Literal:
+        return True
+    if not arguments or (origin is dict and arguments[0] is not str):
+        return False
+    parts = [part for part in arguments if part is not Ellipsis]
+    return origin in (Union, types.UnionType, tuple, list, dict) and all(map(_readable, parts))
 
 
 def _optional(kinds: tuple[Any, ...], value: Any, key: str) -> Any:
@@ -154,14 +198,21 @@ def _scalar(kind: Any, value: Any, key: str) -> Any:
     if kind is float:
         return number(value, key)
     if kind is int:
-        exact = number(value, key) if not isinstance(value, bool) else math.nan
-        if exact != exact or exact != int(exact):
-            raise _wrong(key, value, "a whole number")
-        return int(exact)
+        return _whole_number(value, key)
     if not isinstance(value, kind):
         right = {bool: "true or false", str: "a text"}.get(kind, kind.__name__)
         raise _wrong(key, value, right)
     return value
+
+
+def _whole_number(value: Any, key: str) -> int:
+    try:
+        exact = number(value, key)
+    except ConfigError:
+        exact = math.nan
+    if exact != exact or exact != int(exact):
+        raise _wrong(key, value, "a whole number")
+    return int(exact)
 
 
 def number(value: Any, key: str) -> float:

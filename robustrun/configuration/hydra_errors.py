@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterable, Iterator
+from pathlib import Path
 from typing import Any
 
 from robustrun.configuration import words
@@ -11,15 +12,16 @@ from robustrun.configuration.former_keys import present_key
 from robustrun.errors import did_you_mean
 
 
-def in_plain_words(error: Exception, given: Iterable[str]) -> str:
-    """One paragraph on what is wrong with the overrides, and the nearest right words."""
-    text = str(error)
+def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Path] = ()) -> str:
+    """One paragraph on what is wrong with the overrides, and the nearest right words;
+    `folders` are those of options beside the catalogue."""
+    text, folders = str(error), list(folders)
     if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = found.groups()
-        known = options_by_group().get(group, [])
+        known = options_by_group(folders).get(group, [])
         return f"{group}={option}: there is no such {group}.{did_you_mean(option, known)}"
     if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
-        return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given)
+        return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given, folders)
     if found := re.search(r"Interpolation key 'dataset\.epsilon\.(\w*)' not found", text):
         return f"attack.norm is {found.group(1)!r}, but must be one of linf, l2, l1."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
@@ -31,26 +33,34 @@ def _full_key(text: str) -> str:
     return found.group(1) if found else ""
 
 
-def _unknown_key(key: str, given: Iterable[str]) -> str:
+def _unknown_key(key: str, given: Iterable[str], folders: list[Path]) -> str:
+    groups = options_by_group(folders)
     group, _, package = key.partition("@")
-    if group in options_by_group() and package:
+    if group in groups and package:
         return f"{key} is not in the configuration yet: to add it, write +{key}=OPTION."
     if (present := present_key(key)) is not None:
         return f"{key!r} is called {present} now."
-    if key in options_by_group() or "/" in key:
-        return f"{key!r} cannot be overridden; known groups: {', '.join(options_by_group())}."
+    if key in groups or "/" in key:
+        return f"{key!r} cannot be overridden; known groups: {', '.join(groups)}."
     try:
         chosen = [word for word in words.parse_all(given) if not word.is_sweep_override()]
-        choices = [str(word.input_line) for word in chosen if words.key(word) in options_by_group()]
-        composed = compose_config(choices)
+        choices = [str(word.input_line) for word in chosen if words.key(word) in groups]
+        composed = compose_config(choices, folders)
     except Exception:  # the choices themselves may be wrong: then the key alone is named
         return f"{key!r} is not a key of the configuration (see `robustrun --cfg job`)."
-    keys = list(_flat(composed))
-    near = did_you_mean(key, {*keys, *options_by_group()}).partition(" Known:")[0]
     return (
-        f"{key!r} is not a key of the configuration.{near}{_how_to_add(composed, key)} "
-        f"See `robustrun --cfg job`."
+        f"{key!r} is not a key of the configuration.{_nearest(key, [*_flat(composed), *groups])}"
+        f"{_how_to_add(composed, key)} See `robustrun --cfg job`."
     )
+
+
+def _nearest(key: str, known: list[str]) -> str:
+    """Keys that end in the one that was typed (`training.epochs` for `epochs`), else like it."""
+    ends = [name for name in known if name.endswith(f".{key}")]
+    own = [name for name in ends if name.count(".") == 1 and not name.startswith("recipe.")]
+    if own or ends:
+        return f" Did you mean {' or '.join(map(repr, (own or ends)[:3]))}?"
+    return did_you_mean(key, known).partition(" Known:")[0]
 
 
 def _how_to_add(composed: dict[str, Any], key: str) -> str:

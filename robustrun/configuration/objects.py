@@ -65,18 +65,22 @@ def dataset(option: str, /, **keys: Any) -> Dataset:
 
 def compose(overrides: Iterable[str] = (), *, folders: Iterable[str | Path] = ()) -> RunConfig:
     """The configuration that `robustrun OVERRIDE ...` would run; `folders` are further folders of
-    options, as `-cd FOLDER`. ConfigError (a ValueError) as on the command line."""
+    options, as `-cd FOLDER`, and stay on `sys.path`, so that their modules are found. ConfigError
+    (a ValueError) as on the command line."""
     if isinstance(overrides, str):
         raise TypeError(f"The overrides are a list of texts: compose([{overrides!r}]).")
     given = list(overrides)
     for word in given:
         if not isinstance(word, str):
             raise TypeError(f"An override is {word!r}, but must be a text such as 'seed=1'.")
-    with _plainly(given):
-        raw = composition.compose_config(given, [Path(folder) for folder in folders])
+    places = [Path(folder).resolve() for folder in folders]
+    for place in places:
+        plugins.look_in(place)
+    with _plainly(given, places):
+        raw = composition.compose_config(given, places)
     for remark in left_out(raw).values():
         log.warning(remark)
-    return load_config(raw)
+    return load_config(raw, places)
 
 
 def evaluate(
@@ -166,12 +170,12 @@ def _word(group: str, option: Any) -> str:
 
 
 @contextmanager
-def _plainly(words: list[str]) -> Iterator[None]:
+def _plainly(words: list[str], folders: Iterable[Path] = ()) -> Iterator[None]:
     """Hydra's and OmegaConf's errors as ConfigErrors in plain words."""
     try:
         yield
     except (HydraException, OmegaConfBaseException) as error:
-        raise ConfigError(in_plain_words(error, words)) from error
+        raise ConfigError(in_plain_words(error, words, folders)) from error
 
 
 def _flat(prefix: str, value: Any) -> Iterator[tuple[str, Any]]:

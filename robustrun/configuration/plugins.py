@@ -10,6 +10,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from robustrun.errors import ConfigError, DataError
 from robustrun.registry import import_modules
 
@@ -42,6 +44,26 @@ def look_in(folder: Path) -> None:
     place = str(folder.resolve())
     if place not in sys.path:
         sys.path.append(place)
+
+
+def hint(group: str, name: str, folders: Iterable[Path]) -> str:
+    """What is missing where an option of one of these folders has a `name` that no imported class
+    has; empty if no option has it."""
+    for folder in folders:
+        if name in map(_named, (folder / group).glob("*.yaml")):
+            modules = [file.stem for file in folder.glob("*.py") if file.stem != "__init__"]
+            module = modules[0] if len(modules) == 1 else "MODULE"
+            return f"To import the Python file that registers it, add plugins=[{module}]."
+    return ""
+
+
+def _named(file: Path) -> str:
+    """The `name` that an option's YAML file has."""
+    try:
+        block = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError, yaml.YAMLError):
+        return ""
+    return str(block.get("name", "")) if isinstance(block, dict) else ""
 
 
 def _import_users(name: str) -> None:

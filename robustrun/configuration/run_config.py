@@ -5,7 +5,9 @@ a mapping ADDED_LATER: for keys that older run folders lack, the value of what t
 """
 
 import dataclasses
+from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Literal, get_args, get_type_hints
 
 from robustrun.configuration import plugins
@@ -13,7 +15,7 @@ from robustrun.configuration.decoding import decode, dump, tuple_of
 from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import ConfigError, require
 from robustrun.evaluation.settings import NOT_ATTACKS, EvaluationPlan
-from robustrun.registry import Registry
+from robustrun.registry import NotRegistered, Registry
 from robustrun.training.settings import Recipe, Training
 from robustrun.types import (
     ATTACKS,
@@ -112,15 +114,21 @@ class RunConfig:
         return named
 
 
-def load_config(raw: dict[str, Any]) -> RunConfig:
-    """The typed configuration; ConfigError names the first key that is wrong, and what is right."""
+def load_config(raw: dict[str, Any], folders: Iterable[Path] = ()) -> RunConfig:
+    """The typed configuration; ConfigError names the first key that is wrong, and what is right.
+    `folders` are those of options beside the catalogue."""
     names = raw.get("plugins") or []
     plugins.load(tuple_of(str, names, "plugins"))
     raw = with_present_keys(raw)
     _require_followed(raw)
     for key in left_out(raw):
         raw = _without(raw, key.split("."))
-    config: RunConfig = decode(RunConfig, raw, "")
+    try:
+        config: RunConfig = decode(RunConfig, raw, "")
+    except NotRegistered as error:
+        if names or not (hint := plugins.hint(error.group, error.name, folders)):
+            raise
+        raise ConfigError(f"{error.what} {hint}") from None
     return config
 
 

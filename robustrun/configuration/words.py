@@ -35,8 +35,12 @@ class Line:
 
     def value(self, flag: str) -> str | None:
         """The value that `flag` was given last; None without it."""
-        values = [value for name, value in self.flags if name == flag]
+        values = self.values(flag)
         return values[-1] if values else None
+
+    def values(self, flag: str) -> list[str]:
+        """All values that `flag` was given."""
+        return [value for name, value in self.flags if name == flag and value is not None]
 
     @property
     def sweeps(self) -> bool:
@@ -97,6 +101,18 @@ def parse_all(words: Iterable[str]) -> list[Override]:
             )
         before[name] = word
     return overrides
+
+
+def require_single(overrides: Iterable[Override], right: str) -> None:
+    """ConfigError if an override has several values, as of a sweep; `right` says what to do."""
+    for override in overrides:
+        if override.is_sweep_override():
+            word = str(override.input_line)
+            name, _, values = word.partition("=")
+            raise ConfigError(
+                f"{word} has several values. {right} A list is {name}=[{values}], and a text with "
+                f'commas "{name}={quoted(values)}".'
+            )
 
 
 def _complaint(word: str, error: HydraException) -> str:

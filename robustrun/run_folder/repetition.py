@@ -68,7 +68,7 @@ def repeated_line(line: Line) -> tuple[Line, list[Path], list[str]]:
             f"{run} is an evaluation of {about.source}: repeat it with robustrun evaluate. "
             f"It was made by: {about.command}"
         )
-    found = settled(run, _folders(line))
+    found = settled(run, composition.named_folders(line))
     given = with_others(found, line.words)
     gone = ("--config-path", "--config-name")
     flags = tuple(flag for flag in line.flags if flag[0] not in gone)
@@ -79,19 +79,21 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
     """The configuration of a finished run with other attacks, evaluation, device or data; what is
     to be said of it. What the training was stays as the run has it."""
     typed = words.parse_all(line.words)
-    if wrong := {words.group(word) for word in typed} - {*MEASURING}:
+    if wrong := {words.group(word) for word in typed} - {*MEASURING, "plugins"}:
         raise ConfigError(
             f"{' and '.join(sorted(wrong))}: a finished run has these already; what evaluate can "
             f"choose again is {', '.join(MEASURING)}."
         )
     if not typed:
         return dump(load_config(raw_config(run))), []
-    found = settled(run, _folders(line), MEASURING)
+    found = settled(run, composition.named_folders(line), MEASURING)
     raw = composition.compose_config(with_others(found, line.words), found.folders)
     _require_own_normalisation(found, typed, raw)
     chosen = {name: raw[name] for name in MEASURING if touches(name, typed)}
     options = {name: option for name, option in raw["options"].items() if name in chosen}
-    return found.before | chosen | {"options": found.before["options"] | options}, found.remarks
+    chosen["options"] = found.before["options"] | options
+    chosen["plugins"] = list(dict.fromkeys([*found.before["plugins"], *raw["plugins"]]))
+    return found.before | chosen, found.remarks
 
 
 def _require_own_normalisation(
@@ -113,11 +115,6 @@ def touches(section: str, typed: Iterable[Override]) -> bool:
     """Whether these words may change a section: itself, or what it borrows from."""
     borrows = {"attack": {"dataset"}, "evaluation": {"dataset", "attack"}}
     return bool({words.group(word) for word in typed} & {section, *borrows.get(section, ())})
-
-
-def _folders(line: Line) -> list[Path]:
-    folder = line.value("--config-dir")
-    return [Path(folder).resolve()] if folder else []
 
 
 def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Repetition:

@@ -289,6 +289,35 @@ def with_plugin(folder: Path, name: str) -> list[str]:
     return ["-cd", str(folder), f"plugins=[{name}_module]", f"method={name}", *given]
 
 
+def test_a_run_is_measured_with_an_attack_of_the_readers_own(finished: Path, here: Path) -> None:
+    folder = here / "mine"
+    (folder / "attack").mkdir(parents=True)
+    (folder / "attack" / "nothing.yaml").write_text(
+        "# Changes nothing\nname: nothing\nnorm: linf\nepsilon: 1/9\n"
+    )
+    (folder / "nothing_module.py").write_text(
+        "from dataclasses import dataclass\n"
+        "from robustrun.types import ATTACKS\n"
+        "@ATTACKS.register('nothing')\n"
+        "@dataclass(frozen=True)\n"
+        "class Nothing:\n"
+        "    norm: str\n"
+        "    epsilon: float\n"
+        "    adversarial = True\n"
+        "    bounded, needs_gradient = True, False\n"
+        "    def __call__(self, model, x, y, *, generator=None):\n"
+        "        return x\n"
+    )
+    words = ["-cd", "mine", "plugins=[nothing_module]", "attack=nothing", "evaluation=none"]
+    assert run_command_line(["evaluate", str(finished), *words]) == 0
+    (file,) = here.glob("outputs/*/*/results.json")
+    results = json.loads(file.read_text())
+    (entry,) = results["evaluation"]["attacks"]
+    assert (entry["name"], entry["epsilon"]) == ("nothing", 0.15)  # the radius of the run
+    assert entry["correct"] == results["evaluation"]["clean"]["correct"]
+    assert results["config"]["plugins"] == ["nothing_module"]
+
+
 def test_a_run_with_a_plugin_is_measured_repeated_and_resumed_from_any_folder(
     tmp_path: Path,
 ) -> None:

@@ -1,0 +1,48 @@
+"""The parser of a sub-command: its help, and one paragraph for what is wrong."""
+
+import argparse
+from collections.abc import Iterable
+from typing import NoReturn
+
+from robustrun.configuration.words import Line
+from robustrun.errors import RobustrunError, did_you_mean
+
+
+class CommandParser(argparse.ArgumentParser):
+    """Of `robustrun COMMAND`: flags and other words in any order. Wrong words are a RobustrunError,
+    where argparse would print the usage and leave the process."""
+
+    def __init__(self, command: str, description: str, examples: str) -> None:
+        super().__init__(
+            prog=f"robustrun {command}",
+            description=description,
+            epilog=examples,
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    def read(self, arguments: list[str]) -> argparse.Namespace:
+        """What the arguments say; `--help` prints and raises SystemExit."""
+        options, unknown = self.parse_known_intermixed_args(arguments)
+        if unknown:
+            flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
+            self.error(f"{unknown[0]} is no flag of {self.prog}.{did_you_mean(unknown[0], flags)}")
+        return options
+
+    def error(self, message: str) -> NoReturn:
+        raise RobustrunError(f"{message.rstrip('.')}. See {self.prog} --help.")
+
+    def add_folders(self) -> None:
+        """`-cd FOLDER`, as running takes it."""
+        self.add_argument(
+            *("-cd", "--config-dir"),
+            action="append",
+            default=[],
+            metavar="FOLDER",
+            help="a folder with options of your own, and the Python files that register them",
+        )
+
+
+def line_of(words: Iterable[str], folders: Iterable[str]) -> Line:
+    """The overrides of a sub-command, and its `-cd FOLDER`, as Hydra's command line has them."""
+    return Line(tuple(("--config-dir", folder) for folder in folders), tuple(words))
