@@ -21,6 +21,7 @@ from robustrun.types import (
     Attack,
     Dataset,
     Device,
+    Method,
     Model,
     Optimizer,
     Schedule,
@@ -37,6 +38,7 @@ REGISTRIES: dict[Any, Registry[Any]] = {
     Dataset: DATASETS,
     Device: DEVICES,
     AnyMethod: METHODS,
+    Method: METHODS,  # of a plugin that has another method inside
     Model: MODELS,
     Optimizer: OPTIMIZERS,
     Schedule: SCHEDULES,
