@@ -6,7 +6,8 @@ from benchmarks.networks import Data, plain_config, runtime_for, trained
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.measure import measure
+from robustrun.evaluation.measure import accuracies, measure
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy
 from robustrun.experiment import place
 from robustrun.types import Attack
@@ -68,16 +69,8 @@ def _ours(part: str, data: Data, settings: Settings, precision: str) -> Contesta
     attack, images = _attack(part, data, settings), TensorImages(x, y.cpu())
 
     def run() -> float:
-        measured = measure(
-            model,
-            images,
-            data.classes,
-            {"attack": attack},
-            seed=settings.seed,
-            batch_size=settings.sizes.batch,
-            device=settings.device,
-            precision=precision,
-        )
+        setting = Setting(settings.seed, settings.sizes.batch, settings.device, precision)
+        measured = measure(model, images, data.classes, accuracies({"attack": attack}), setting)
         return accuracy(measured.worst_case)
 
     return Contestant(f"robustrun {precision}", run, ours=True)

@@ -10,7 +10,8 @@ from benchmarks.peers import Attacked, pgd_attacks
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.measure import measure
+from robustrun.evaluation.measure import accuracies, measure
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy
 from robustrun.experiment import place
 
@@ -86,16 +87,8 @@ def evaluation(
     images = TensorImages(measured[0], measured[1].cpu())
 
     def run() -> float:
-        found = measure(
-            model,
-            images,
-            data.classes,
-            {"pgd": attack},
-            seed=settings.seed,
-            batch_size=batch,
-            device=settings.device,
-            precision=precision,
-        )
+        setting = Setting(settings.seed, batch, settings.device, precision)
+        found = measure(model, images, data.classes, accuracies({"pgd": attack}), setting)
         return accuracy(found.worst_case)
 
     return run

@@ -7,7 +7,6 @@ instead: what is imported from it here has kept its name.
 """
 
 import argparse
-import inspect
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
@@ -99,7 +98,8 @@ def autoattack(settings: Settings, precision: str, count: int) -> str:
     """Seconds of each part, and how many images stand after it."""
     from benchmarks.networks import load_data, plain_config, runtime_for, trained
     from robustrun.datasets.tensors import TensorImages
-    from robustrun.evaluation.measure import measure
+    from robustrun.evaluation.measure import accuracies, measure
+    from robustrun.evaluation.setting import Setting
 
     data = load_data(settings)
     runtime = runtime_for(settings, precision, work=1e12)
@@ -107,12 +107,10 @@ def autoattack(settings: Settings, precision: str, count: int) -> str:
     model.to(memory_format=getattr(runtime, "memory_format", torch.contiguous_format))
     x, y = data.measured(count, CPU)
     attack = plain_config(["attack=autoattack", f"attack.epsilon={data.epsilon}"]).attack
-    how: dict[str, Any] = {"seed": settings.seed, "batch_size": BATCH, "device": CPU}
-    if "precision" in inspect.signature(measure).parameters:  # before, all was float32
-        how["precision"] = precision
-    found = measure(model, TensorImages(x, y), data.classes, {"all": attack}, **how)
+    setting = Setting(settings.seed, BATCH, CPU, precision)
+    found = measure(model, TensorImages(x, y), data.classes, accuracies({"all": attack}), setting)
     parts = [
-        f"{stage['name']} {stage['seconds']:.1f} s ({stage['standing']})"
+        f"{stage.name} {stage.seconds:.1f} s ({stage.standing})"
         for stage in found.attacks["all"].stages
     ]
     whole = found.attacks["all"].seconds

@@ -29,9 +29,9 @@ from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
 from robustrun.errors import RunFailure
 from robustrun.evaluation import corruptions
-from robustrun.evaluation.audit.audit import audit
-from robustrun.evaluation.measure import choose_examples, measure
+from robustrun.evaluation.measure import choose_examples, measure, measurements
 from robustrun.evaluation.outcome import Evaluation
+from robustrun.evaluation.setting import Setting
 from robustrun.models import trial
 from robustrun.run_folder import artefacts, checkpoint, model_card, provenance, sections
 from robustrun.run_folder.folder import RUN_LOG, locked
@@ -292,26 +292,13 @@ def _measure(
     images = data.examples.to(runtime.device)
     subject = _subject(progress, data, images, model)
     journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", subject)
-    measured = measure(
-        model,
-        images,
-        data.splits.classes,
-        cfg.attacks(),
-        seed=cfg.seed,
-        batch_size=cfg.evaluation.batch_size,
-        device=runtime.device,
-        precision=runtime.precision,
-        radii=cfg.evaluation.radii,
-        judge=cfg.name_of("attack"),
-        journal=journal,
+    setting = Setting(
+        cfg.seed, cfg.evaluation.batch_size, runtime.device, runtime.precision, journal
     )
+    entries = measurements(cfg.evaluation, cfg.attacks(), cfg.name_of("attack"), data.splits)
+    measured = measure(model, images, data.splits.classes, entries, setting)
     subset = sections.subset_section(images, cfg.evaluation, data.splits)
-    checks = _audit(cfg, model, images, measured, runtime, journal)
-    benchmark = corruptions.measure_corruptions(
-        model, cfg.evaluation, data.splits, runtime.device, journal
-    )
-    block = evaluation_block(measured, subset, checks)
-    progress.sections["evaluation"] = block | benchmark
+    progress.sections["evaluation"] = evaluation_block(measured, subset)
     artefacts.write_predictions(progress.folder / "predictions.npz", measured, data.places)
     return images, measured
 
@@ -330,34 +317,6 @@ def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -
         whole = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
         digest.update(name.encode() + whole.numpy().tobytes())
     return digest.hexdigest()
-
-
-def _audit(
-    cfg: RunConfig,
-    model: nn.Module,
-    images: Images,
-    measured: Evaluation,
-    runtime: Runtime,
-    journal: Journal,
-) -> list[dict[str, Any]]:
-    """What the audit says of the run's own attack; nothing if none is asked for."""
-    if cfg.evaluation.audit is None:
-        return []
-    judged = measured.attacks[cfg.name_of("attack")]
-    checks = audit(
-        model,
-        images,
-        measured.classes,
-        cfg.attack,
-        seed=cfg.seed,
-        device=runtime.device,
-        batch_size=cfg.evaluation.batch_size,
-        settings=cfg.evaluation.audit,
-        standing=torch.from_numpy(judged.robust),
-        unanswered=torch.from_numpy(judged.no_answer),
-        journal=journal,
-    )
-    return [dataclasses.asdict(check) for check in checks]
 
 
 def _draw(

@@ -18,7 +18,11 @@ from robustrun.datasets.corruptions import flip_rate
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
 from robustrun.evaluation.audit.audit import audit
-from robustrun.evaluation.measure import evaluate, measure
+from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.measure import accuracies, evaluate, measure
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.search_networks import SearchNetworks
+from robustrun.evaluation.setting import Setting
 from robustrun.training.fit import fit
 from robustrun.training.settings import TrainingPlan
 from robustrun.types import Attack
@@ -111,17 +115,8 @@ def test_curves_and_smallest_distances_know_no_answer_too() -> None:
     images = TensorImages(grey(0.2, 0.47), torch.zeros(2, dtype=torch.long))
     for name in ("pgd", "fmn"):
         attack = from_catalogue(name, "attack.epsilon=0.1")
-        found = measure(
-            Faulty(0.5),
-            images,
-            4,
-            {name: attack},
-            seed=0,
-            batch_size=2,
-            device=CPU,
-            radii=[0.1, 4.0],
-            judge=name,
-        )
+        entries = [*accuracies({name: attack}), AccuracyCurve(name, attack, (0.1, 4.0))]
+        found = measure(Faulty(0.5), images, 4, entries, Setting(0, 2, CPU))
         # 0.47 falls at 0.03, 0.2 at 0.3
         assert [int(right.sum()) for _, right in found.curve] == [2, 2, 1, 0]
 
@@ -129,8 +124,8 @@ def test_curves_and_smallest_distances_know_no_answer_too() -> None:
 def test_a_search_in_bfloat16_judges_what_has_no_answer_alike() -> None:
     images = TensorImages(grey(0.2, 0.47, 0.8), torch.zeros(3, dtype=torch.long))
     attacks = {"pgd": from_catalogue("pgd", "attack.epsilon=0.1")}
-    how = {"seed": 0, "batch_size": 3, "device": CPU, "precision": "bfloat16"}
-    found = measure(Faulty(0.5), images, 4, attacks, **how)  # type: ignore[arg-type]
+    setting = Setting(0, 3, CPU, "bfloat16")
+    found = measure(Faulty(0.5), images, 4, accuracies(attacks), setting)
     assert found.attacks["pgd"].robust.tolist() == [True, False, False]
     assert found.attacks["pgd"].no_answer.tolist() == [False, True, True]
 
@@ -152,9 +147,9 @@ def test_a_gradient_that_is_not_finite_is_the_networks_and_not_the_attacks() -> 
     pgd, batch = PGD("l2", 0.1, 3, 0.05, 1, False, "ce"), (grey(0.2, 0.3), torch.tensor([0, 0]))
     with pytest.raises(DataError, match=r"No usable gradient .*NaN or infinite.* square"):
         evaluate(Root(), batch, {"pgd": pgd})
-    how = {"seed": 0, "batch_size": 2, "device": CPU}
+    entries = accuracies({"pgd": pgd})
     with pytest.raises(DataError, match=r"NaN or infinite for 2 of 2 images.*attack=square"):
-        measure(Root(), TensorImages(*batch), 2, {"pgd": pgd}, **how)  # type: ignore[arg-type]
+        measure(Root(), TensorImages(*batch), 2, entries, Setting(0, 2, CPU))
 
 
 def test_a_frame_without_an_answer_is_the_same_as_no_other() -> None:
@@ -195,17 +190,9 @@ def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
 def audited(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, str]:
     cfg = load_config(composition.compose_config(["evaluation=audit", "attack.epsilon=0.1"]))
     assert cfg.evaluation.audit is not None
-    checks = audit(
-        model,
-        TensorImages(x, y),
-        4,
-        cfg.attack,
-        seed=0,
-        device=CPU,
-        batch_size=8,
-        settings=cfg.evaluation.audit,
-        surrogate=Faulty(2.0),
-    )
+    subject = Subject(SearchNetworks(model, model), TensorImages(x, y), 4)
+    plan, setting = cfg.evaluation.audit, Setting(0, 8, CPU)
+    checks = audit(subject, cfg.attack, plan, setting, surrogate=Faulty(2.0))
     return {check.check: check.status for check in checks}
 
 

@@ -6,21 +6,24 @@ apart from robust accuracy.
 import logging
 import time
 from collections.abc import Callable, Iterable
-from typing import Any
+from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets import corruptions
 from robustrun.datasets.checks import require_labels
 from robustrun.datasets.corruptions import CorruptedImages, PerturbationSequences
 from robustrun.errors import DataError
-from robustrun.evaluation.attack_run import predict
+from robustrun.evaluation.clean import predict
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.outcome import CorruptionResult, Evaluation, FlipResult
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Corruptions, EvaluationPlan, Perturbations
 from robustrun.evaluation.statistics import accuracy
-from robustrun.storage.journal import Journal
 from robustrun.types import Images, Shape, Splits
 
 log = logging.getLogger(__name__)
@@ -86,36 +89,46 @@ def _as_seen(labels: Tensor, splits: Splits) -> Tensor:
     return labels if splits.class_table is None else splits.class_table[labels]
 
 
-def measure_corruptions(
-    model: nn.Module,
-    plan: EvaluationPlan,
-    splits: Splits,
-    device: torch.device,
-    journal: Journal,
-) -> dict[str, Any]:
-    """The `corruptions` and `perturbations` parts of results.json, as far as `plan` asks; what
-    `journal` has from before is not measured again."""
-    found: dict[str, Any] = {}
+@dataclass(frozen=True)
+class CorruptionAccuracy:
+    """Accuracy on corrupted test images."""
 
-    def predicted(images: Images, name: str) -> np.ndarray:
-        known = journal.recall(f"corruption {name}")
-        if known is None:
-            known = predict(model, images, plan.batch_size, device).tolist()
-            journal.note(f"corruption {name}", known)
-        return np.array(known)
+    plan: Corruptions
+    examples: int | None  # of each severity
+    splits: Splits
 
-    if plan.corruptions is not None:
-        parts = corrupted(plan.corruptions, plan.examples)
-        found["corruptions"] = _corruptions(predicted, parts, splits)
-    if plan.perturbations is not None:
-        sequences = perturbed(plan.perturbations, splits.test, plan.examples)
-        found["perturbations"] = _perturbations(predicted, sequences)
-    return found
+    def measure(self, subject: Subject, before: Evaluation, setting: Setting) -> Evaluation:
+        parts = corrupted(self.plan, self.examples)
+        predictions = partial(_predictions, subject, setting)
+        return replace(before, corruptions=_corruptions(predictions, parts, self.splits))
+
+
+@dataclass(frozen=True)
+class FlipRate:
+    """How often the frames of a perturbation sequence change the answer."""
+
+    plan: Perturbations
+    examples: int | None
+    splits: Splits
+
+    def measure(self, subject: Subject, before: Evaluation, setting: Setting) -> Evaluation:
+        sequences = perturbed(self.plan, self.splits.test, self.examples)
+        predictions = partial(_predictions, subject, setting)
+        return replace(before, perturbations=_perturbations(predictions, sequences))
+
+
+def _predictions(subject: Subject, setting: Setting, images: Images, name: str) -> np.ndarray:
+    known = setting.journal.recall(f"corruption {name}")
+    if known is None:
+        network, size = subject.network, setting.batch_size
+        known = predict(network, images, size, setting.device).tolist()
+        setting.journal.note(f"corruption {name}", known)
+    return np.array(known)
 
 
 def _corruptions(
     predicted: Predicted, parts: Iterable[CorruptedImages], splits: Splits
-) -> dict[str, Any]:
+) -> CorruptionResult:
     """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
     began = time.monotonic()
     shares: dict[str, dict[str, float]] = {}
@@ -127,18 +140,11 @@ def _corruptions(
         shares.setdefault(part.corruption, {})[str(part.severity)] = share
         log.info("%s at severity %d: %.2f%%", part.corruption, part.severity, 100 * share)
     each = {name: float(np.mean(list(share.values()))) for name, share in shares.items()}
-    return {
-        "accuracy": float(np.mean(list(each.values()))),
-        "by_corruption": each,
-        "by_severity": shares,
-        "non_finite": missing,
-        "seconds": time.monotonic() - began,
-    }
+    mean = float(np.mean(list(each.values())))
+    return CorruptionResult(mean, each, shares, missing, time.monotonic() - began)
 
 
-def _perturbations(
-    predicted: Predicted, sequences: Iterable[PerturbationSequences]
-) -> dict[str, Any]:
+def _perturbations(predicted: Predicted, sequences: Iterable[PerturbationSequences]) -> FlipResult:
     """Flip rate of each perturbation, and their mean."""
     began = time.monotonic()
     rates: dict[str, float] = {}
@@ -149,9 +155,5 @@ def _perturbations(
         missing += int((predictions == NO_ANSWER).sum())
         rates[sequence.perturbation] = rate
         log.info("%s flips %.2f%%", sequence.perturbation, 100 * rate)
-    return {
-        "flip_rate": float(np.mean(list(rates.values()))),
-        "by_perturbation": rates,
-        "non_finite": missing,
-        "seconds": time.monotonic() - began,
-    }
+    mean = float(np.mean(list(rates.values())))
+    return FlipResult(mean, rates, missing, time.monotonic() - began)

@@ -2,55 +2,67 @@
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
-from torch import nn
 
-from robustrun.evaluation.attack_run import SearchNetworks, attack_result, batch_generator
+from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.outcome import Evaluation
-from robustrun.types import Attack, FindsDistances, Images, Rescalable
+from robustrun.evaluation.robust_accuracy import attack_result
+from robustrun.evaluation.setting import Setting
+from robustrun.types import Attack, FindsDistances, Rescalable
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class AccuracyCurve:
+    """The attack `name`, which was measured before, at these multiples of its radius."""
+
+    name: str
+    attack: Attack
+    radii: tuple[float, ...]
+
+    def measure(self, subject: Subject, before: Evaluation, setting: Setting) -> Evaluation:
+        points = accuracy_curve(self.name, self.attack, subject, before, self.radii, setting)
+        return replace(before, curve=tuple(points))
 
 
 def accuracy_curve(
     name: str,
     attack: Attack,
-    networks: SearchNetworks,
-    images: Images,
-    measured: Evaluation,
+    subject: Subject,
+    before: Evaluation,
     radii: Iterable[float],
-    how: dict[str, Any],
+    setting: Setting,
 ) -> Iterator[tuple[float, np.ndarray]]:
-    """(radius, still robust) upwards; what falls at a small radius stays fallen at a larger one."""
+    """(radius, still robust) upwards; what is fooled at a radius is fooled at any larger one."""
     if not isinstance(attack, Rescalable) or not attack.bounded:
         log.info("no accuracy against radius: %s has no radius to change", name)
         return
-    standing = measured.clean_right.copy()
-    yield 0.0, standing.copy()
+    robust = before.clean_right.copy()
+    yield 0.0, robust.copy()
     if attack.epsilon == 0:
         log.info("no accuracy against radius: every multiple of the radius 0 is 0")
         return
-    away = _distances(name, attack, networks.model, images, how)
+    away = _distances(name, attack, subject, setting)
     for multiple in sorted({1.0, *radii}):
         radius = attack.epsilon * multiple
         if attack.norm == "linf" and radius > 1:
             log.info("radii above 1 are not measured: such a ball holds every image")
             return
         if multiple == 1.0:
-            standing &= measured.attacks[name].robust
+            robust &= before.attacks[name].robust
         if away is not None:
-            standing &= away > radius
+            robust &= away > radius
         elif multiple != 1.0:
-            # What has fallen counts as wrong already, and is not tried again.
-            left = replace(measured, predictions=np.where(standing, measured.labels, -1))
+            # What is fooled counts as wrong already, and is not tried again.
+            left = replace(before, predictions=np.where(robust, before.labels, -1))
             label = f"{name} at {_exactly(multiple)} x radius"
-            other = attack_result(attack.with_radius(radius), label, networks, images, left, how)
-            standing &= other.robust
-        yield radius, standing.copy()
-        if not standing.any():
+            other = attack_result(attack.with_radius(radius), label, subject, left, setting)
+            robust &= other.robust
+        yield radius, robust.copy()
+        if not robust.any():
             return
 
 
@@ -60,19 +72,19 @@ def _exactly(number: float) -> str:
     return short if float(short) == number else repr(number)
 
 
-def _distances(
-    name: str, attack: Attack, model: nn.Module, images: Images, how: dict[str, Any]
-) -> np.ndarray | None:
+def _distances(name: str, attack: Attack, subject: Subject, setting: Setting) -> np.ndarray | None:
     """How far each image is from a mistake, of an attack that finds that in one run; else None."""
     if not isinstance(attack, FindsDistances):
         return None
-    parts = []
-    for number, (x, y) in enumerate(images.batches(how["batch_size"], device=how["device"])):
+    parts, journal = [], setting.journal
+    stream = subject.images.batches(setting.batch_size, device=setting.device)
+    for number, (x, y) in enumerate(stream):
         label = f"{name} distances batch {number}"
-        known = how["journal"].recall(label)
+        known = journal.recall(label)
         if known is None:
-            generator = batch_generator(how["seed"], f"{name} distances", number, how["device"])
-            known = attack.minimal_distances(model, x, y, generator=generator)[1].tolist()
-            how["journal"].note(label, known)
+            generator = setting.generator(f"{name} distances", number)
+            distances = attack.minimal_distances(subject.network, x, y, generator=generator)[1]
+            known = distances.tolist()
+            journal.note(label, known)
         parts.append(np.array(known))
     return np.concatenate(parts) if parts else np.zeros(0)

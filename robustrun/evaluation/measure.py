@@ -1,7 +1,6 @@
-"""Clean and robust accuracy, example by example, with every returned image checked."""
+"""An evaluation: the list of its measurements, made one after the other."""
 
 import logging
-import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -11,17 +10,18 @@ from torch import Tensor, nn
 
 from robustrun.datasets.border import checked, collected
 from robustrun.datasets.checks import require_labels
-from robustrun.evaluation.attack_run import attack_result, predict, search_networks
-from robustrun.evaluation.curve import accuracy_curve
-from robustrun.evaluation.outcome import Evaluation
+from robustrun.evaluation.audit.audit import Audit
+from robustrun.evaluation.clean import CleanAccuracy
+from robustrun.evaluation.corruptions import CorruptionAccuracy, FlipRate
+from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.measurement import Measurement, Subject
+from robustrun.evaluation.outcome import Evaluation, nothing_measured
+from robustrun.evaluation.robust_accuracy import RobustAccuracy
+from robustrun.evaluation.search_networks import search_networks
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import EvaluationPlan
-from robustrun.evaluation.statistics import accuracy
 from robustrun.models import trial
-from robustrun.storage.journal import Journal
-from robustrun.types import (
-    Attack,
-    Images,
-)
+from robustrun.types import Attack, Images, Splits
 
 log = logging.getLogger(__name__)
 PLACE = "images given to evaluate"
@@ -31,42 +31,40 @@ def measure(
     model: nn.Module,
     images: Images,
     classes: int,
-    attacks: Mapping[str, Attack],
-    *,
-    seed: int,
-    batch_size: int,
-    device: torch.device,
-    precision: str = "float32",
-    radii: Iterable[float] = (),
-    judge: str | None = None,
-    journal: Journal | None = None,
+    measurements: Iterable[Measurement],
+    setting: Setting,
 ) -> Evaluation:
-    """Clean predictions, then every attack, then the attack named `judge` at further `radii`.
-    What `journal` has from before is not measured again.
+    """Every measurement in turn; each may use what the ones before it found.
 
-    With `precision` bfloat16, adversarial images are searched with a faster copy of the network;
+    With the precision bfloat16, adversarial images are searched with a faster copy of the network;
     what is found is judged on the network itself all the same.
     """
-    model.eval()
-    began = time.monotonic()
-    predictions = predict(model, images, batch_size, device)
-    measured = Evaluation(images.labels.numpy(), predictions, classes, time.monotonic() - began)
-    log.info("clean accuracy %.2f%%", 100 * accuracy(measured.clean_right))
-    how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
-    how["journal"] = journal or Journal()
-    networks = search_networks(model, images, precision, batch_size, device)
-    for name, attack in attacks.items():
-        measured.attacks[name] = result = attack_result(
-            attack, name, networks, images, measured, how
-        )
-        log.info("%s accuracy %.2f%%", name, 100 * accuracy(result.robust))
-        if count := int((result.no_answer & ~measured.no_answer).sum()):
-            log.warning("%s: %d images have logits that are NaN or infinite under it", name, count)
-    if judge is not None:
-        measured.curve.extend(
-            accuracy_curve(judge, attacks[judge], networks, images, measured, radii, how)
-        )
-    return measured
+    subject = Subject(search_networks(model.eval(), images, setting), images, classes)
+    evaluation = nothing_measured(images, classes)
+    for measurement in measurements:
+        evaluation = measurement.measure(subject, evaluation, setting)
+    return evaluation
+
+
+def accuracies(attacks: Mapping[str, Attack]) -> list[Measurement]:
+    """Clean accuracy, then that under each attack."""
+    return [CleanAccuracy(), *(RobustAccuracy(name, attack) for name, attack in attacks.items())]
+
+
+def measurements(
+    plan: EvaluationPlan, attacks: Mapping[str, Attack], judge: str, splits: Splits
+) -> list[Measurement]:
+    """What a run measures at its end: with all of `attacks`, of which `judge` is its own."""
+    examples = plan.examples
+    entries = accuracies(attacks)
+    entries.append(AccuracyCurve(judge, attacks[judge], plan.radii))
+    if plan.audit is not None:
+        entries.append(Audit(judge, attacks[judge], plan.audit))
+    if plan.corruptions is not None:
+        entries.append(CorruptionAccuracy(plan.corruptions, examples, splits))
+    if plan.perturbations is not None:
+        entries.append(FlipRate(plan.perturbations, examples, splits))
+    return entries
 
 
 def evaluate(
@@ -95,8 +93,8 @@ def evaluate(
         classes = model(x).shape[1]
     require_labels(checked_images.labels, classes, PLACE, "logits of the network")
     trial.require_gradient(model, x, attacks)
-    how: dict[str, Any] = {"seed": seed, "batch_size": batch_size, "device": device}
-    return measure(model, checked_images, classes, attacks, **how)
+    setting = Setting(seed, batch_size, device)
+    return measure(model, checked_images, classes, accuracies(attacks), setting)
 
 
 def _images(images: Any) -> Images:

@@ -1,17 +1,27 @@
 """What an evaluation found, example by example."""
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.evaluation.table import as_table
+from robustrun.types import Images
+
+
+@dataclass(frozen=True)
+class StageResult:
+    """A part of an attack made of attacks, as results.json has it."""
+
+    name: str
+    standing: int  # images that are right after it
+    seconds: float
 
 
 @dataclass(frozen=True)
 class AttackResult:
-    """What one attack left standing: bool arrays over all examples measured."""
+    """What one attack left right: bool arrays over all examples measured."""
 
     name: str  # of the option or entry that the user chose
     kind: str  # the attack's registered name
@@ -20,21 +30,57 @@ class AttackResult:
     settings: dict[str, Any]
     robust: np.ndarray  # right on the clean image and under the attack
     perturbed_right: np.ndarray | None  # under the perturbation alone; None for adversaries
-    stages: list[dict[str, Any]]  # of an attack made of attacks: name, standing after it, seconds
+    stages: tuple[StageResult, ...]  # of an attack made of attacks
     seconds: float
     no_answer: np.ndarray  # whose logits are not finite, on the clean image or under the attack
 
 
+@dataclass(frozen=True)
+class Check:
+    """One question that the audit puts to a number, as results.json has it."""
+
+    check: str
+    status: Literal["pass", "warn", "fail"]
+    measured: float | str
+    expected: float | str
+    why: str  # what was found and means, and unless it passes what to do
+
+
+@dataclass(frozen=True)
+class CorruptionResult:
+    """Accuracy under common corruptions, as results.json has it."""
+
+    accuracy: float  # mean over corruptions; fractions, as all others
+    by_corruption: dict[str, float]  # mean over severities
+    by_severity: dict[str, dict[str, float]]  # corruption: severity: accuracy
+    non_finite: int  # images whose logits are not finite
+    seconds: float
+
+
+@dataclass(frozen=True)
+class FlipResult:
+    """How often perturbation sequences flip an answer, as results.json has it."""
+
+    flip_rate: float  # mean over perturbations, of the share of frames that change the answer
+    by_perturbation: dict[str, float]
+    non_finite: int  # images whose logits are not finite
+    seconds: float
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation:
-    """The outcome of an evaluation, per example; shown as a table."""
+    """The outcome of an evaluation, per example; shown as a table. A value: each measurement
+    returns one with what it found added."""
 
     labels: np.ndarray  # int64 of shape N
     predictions: np.ndarray  # clean predictions, int64 of shape N; NO_ANSWER: logits not finite
     classes: int
     seconds: float  # for the clean predictions
     attacks: dict[str, AttackResult] = field(default_factory=dict)
-    curve: list[tuple[float, np.ndarray]] = field(default_factory=list)  # radius, still robust
+    curve: tuple[tuple[float, np.ndarray], ...] = ()  # radius, still robust
+    checks: tuple[Check, ...] = ()  # of the audit
+    corruptions: CorruptionResult | None = None
+    perturbations: FlipResult | None = None
 
     @property
     def clean_right(self) -> np.ndarray:
@@ -50,10 +96,10 @@ class Evaluation:
     @property
     def worst_case(self) -> np.ndarray:
         """Right on the clean image and under every attack: each example counts once."""
-        standing = self.clean_right.copy()
+        robust = self.clean_right.copy()
         for attack in self.attacks.values():
-            standing &= attack.robust
-        return standing
+            robust &= attack.robust
+        return robust
 
     def __repr__(self) -> str:
         rows = [("clean", "", self.clean_right)]
@@ -62,3 +108,9 @@ class Evaluation:
         if self.attacks:
             rows.append(("worst case", "", self.worst_case))
         return as_table(rows)
+
+
+def nothing_measured(images: Images, classes: int) -> Evaluation:
+    """What the first measurement begins with: no image has an answer yet."""
+    labels = images.labels.numpy()
+    return Evaluation(labels, np.full_like(labels, NO_ANSWER), classes, seconds=0.0)

@@ -16,8 +16,8 @@ from matplotlib.ticker import MaxNLocator
 from torch import nn
 
 from robustrun.compute.predictions import NO_ANSWER, predicted
-from robustrun.evaluation.attack_run import batch_generator
 from robustrun.evaluation.outcome import Evaluation
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy, wilson
 from robustrun.storage.files import write_atomically
 from robustrun.types import Attack, Images
@@ -115,7 +115,7 @@ def adversarial_grid(
     """Clean image, perturbation (scaled to the full range) and attacked image, with predictions."""
     shown = torch.from_numpy(one_of_each_class(measured)[:GRID_COLUMNS])
     x, y = next(images.batches(GRID_COLUMNS, shown, device))
-    x_adv = attack(model, x, y, generator=batch_generator(0, "figure", 0, device))
+    x_adv = attack(model, x, y, generator=Setting(0, len(x), device).generator("figure", 0))
     with torch.no_grad():
         before, after = predicted(model(x)).tolist(), predicted(model(x_adv)).tolist()
     delta = x_adv - x

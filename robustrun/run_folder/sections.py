@@ -157,18 +157,16 @@ def _attack(result: AttackResult, measured: Evaluation) -> dict[str, Any]:
     entry |= detailed(result.robust, measured) | _without_answer(result.no_answer)
     entry |= {"seconds": result.seconds, "settings": result.settings}
     if result.stages:
-        entry["stages"] = result.stages
+        entry["stages"] = [asdict(stage) for stage in result.stages]
     if result.perturbed_right is not None:
         # Noise can turn a wrong answer right; this is the share that is right under it.
         entry["perturbed_accuracy"] = accuracy(result.perturbed_right)
     return entry
 
 
-def evaluation_block(
-    measured: Evaluation, subset: dict[str, Any], audit: list[dict[str, Any]]
-) -> dict[str, Any]:
+def evaluation_block(measured: Evaluation, subset: dict[str, Any]) -> dict[str, Any]:
     """The `evaluation` part of results.json."""
-    return {
+    block = {
         "subset": subset,
         "clean": detailed(measured.clean_right, measured)
         | _without_answer(measured.no_answer)
@@ -176,5 +174,9 @@ def evaluation_block(
         "attacks": [_attack(result, measured) for result in measured.attacks.values()],
         "worst_case": score(measured.worst_case),
         "curve": [{"epsilon": radius} | score(right) for radius, right in measured.curve],
-        "audit": audit,
+        "audit": [asdict(check) for check in measured.checks],
     }
+    for name in ("corruptions", "perturbations"):
+        if (result := getattr(measured, name)) is not None:
+            block[name] = asdict(result)
+    return block

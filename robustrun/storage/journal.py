@@ -42,8 +42,8 @@ class Journal:
 
     def note(self, key: str, value: Any) -> None:
         """Keep a finding (plain JSON values); it is on the disk when this returns."""
-        self.found[key] = value
         if self.path is not None:
+            self.found[key] = value
             with self.path.open("ab") as file:
                 file.write(_line(key, value))
                 file.flush()

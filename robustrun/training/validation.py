@@ -5,7 +5,11 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.compute import interrupts
-from robustrun.evaluation.attack_run import predict, run_attack, search_networks
+from robustrun.evaluation.attack_run import run_attack
+from robustrun.evaluation.clean import predict
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.search_networks import search_networks
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy
 from robustrun.training.batching import shuffled
 from robustrun.training.learner import Learner, average_weights_loaded
@@ -55,18 +59,11 @@ def _validate(
         found["validation_clean_accuracy"] = len(tried) / len(validation)
         if training.validation_attack is None:
             return dict.fromkeys(names) | found, None
-        device = runtime.device
-        networks = search_networks(trainer.model, validation, "float32", EVALUATION_BATCH, device)
-        robust, _ = run_attack(
-            training.validation_attack,
-            "validation",
-            networks,
-            validation,
-            tried,
-            seed=seed,
-            batch_size=EVALUATION_BATCH,
-            device=device,
-        )
+        setting = Setting(seed, EVALUATION_BATCH, runtime.device)
+        networks = search_networks(trainer.model, validation, setting)
+        subject = Subject(networks, validation, len(trainer.class_counts))
+        attack = training.validation_attack
+        robust, _ = run_attack(attack, "validation", subject, tried, setting)
         found["validation_robust_accuracy"] = accuracy(robust)
         return found, packed(robust)
 

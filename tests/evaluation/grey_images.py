@@ -1,11 +1,15 @@
 """Grey images, and a linear network whose distance from each is known."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.pgd import PGD
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.measure import measure
+from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.measure import accuracies, measure
+from robustrun.evaluation.setting import Setting
 
 CPU = torch.device("cpu")
 
@@ -36,8 +40,7 @@ def pgd(**changes: object) -> PGD:
     return PGD(**settings | changes)  # type: ignore[arg-type]
 
 
-def measured(attacks: dict[str, object], levels: list[float], labels: list[int]):
+def measured(attacks: dict[str, Any], levels: list[float], labels: list[int]):
     images = TensorImages(grey(*levels), torch.tensor(labels))
-    return measure(
-        linear(), images, 2, attacks, seed=0, batch_size=2, device=CPU, radii=[2.0], judge="pgd"
-    )
+    curve = AccuracyCurve("pgd", attacks["pgd"], (2.0,))
+    return measure(linear(), images, 2, [*accuracies(attacks), curve], Setting(0, 2, CPU))

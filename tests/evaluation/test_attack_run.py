@@ -16,8 +16,9 @@ from robustrun.attacks.noise import GaussianNoise, NotebookNoise
 from robustrun.compute import threads
 from robustrun.compute.search_copy import FoldedCopy
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.attack_run import SearchNetworks, search_networks
-from robustrun.evaluation.measure import evaluate, measure
+from robustrun.evaluation.measure import accuracies, evaluate, measure
+from robustrun.evaluation.search_networks import SearchNetworks, search_networks
+from robustrun.evaluation.setting import Setting
 
 
 @pytest.fixture(scope="module")
@@ -26,8 +27,8 @@ def network() -> nn.Module:
 
 
 def test_which_network_an_attack_sees(network: nn.Module) -> None:
-    plain = search_networks(network, digits(), "float32", 100, CPU)
-    fast = search_networks(network, digits(), "bfloat16", 100, CPU)
+    plain = search_networks(network, digits(), Setting(0, 100, CPU))
+    fast = search_networks(network, digits(), Setting(0, 100, CPU, "bfloat16"))
     pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
     assert plain == SearchNetworks(network, network)
     assert plain.of(pgd) is network
@@ -55,10 +56,10 @@ def test_the_fast_path_finds_what_the_plain_one_finds(
     monkeypatch.setattr(threads, "PAYS_FROM", 1e5)  # so that even digits are shared out
 
     def robust(precision: str, count: int) -> np.ndarray:
-        how = {"seed": 0, "batch_size": 500, "device": CPU, "precision": precision}
         threads.set_parallelism(count)
         try:
-            found = measure(network, images, 10, {"judge": judge}, **how)  # type: ignore[arg-type]
+            setting = Setting(0, 500, CPU, precision)
+            found = measure(network, images, 10, accuracies({"judge": judge}), setting)
         finally:
             threads.set_parallelism(1)
         right: np.ndarray = found.attacks["judge"].robust
@@ -97,9 +98,9 @@ class Two:
 
 def test_the_stages_of_an_attack_are_run_on_what_is_left_and_counted() -> None:
     images = TensorImages(grey(0.45, 0.3, 0.1, 0.9), torch.tensor([0, 0, 0, 0]))
-    found = measure(linear(), images, 2, {"two": Two()}, seed=0, batch_size=2, device=CPU)
+    found = measure(linear(), images, 2, accuracies({"two": Two()}), Setting(0, 2, CPU))
     two = found.attacks["two"]
-    assert [(stage["name"], stage["standing"]) for stage in two.stages] == [
+    assert [(stage.name, stage.standing) for stage in two.stages] == [
         ("weak", 2),
         ("strong", 1),
     ]
@@ -144,9 +145,9 @@ def test_a_batch_that_does_not_fit_into_memory_is_attacked_in_halves(
             return FGSM("linf", 0.1)(model, x, y)
 
     images = TensorImages(grey(0.45, 0.3, 0.7, 0.8), torch.tensor([0, 0, 1, 1]))
-    how = {"seed": 0, "batch_size": 4, "device": CPU}
-    found = measure(linear(), images, 2, {"large": Large(1)}, **how)  # type: ignore[arg-type]
+    setting = Setting(0, 4, CPU)
+    found = measure(linear(), images, 2, accuracies({"large": Large(1)}), setting)
     assert found.attacks["large"].robust.tolist() == [False, True, True, True]
     assert "in halves" in caplog.text
     with pytest.raises(torch.OutOfMemoryError):
-        measure(linear(), images, 2, {"large": Large(0)}, **how)  # type: ignore[arg-type]
+        measure(linear(), images, 2, accuracies({"large": Large(0)}), setting)

@@ -16,8 +16,10 @@ from robustrun.configuration.run_config import load_config
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation import corruptions
+from robustrun.evaluation.corruptions import CorruptionAccuracy
+from robustrun.evaluation.measure import measure
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Corruptions
-from robustrun.storage.journal import Journal
 from robustrun.types import Splits
 
 COUNT = 4  # test images, officially 10,000
@@ -108,7 +110,7 @@ def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path)
     raw = compose_config(["evaluation=none"])
     evaluation = dataclasses.replace(load_config(raw).evaluation, corruptions=plan)
     corruptions.check(evaluation, splits)
-    found = corruptions.measure_corruptions(
-        Reddest(), evaluation, splits, torch.device("cpu"), Journal()
-    )
-    assert found["corruptions"]["accuracy"] == 1.0
+    entry, setting = CorruptionAccuracy(plan, None, splits), Setting(0, 8, torch.device("cpu"))
+    found = measure(Reddest(), test, 2, [entry], setting)
+    assert found.corruptions is not None
+    assert found.corruptions.accuracy == 1.0

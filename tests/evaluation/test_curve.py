@@ -8,7 +8,9 @@ from torch import Tensor, nn
 from evaluation.grey_images import CPU, grey, linear, measured, pgd
 from robustrun.attacks.fmn import FMN
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.measure import measure
+from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.measure import accuracies, measure
+from robustrun.evaluation.setting import Setting
 
 
 def test_the_curve_falls_and_a_success_at_a_smaller_radius_counts() -> None:
@@ -30,8 +32,8 @@ def test_an_attack_for_the_smallest_perturbation_gives_the_curve_in_one_run() ->
     def curve(*radii: float) -> tuple[list[tuple[float, int]], int]:
         model, fmn = Counting(), FMN("linf", 0.1, 40, 0.2, 0.01, 0.05, 0.001)
         images = TensorImages(grey(0.45, 0.3, 0.72, 0.9), torch.tensor([0, 0, 1, 0]))
-        how = {"seed": 0, "batch_size": 2, "device": CPU, "radii": radii, "judge": "fmn"}
-        found = measure(model, images, 2, {"fmn": fmn}, **how)  # type: ignore[arg-type]
+        entries = [*accuracies({"fmn": fmn}), AccuracyCurve("fmn", fmn, radii)]
+        found = measure(model, images, 2, entries, Setting(0, 2, CPU))
         return [(radius, int(right.sum())) for radius, right in found.curve], model.seen
 
     # Distances to the boundary: 0.05, 0.2 and 0.22; the last image is wrong from the start.
@@ -53,8 +55,8 @@ def test_a_curve_ends_where_the_ball_holds_every_image() -> None:
         stubborn[1].weight.zero_()
         stubborn[1].bias.copy_(torch.tensor([1.0, 0.0]))
     images = TensorImages(grey(0.5), torch.tensor([0]))
-    how = {"seed": 0, "batch_size": 2, "device": CPU, "radii": [10.0, 11.0], "judge": "pgd"}
-    found = measure(stubborn, images, 2, {"pgd": pgd()}, **how)  # type: ignore[arg-type]
+    entries = [*accuracies({"pgd": pgd()}), AccuracyCurve("pgd", pgd(), (10.0, 11.0))]
+    found = measure(stubborn, images, 2, entries, Setting(0, 2, CPU))
     assert [(radius, int(right.sum())) for radius, right in found.curve] == [
         (0, 1),
         (0.1, 1),

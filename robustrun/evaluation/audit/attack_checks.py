@@ -16,13 +16,13 @@ from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.modes import attack_mode
 from robustrun.evaluation.audit.target import (
     AuditTarget,
-    Check,
     Status,
     compare_attack,
     craft_with,
     share_of,
     status_of,
 )
+from robustrun.evaluation.outcome import Check
 from robustrun.evaluation.statistics import ONE_SIDED, at_least, exact_interval
 from robustrun.losses import margin
 from robustrun.types import Rescalable
@@ -45,9 +45,9 @@ def enough_images(s: AuditTarget) -> Check:
 
 def gradients(s: AuditTarget) -> Check:
     """Standing images at which the attack sees no slope to climb."""
-    lost, flat = torch.zeros_like(s.standing), torch.zeros_like(s.standing)
-    places = s.standing.nonzero()[:, 0]
-    for part in torch.split(places, s.batch_size) if len(places) else ():
+    lost, flat = torch.zeros_like(s.robust), torch.zeros_like(s.robust)
+    places = s.robust.nonzero()[:, 0]
+    for part in torch.split(places, s.setting.batch_size) if len(places) else ():
         x, y = s.x[part], s.y[part]
         lost[part] = _lost(_slope(s, x, partial(_cross_entropy, y)), s.attack.norm)
         flat[part] = _lost(_slope(s, x, partial(_margin, y)), s.attack.norm)
@@ -81,10 +81,10 @@ def _margin(y: Tensor, logits: Tensor) -> Tensor:
 
 
 def _slope(s: AuditTarget, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    with attack_mode(s.bare):
+    with attack_mode(s.network):
         x = x.detach().clone().requires_grad_()
         # Where no gradient comes back, zero does.
-        return input_gradient(loss(s.bare(x)) + 0.0 * x.sum(), x)
+        return input_gradient(loss(s.network(x)) + 0.0 * x.sum(), x)
 
 
 def _lost(slope: Tensor, norm: str) -> Tensor:
@@ -111,9 +111,9 @@ def random_noise(s: AuditTarget) -> Check:
     def craft(x: Tensor, y: Tensor, generator: torch.Generator) -> Tensor:
         return sphere_start(x, s.attack.norm, s.attack.epsilon, generator)
 
-    fallen, total = s.fallen("random_noise", craft, s.right), len(s.y)
-    noise, attack = int(fallen.sum()), int((s.right & ~s.standing).sum())
-    only_noise = int((fallen & s.standing).sum())
+    fooled, total = s.fooled("random_noise", craft, s.right), len(s.y)
+    noise, attack = int(fooled.sum()), int((s.right & ~s.robust).sum())
+    only_noise = int((fooled & s.robust).sum())
     only_attack = attack - (noise - only_noise)
     status = status_of(only_noise, total, s.settings.tolerance)
     if status_of(noise, total, s.settings.tolerance) == "fail":
@@ -129,8 +129,8 @@ def random_noise(s: AuditTarget) -> Check:
             ": the attack hardly searches. Its gradients are useless, or its steps too few or too "
             "small; measure with AutoAttack, and with Square, which needs no gradient."
         )
-    accuracy = float((s.right & ~fallen).float().mean())
-    return Check("random_noise", status, accuracy, f"well above {s.robust:.4g}", why)
+    accuracy = float((s.right & ~fooled).float().mean())
+    return Check("random_noise", status, accuracy, f"well above {s.robust_accuracy:.4g}", why)
 
 
 def large_radius(s: AuditTarget) -> Check:
@@ -142,8 +142,8 @@ def large_radius(s: AuditTarget) -> Check:
         why = "The attack cannot be had at another radius: audit with attack=pgd as well."
         return Check("large_radius", "warn", "not measured", "0", why)
     larger = replace(s, attack=s.attack.with_radius(radius))
-    fallen = larger.fallen("large_radius", craft_with(larger.attack, s.model), s.standing)
-    left, total = int((s.standing & ~fallen).sum()), len(s.y)
+    fooled = larger.fooled("large_radius", craft_with(larger.attack, s.model), s.robust)
+    left, total = int((s.robust & ~fooled).sum()), len(s.y)
     # One image gets one answer, which is right for the images of one class at most.
     chance = int(torch.bincount(s.y).max())
     status: Status = "pass"

@@ -5,7 +5,7 @@ https://arxiv.org/abs/1802.00420; Carlini et al. 2019, https://arxiv.org/abs/190
 import logging
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 
 import torch
 from torch import Tensor, nn
@@ -28,9 +28,11 @@ from robustrun.evaluation.audit.attack_checks import (
 from robustrun.evaluation.audit.finite_differences import finite_differences
 from robustrun.evaluation.audit.model_checks import MODEL_CHECKS, no_adversary
 from robustrun.evaluation.audit.settings import AuditSettings
-from robustrun.evaluation.audit.target import AuditTarget, Check, FiniteGradients, craft_with
+from robustrun.evaluation.audit.target import AuditTarget, FiniteGradients, craft_with
 from robustrun.evaluation.audit.transfer import transfer
-from robustrun.storage.journal import Journal
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.outcome import Check, Evaluation
+from robustrun.evaluation.setting import Setting
 from robustrun.types import Attack, Images
 
 log = logging.getLogger(__name__)
@@ -50,69 +52,85 @@ ATTACK_CHECKS = (
 )
 
 
+@dataclass(frozen=True)
+class Audit:
+    """The measurement: whether the accuracy under the attack `name`, which was measured before, can
+    be believed."""
+
+    name: str
+    attack: Attack
+    plan: AuditSettings
+
+    def measure(self, subject: Subject, before: Evaluation, setting: Setting) -> Evaluation:
+        result = before.attacks[self.name]
+        robust, unanswered = map(torch.from_numpy, (result.robust, result.no_answer))
+        checks = audit(
+            subject, self.attack, self.plan, setting, robust=robust, unanswered=unanswered
+        )
+        return replace(before, checks=tuple(checks))
+
+
 def audit(
-    model: nn.Module,
-    images: Images,
-    classes: int,
+    subject: Subject,
     attack: Attack,
+    plan: AuditSettings,
+    setting: Setting,
     *,
-    seed: int,
-    device: torch.device,
-    batch_size: int,
-    settings: AuditSettings,
-    standing: Tensor | None = None,
+    robust: Tensor | None = None,
     unanswered: Tensor | None = None,
     surrogate: nn.Module | None = None,
-    journal: Journal | None = None,
 ) -> list[Check]:
-    """Every check that applies to the accuracy of `model` under `attack`.
+    """Every check that applies to the accuracy of a network under `attack`.
 
-    Other attacks are run on what `attack` left `standing` (bool, one per image; without it, the
-    attack is run first): an image that one of those turns was counted as robust and is not.
-    `unanswered` (bool, one per image) are those whose logits `attack` made NaN or infinite.
+    Other attacks are run on the images that are `robust` under `attack` (bool, one per image;
+    without it, the attack is run first): an image that one of those turns was counted as robust and
+    is not. `unanswered` (bool, one per image) are those whose logits `attack` made NaN or infinite.
     `surrogate` is a network of the same classes whose adversarial images are tried; without one,
-    it is trained. The model is left as it was. A check that `journal` has is not made again.
+    it is trained. The network is left as it was. A check that the journal has is not made again.
     """
-    count = min(settings.examples or len(images), len(images))
+    images, model = subject.images, subject.network
+    count = min(plan.examples or len(images), len(images))
     if count == 0:
         return []
-    with _contained(model, seed, device):
+    with _contained(model, setting):
         drawn = torch.randperm(len(images))[:count].sort().values
-        x, y = _whole(images.subset(drawn), batch_size, device)
-        logits = _logits(model, x, batch_size)
+        x, y = _whole(images.subset(drawn), setting)
+        logits = _logits(model, x, setting.batch_size)
         answers = predicted(logits)
         right, no_answer = answers == y, answers == NO_ANSWER
         target = AuditTarget(
-            bare=model,
+            network=model,
             model=FiniteGradients(model),
-            classes=classes,
+            classes=subject.classes,
             attack=attack,
-            settings=settings,
+            settings=plan,
             surrogate=surrogate,
-            seed=seed,
-            batch_size=batch_size,
+            setting=setting,
             x=x,
             y=y,
             logits=logits,
-            standing=right if standing is None else right & standing[drawn].to(device),
-            no_answer=no_answer if unanswered is None else no_answer | unanswered[drawn].to(device),
+            robust=right if robust is None else right & robust[drawn].to(x.device),
+            no_answer=(
+                no_answer if unanswered is None else no_answer | unanswered[drawn].to(x.device)
+            ),
         )
-        return _checked(target, journal or Journal(), attacked=standing is not None)
+        return _checked(target, attacked=robust is not None)
 
 
 @contextmanager
-def _contained(model: nn.Module, seed: int, device: torch.device) -> Iterator[None]:
-    """While open, random numbers follow `seed` and the model is in eval mode; both are restored."""
-    cuda = [device] if device.type == "cuda" else []
+def _contained(model: nn.Module, setting: Setting) -> Iterator[None]:
+    """In this context random numbers follow the setting's seed and the model is in eval mode; both
+    are restored."""
+    cuda = [setting.device] if setting.device.type == "cuda" else []
     with torch.random.fork_rng(devices=cuda), modes_and_buffers_restored(model):
-        torch.manual_seed(seed)
+        torch.manual_seed(setting.seed)
         model.eval()
         yield
 
 
-def _whole(images: Images, batch_size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+def _whole(images: Images, setting: Setting) -> tuple[Tensor, Tensor]:
     """All images as one batch."""
-    parts = images.batches(batch_size, device=device)
+    parts = images.batches(setting.batch_size, device=setting.device)
     x, y = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
     return x, y
 
@@ -122,32 +140,32 @@ def _logits(model: nn.Module, x: Tensor, batch_size: int) -> Tensor:
     return torch.cat([model(part).float() for part in torch.split(x, batch_size)])
 
 
-def _once(s: AuditTarget, check: Callable[[AuditTarget], Check], journal: Journal) -> Check:
+def _once(s: AuditTarget, check: Callable[[AuditTarget], Check]) -> Check:
     """The check as it was made before, or made now, whatever was drawn in the others."""
-    name = f"audit {check.__name__}"
+    name, journal = f"audit {check.__name__}", s.setting.journal
     if (known := journal.recall(name)) is not None:
         return Check(**known)
-    torch.manual_seed(s.seed)
-    made = check(s)
-    journal.note(name, asdict(made))
-    return made
+    torch.manual_seed(s.setting.seed)
+    answer = check(s)
+    journal.note(name, asdict(answer))
+    return answer
 
 
-def _checked(s: AuditTarget, journal: Journal, attacked: bool) -> list[Check]:
+def _checked(s: AuditTarget, attacked: bool) -> list[Check]:
     attack = s.attack
     searches = attack.bounded and attack.adversarial and attack.norm in NORMS and attack.epsilon > 0
     if searches and not attacked:
-        answers = s.answers("attack", craft_with(attack, s.model), s.standing)
+        answers = s.answers("attack", craft_with(attack, s.model), s.robust)
         no_answer = s.no_answer | (answers == NO_ANSWER)
-        s = replace(s, standing=s.standing & (answers == s.y), no_answer=no_answer)
-    found = [_once(s, check, journal) for check in MODEL_CHECKS]
+        s = replace(s, robust=s.robust & (answers == s.y), no_answer=no_answer)
+    checks = [_once(s, question) for question in MODEL_CHECKS]
     if not searches:
-        return [*found, no_adversary(s)]
+        return [*checks, no_adversary(s)]
     with console.bar("audit", len(ATTACK_CHECKS)) as bar:
-        for check in ATTACK_CHECKS:
-            found += [_once(s, check, journal)]
-            bar.advance(1, found[-1].check)
-    for made in found:
-        if made.status != "pass":
-            log.warning("audit: %s %ss: %s", made.check, made.status, made.why)
-    return found
+        for question in ATTACK_CHECKS:
+            checks.append(_once(s, question))
+            bar.advance(1, checks[-1].check)
+    for check in checks:
+        if check.status != "pass":
+            log.warning("audit: %s %ss: %s", check.check, check.status, check.why)
+    return checks

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import length, per_example
 from robustrun.attacks.pgd import PGD
 from robustrun.evaluation.audit.settings import Differences
-from robustrun.evaluation.audit.target import AuditTarget, Check, compare_attack, craft_with
+from robustrun.evaluation.audit.target import AuditTarget, compare_attack, craft_with
+from robustrun.evaluation.outcome import Check
 
 
 def finite_differences(s: AuditTarget) -> Check:

@@ -5,7 +5,8 @@ from torch import nn
 
 from robustrun.compute.modes import BatchNorm
 from robustrun.compute.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
-from robustrun.evaluation.audit.target import AuditTarget, Check, Status
+from robustrun.evaluation.audit.target import AuditTarget, Status
+from robustrun.evaluation.outcome import Check
 from robustrun.types import Attack, Staged
 
 SUMS_TO_ONE = 1e-4  # above the rounding of a float32 softmax over 1,000 classes
@@ -46,9 +47,9 @@ def softmax_output(s: AuditTarget) -> Check:
 
 def randomised(s: AuditTarget) -> Check:
     """An answer that changes is judged on one draw of many, by an attack that saw another."""
-    x = s.x[: s.batch_size]
+    x = s.x[: s.setting.batch_size]
     with torch.no_grad():
-        first, *others = [s.bare(x).float() for _ in range(s.settings.passes)]
+        first, *others = [s.network(x).float() for _ in range(s.settings.passes)]
     apart = max(logit_difference(other, first) for other in others)
     status: Status = "pass" if apart <= REPEATABLE else "warn" if averages(s.attack) else "fail"
     why = "The same images get the same logits."
@@ -70,7 +71,7 @@ def averages(attack: Attack) -> bool:
 def train_mode(s: AuditTarget) -> Check:
     """Layers that behave as in training although the network was told to evaluate."""
     kinds = (BatchNorm, nn.modules.dropout._DropoutNd)
-    layers = [(name, m) for name, m in s.bare.named_modules() if isinstance(m, kinds)]
+    layers = [(name, m) for name, m in s.network.named_modules() if isinstance(m, kinds)]
     stuck = [name or "the network" for name, m in layers if m.training or _without_statistics(m)]
     why = "Batch norm and dropout are in eval mode."
     if stuck:
@@ -92,9 +93,9 @@ def batch_dependence(s: AuditTarget) -> Check:
     x = s.x[:LONE]
     both = []
     for companions in (x, 1.0 - x):
-        torch.manual_seed(s.seed)  # a layer that draws numbers is another check's affair
+        torch.manual_seed(s.setting.seed)  # a layer that draws numbers is another check's affair
         with torch.no_grad():
-            both += [s.bare(torch.cat([x, companions]))[: len(x)].float()]
+            both += [s.network(torch.cat([x, companions]))[: len(x)].float()]
     apart = logit_difference(*both)
     why = "The logits of an image do not depend on the others in its batch."
     if apart > REPEATABLE:

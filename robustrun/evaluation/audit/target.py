@@ -8,25 +8,15 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.compute.predictions import predicted
-from robustrun.evaluation.attack_run import batch_generator
 from robustrun.evaluation.audit.settings import AuditSettings
 from robustrun.evaluation.checks import check_images
+from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import exact_interval
 from robustrun.types import Attack
 
-Status = Literal["pass", "warn", "fail"]
+Status = Literal["pass", "warn", "fail"]  # of a check
 MakeAdversarial = Callable[[Tensor, Tensor, torch.Generator], Tensor]  # x, y -> x_adv
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question put to the number, as results.json has it."""
-
-    check: str
-    status: Status
-    measured: float | str
-    expected: float | str
-    why: str  # what was found and means, and unless it passes what to do
 
 
 class FiniteGradients(nn.Module):
@@ -53,20 +43,19 @@ def _finite(slope: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class AuditTarget:
-    """The network, images with a known verdict, and what the run's attack leaves standing."""
+    """The network, images with a known verdict, and what the run's attack leaves right."""
 
-    bare: nn.Module  # the network as it is
-    model: nn.Module  # the same, Attackable
+    network: nn.Module
+    model: nn.Module  # the same, for attacks: FiniteGradients
     classes: int
     attack: Attack
     settings: AuditSettings
     surrogate: nn.Module | None
-    seed: int
-    batch_size: int
+    setting: Setting
     x: Tensor
     y: Tensor
     logits: Tensor  # of the clean images
-    standing: Tensor  # bool of shape N: right on the clean image and under the attack
+    robust: Tensor  # bool of shape N: right on the clean image and under the attack
     no_answer: Tensor  # bool of shape N: logits not finite, on the clean image or under the attack
 
     @property
@@ -75,29 +64,29 @@ class AuditTarget:
 
     @property
     def right(self) -> Tensor:
-        found: Tensor = predicted(self.logits) == self.y
-        return found
+        right: Tensor = predicted(self.logits) == self.y
+        return right
 
     @property
-    def robust(self) -> float:
-        return float(self.standing.float().mean())
+    def robust_accuracy(self) -> float:
+        return float(self.robust.float().mean())
 
-    def fallen(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
+    def fooled(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
         """Which of the images `among` are wrong once crafted, bool of shape N."""
         return among & (self.answers(name, craft, among) != self.y)
 
     def answers(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
         """What the images `among` are taken for once crafted, int64 of shape N; others as `y`."""
-        found = self.y.clone()
-        places = among.nonzero()[:, 0]
-        for number, part in enumerate(torch.split(places, self.batch_size) if len(places) else ()):
-            label, device = f"audit/{name}", self.x.device
-            generator = batch_generator(self.seed, label, number, device)
+        answers, places = self.y.clone(), among.nonzero()[:, 0]
+        parts = torch.split(places, self.setting.batch_size) if len(places) else ()
+        for number, part in enumerate(parts):
+            label = f"audit/{name}"
+            generator = self.setting.generator(label, number)
             x_adv = craft(self.x[part], self.y[part], generator)
             check_images(self.attack, label, self.x[part], x_adv)
             with torch.no_grad():
-                found[part] = predicted(self.model(x_adv))
-        return found
+                answers[part] = predicted(self.model(x_adv))
+        return answers
 
 
 def craft_with(attack: Attack, model: nn.Module) -> MakeAdversarial:
@@ -136,9 +125,9 @@ def compare_attack(
 ) -> Check:
     """What another attack takes from the robust accuracy, on the `first` images if given."""
     total = min(first or len(s.y), len(s.y))
-    among = s.standing.clone()
+    among = s.robust.clone()
     among[total:] = False
-    extra, stood = int(s.fallen(name, craft, among).sum()), int(among.sum())
+    extra, stood = int(s.fooled(name, craft, among).sum()), int(among.sum())
     status = status_of(extra, total, s.settings.tolerance if tolerance is None else tolerance)
     what = (
         f"{meaning} turns {extra} of the {stood} images that the attack left standing "

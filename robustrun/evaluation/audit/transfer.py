@@ -8,7 +8,8 @@ from robustrun.attacks.geometry.ball import sphere_start
 from robustrun.attacks.search.ascent import ascend
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
-from robustrun.evaluation.audit.target import AuditTarget, Check, compare_attack
+from robustrun.evaluation.audit.target import AuditTarget, compare_attack
+from robustrun.evaluation.outcome import Check
 
 BATCH = 64  # images at each step of training the surrogate
 

@@ -18,7 +18,8 @@ from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.search.cascade import call_attack, run_batched_until_fooled
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.measure import measure
+from robustrun.evaluation.measure import accuracies, measure
+from robustrun.evaluation.setting import Setting
 
 
 @pytest.mark.parametrize(("name", "norm"), [("apgd_t", "linf"), ("fab_t", "l2"), ("fab", "l1")])
@@ -121,7 +122,7 @@ def test_an_evaluation_tells_every_part_of_an_ensemble_its_batch_size(size: int)
         Filling.given.clear()
         device = torch.device("cpu")
         images = TensorImages((x * 255).round().byte(), y)
-        measure(model, images, 5, {"a": its}, seed=0, batch_size=size, device=device)
+        measure(model, images, 5, accuracies({"a": its}), Setting(0, size, device))
         assert set(Filling.given) == {size}
     Filling.given.clear()
     Ensemble("linf", 0.1, {"filling": Filling()})(model, x, y, batch_size=size)

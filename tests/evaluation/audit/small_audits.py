@@ -10,7 +10,10 @@ from torch import nn
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.evaluation.audit.audit import audit
-from robustrun.evaluation.audit.target import Check
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.search_networks import SearchNetworks
+from robustrun.evaluation.setting import Setting
 from robustrun.experiment import run
 from robustrun.run_folder.load import load_run
 from robustrun.types import Images
@@ -47,8 +50,8 @@ def trained(folder: Path, *words: str) -> nn.Module:
 def audited(
     model: nn.Module, images: Images, attack: Any = JUDGE, settings: Any = QUICK
 ) -> dict[str, Check]:
-    how = {"seed": 0, "device": CPU, "batch_size": 100, "settings": settings}
-    found = audit(model, images, 10, attack, **how)  # type: ignore[arg-type]
+    subject = Subject(SearchNetworks(model, model), images, 10)
+    found = audit(subject, attack, settings, Setting(0, 100, CPU))
     assert len({check.check for check in found}) == len(found)
     return {check.check: check for check in found}
 

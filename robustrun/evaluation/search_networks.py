@@ -1,0 +1,36 @@
+"""The network that is measured, and faster forms of the same function to search images with."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
+from robustrun.compute.threads import thread_parallel
+from robustrun.evaluation.setting import Setting
+from robustrun.types import Attack, Images, TakesCopy
+
+
+@dataclass(frozen=True)
+class SearchNetworks:
+    """The network that images are judged on, and the same function to search them with."""
+
+    model: nn.Module
+    exact: nn.Module  # float32, each thread a part of the batch
+    fast: FoldedCopy | None = None  # for bfloat16
+
+    def of(self, attack: Attack) -> nn.Module:
+        """What `attack` searches with: a copy only if all it does with a network is to call it."""
+        if not isinstance(attack, TakesCopy):
+            return self.model
+        if self.fast is None:
+            return self.exact
+        return as_bfloat16(self.fast) if attack.low_precision else self.fast
+
+
+def search_networks(model: nn.Module, images: Images, setting: Setting) -> SearchNetworks:
+    """The networks for a measurement of this precision, tried on the first of `images`."""
+    if len(images) == 0:
+        return SearchNetworks(model, model)
+    sample, _ = next(images.batches(min(setting.batch_size, 64), device=setting.device))
+    fast = search_copy(model, sample) if setting.precision == "bfloat16" else None
+    return SearchNetworks(model, thread_parallel(model, sample), fast)
