@@ -33,8 +33,9 @@ from robustrun.command_line.failures import (
 from robustrun.compute import interrupts
 from robustrun.configuration import plugins, words
 from robustrun.configuration.words import Line
+from robustrun.errors import ConfigError
 from robustrun.run_folder import provenance
-from robustrun.run_folder.folder import FILE, FOLDER
+from robustrun.run_folder.folder import FILE, FOLDER, locked
 from robustrun.storage import files
 
 SWEEP = "sweep.json"
@@ -56,6 +57,8 @@ class Session:
     sweep_folder: Path | None = None
     earlier: frozenset[Path] = frozenset()  # runs that were in the sweep's folder before
     bar: Any = None  # of a sweep
+    latest: Path | None = None  # the run that this process did last
+    summary: Any = None  # summary.csv so far
     broken: bool = False  # a sweep's launcher failed
     made: list[Path] = field(default_factory=list)  # folders that were not there before
 
@@ -119,7 +122,7 @@ class SweptRun:
 
     folder: Path
     words: list[str]  # that it was given
-    status: str  # completed, failed, interrupted; killed: it left no result
+    status: str  # completed, failed, interrupted; without a result killed, or running elsewhere
     error: str
 
 
@@ -146,7 +149,7 @@ class InDriver(Callback):
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         session = CURRENT.get()
         if session is not None and session.sweep_folder is not None:
-            _summarise(session.sweep_folder, _runs_of(session))
+            _add_row(session)
             if session.bar is not None:
                 session.bar.advance(1)
 
@@ -218,6 +221,24 @@ def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
         log.error("run %s failed: %s", folder.name, message)
         _record_failure(composed, folder, message)
         return None
+    finally:
+        if driver is not None:
+            driver.latest = folder
+
+
+def _add_row(session: Session) -> None:
+    """summary.csv with the run that has just ended: what earlier runs left is not read again."""
+    from robustrun.report.summary import SweepSummary
+
+    assert session.sweep_folder is not None
+    if session.summary is None:
+        session.summary = SweepSummary(session.sweep_folder)
+        runs = _runs_of(session)
+    else:
+        runs = [] if session.latest is None else [_swept_run(session.latest)]
+    for folder, settings in _columns(runs):
+        session.summary.add(folder, settings)
+    session.summary.write()
 
 
 def _selection_metric(results: dict[str, Any]) -> float | None:
@@ -228,17 +249,24 @@ def _selection_metric(results: dict[str, Any]) -> float | None:
 
 
 def _record_failure(composed: DictConfig, folder: Path, message: str) -> None:
-    """A run of a sweep whose configuration was refused leaves a results.json, too."""
+    """A run of a sweep whose configuration was refused leaves a results.json, too; but nothing is
+    written where another process works on the run, or has finished it."""
     from robustrun.run_folder import artefacts
 
-    if provenance.status(folder) not in ("failed", "interrupted"):
-        raw = OmegaConf.to_container(composed, resolve=False)
-        artefacts.write_refusal(folder, raw, message)
+    with suppress(ConfigError), locked(folder):
+        if not provenance.status(folder):
+            raw = OmegaConf.to_container(composed, resolve=False)
+            artefacts.write_refusal(folder, raw, message)
 
 
 def _run_folders(sweep: Path) -> list[Path]:
-    """The folders of runs below a sweep's, in the order of their numbers."""
-    folders = [file.parents[1] for file in sweep.glob(f"**/{FOLDER}/{FILE}")]
+    """The folders of runs below a sweep's, in the order of their numbers; what is in a run's own is
+    not looked at."""
+    folders = []
+    for place, below, _ in os.walk(sweep):
+        if Path(place, FOLDER, FILE).is_file():
+            folders.append(Path(place))
+            below.clear()
     return sorted(folders, key=lambda folder: [_number(part) for part in folder.parts])
 
 
@@ -260,9 +288,18 @@ def _runs_of(session: Session) -> list[SweptRun]:
 def _swept_run(folder: Path) -> SweptRun:
     about = provenance.read(folder)
     status, error = provenance.outcome(folder)
-    killed = "the run left no result: it was killed, or its process ended"
-    given = about.swept or about.overrides or []
-    return SweptRun(folder, given, status or "killed", error if status else killed)
+    if not status:
+        status, error = _without_result(folder)
+    return SweptRun(folder, about.swept or about.overrides or [], status, error)
+
+
+def _without_result(folder: Path) -> tuple[str, str]:
+    """What became of a run that has no results.json."""
+    try:
+        with locked(folder):
+            return "killed", "the run left no result: it was killed, or its process ended"
+    except ConfigError:
+        return "running", "another process works on it"
 
 
 def _summarise(sweep: Path, runs: list[SweptRun]) -> None:

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +167,40 @@ def write(path: Path, runs: list[StoredRun], keys: list[str], measured: list[Sto
     write_csv(path, [*header(known, attacks(measured)), "settings"], rows)
 
 
-def write_sweep(sweep: Path, entries: Iterable[tuple[Path, dict[str, str]]]) -> None:
-    """summary.csv of a sweep so far, from each run's folder and its overrides.
+@dataclass
+class SweepSummary:
+    """summary.csv of a sweep, which grows with each run: what a run left is read once.
 
-    A column holds the checked value where the override names a key of the configuration, else
-    (a group such as `method`) the word that was typed.
+    A column holds the checked value where an override names a key of the configuration, else (a
+    group such as `method`) the word that was typed.
     """
-    entries = list(entries)
-    keys = list(dict.fromkeys(key for _, overrides in entries for key in overrides))
-    runs = [collect.read(folder) for folder, _ in entries]
-    rows = [
-        overrides | _filed(run, keys) for run, (_, overrides) in zip(runs, entries, strict=True)
-    ]
-    write_csv(sweep / "summary.csv", header(keys, attacks(runs)), rows)
+
+    sweep: Path
+    overrides: dict[Path, dict[str, str]] = field(default_factory=dict)
+    rows: dict[Path, dict[str, Any]] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)  # that any override names
+    attacks: dict[str, None] = field(default_factory=dict)  # that any run was measured with
+
+    def add(self, folder: Path, overrides: dict[str, str]) -> None:
+        """The row of the run in `folder`. A key that is new has a value in every row, so that all
+        are read again then."""
+        self.overrides[folder] = overrides
+        new = [key for key in overrides if key not in self.keys]
+        self.keys += new
+        for place in self.overrides if new else [folder]:
+            run = collect.read(place)
+            self.attacks |= dict.fromkeys(attacks([run]))
+            self.rows[place] = self.overrides[place] | _filed(run, self.keys)
+
+    def write(self) -> None:
+        """The whole file in one step: a reader sees the old one or the new one."""
+        path = self.sweep / "summary.csv"
+        write_csv(path, header(self.keys, self.attacks), list(self.rows.values()))
+
+
+def write_sweep(sweep: Path, entries: Iterable[tuple[Path, dict[str, str]]]) -> None:
+    """summary.csv of a sweep so far, from each run's folder and its overrides."""
+    summary = SweepSummary(sweep)
+    for folder, overrides in entries:
+        summary.add(folder, overrides)
+    summary.write()

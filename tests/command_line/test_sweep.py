@@ -6,14 +6,20 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hydra.core.utils import JobReturn
 from omegaconf import OmegaConf
 
 from robustrun.command_line import sweep
+from robustrun.command_line.main import run_command_line
 from robustrun.command_line.sweep import CURRENT, InDriver, Session, close_sweep, driven
 from robustrun.configuration import words
+from robustrun.report import collect
+from robustrun.report.summary import SweepSummary
 from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import locked
 
 SMALL = ("model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none")
 
@@ -24,12 +30,18 @@ def command(folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(line, cwd=folder, env=threads, capture_output=True, text=True)
 
 
-def a_run(folder: Path, *given: str, status: str | None = None, error: str = "") -> None:
+def a_run(
+    folder: Path,
+    *given: str,
+    status: str | None = None,
+    error: str = "",
+    config: dict[str, Any] | None = None,
+) -> None:
     """The folder of a run as a worker leaves it; without a status, of one that was killed."""
     claimed = provenance.claim(folder, provenance.new(command="robustrun -m", swept=list(given)))
     if status is not None:
         about = {"id": folder.name, "status": status, "error": error or None, "seconds": 1.0}
-        results = {"schema_version": 1, "run": about, "config": {}}
+        results = {"schema_version": 1, "run": about, "config": config or {}}
         (claimed / "results.json").write_text(json.dumps(results))
 
 
@@ -152,3 +164,88 @@ def test_the_job_returns_the_robust_accuracy_on_the_validation_split() -> None:
     best["validation_robust_accuracy"] = None  # type: ignore[assignment]
     assert sweep._selection_metric({"training": {"best": best}}) == 0.9
     assert sweep._selection_metric({"training": None}) is None
+
+
+def test_the_summary_of_a_sweep_reads_what_each_run_left_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[str] = []
+    walked: list[Path] = []
+    walk = os.walk
+    monkeypatch.setattr(
+        collect,
+        "_whole",
+        lambda raw, whole=collect._whole: read.append(raw["run"]["id"]) or whole(raw),
+    )
+    monkeypatch.setattr(sweep.os, "walk", lambda place: walked.append(place) or walk(place))
+    session = Session()
+    token = CURRENT.set(session)
+    hydra = {"sweep": {"dir": str(tmp_path)}, "sweeper": {"_target_": sweep.BASIC_SWEEPER}}
+    InDriver().on_multirun_start(OmegaConf.create({"hydra": hydra}))
+    for seed in range(12):
+        session.latest = tmp_path / str(seed)
+        a_run(session.latest, f"seed={seed}", status="completed")
+        InDriver().on_job_end(OmegaConf.create({}), JobReturn())
+        with (tmp_path / "summary.csv").open() as file:
+            rows = list(csv.DictReader(file))
+        assert [(row["run"], row["seed"]) for row in rows] == [
+            (str(n), str(n)) for n in range(seed + 1)
+        ]
+    CURRENT.reset(token)
+    assert read == [str(seed) for seed in range(12)]
+    assert len(walked) == 2  # as the sweep began, and for its first row
+    before = (tmp_path / "summary.csv").read_bytes()
+    sweep._summarise(tmp_path, sweep._runs_of(session))
+    assert (tmp_path / "summary.csv").read_bytes() == before
+
+
+def test_a_key_that_comes_later_gets_a_value_in_every_row(tmp_path: Path) -> None:
+    summary = SweepSummary(tmp_path)
+    for name, given in (("0", {"seed": "0"}), ("1", {"seed": "1", "device.threads": "1"})):
+        a_run(tmp_path / name, status="completed", config={"device": {"threads": 2 - int(name)}})
+        summary.add(tmp_path / name, given)
+        summary.write()
+    with (tmp_path / "summary.csv").open() as file:
+        assert [row["device.threads"] for row in csv.DictReader(file)] == ["2", "1"]
+
+
+def test_what_lies_in_a_runs_own_folder_is_no_run_of_the_sweep(tmp_path: Path) -> None:
+    for name in ("0", "1"):
+        a_run(tmp_path / "deep" / name, "seed=0", status="completed")
+        a_run(tmp_path / "deep" / name / "copy", "seed=0", status="completed")
+    found = [folder.relative_to(tmp_path).as_posix() for folder in sweep._run_folders(tmp_path)]
+    assert found == ["deep/0", "deep/1"]
+
+
+def test_no_failure_is_written_into_a_run_that_another_process_works_on_or_has_finished(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    composed = OmegaConf.create({"seed": 0})
+    a_run(tmp_path / "0", "seed=0")
+    with locked(tmp_path / "0"):
+        sweep._record_failure(composed, tmp_path / "0", "in use")
+        assert not (tmp_path / "0" / "results.json").exists()
+        assert close_sweep(Session(sweep_folder=tmp_path)) == 1
+        assert "(seed=0) running: another process works on it" in capsys.readouterr().err
+    sweep._record_failure(composed, tmp_path / "0", "wrong")
+    assert json.loads((tmp_path / "0" / "results.json").read_text())["run"]["error"] == "wrong"
+    a_run(tmp_path / "1", "seed=1", status="completed")
+    before = (tmp_path / "1" / "results.json").read_bytes()
+    sweep._record_failure(composed, tmp_path / "1", "in use")
+    assert (tmp_path / "1" / "results.json").read_bytes() == before
+
+
+def test_a_sweep_that_is_resumed_twice_at_once_leaves_the_run_to_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ("evaluation.examples=20", "attack=fgsm", "device.threads=1")
+    assert run_command_line(["-m", *SMALL, *short, "seed=0", "hydra.sweep.dir=all"]) == 0
+    run = tmp_path / "all" / "0"
+    (run / "results.json").unlink()
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    with locked(run):  # the first one
+        assert run_command_line(["resume", "all"]) == 1
+        assert "is in use: another process works on this run" in capfd.readouterr().err
+        assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert run_command_line(["resume", "all"]) == 0
