@@ -1,0 +1,87 @@
+"""Tests lie as the code does: robustrun/ROOM/NAME.py is tested in tests/ROOM/test_NAME.py."""
+
+import ast
+from pathlib import Path
+
+import pytest
+
+TESTS = Path(__file__).parent
+PACKAGE = TESTS.parent / "robustrun"
+LONG = 25  # lines of a function that has something to test although it never branches
+BRANCHES = (ast.If, ast.IfExp, ast.Match, ast.While, ast.Try)
+# Tests of no single module. `test_all.py` is about what all modules of its folder promise.
+WHOLE = {
+    "faults/test_damage.py": "whole runs with damaged files",
+    "faults/test_kill_and_resume.py": "whole runs that are killed",
+    "faults/test_wrong_input.py": "whole runs with wrong input",
+    "methods/test_recipes.py": "methods, options of training and experiments put together",
+    "test_any_input.py": "the border: whatever comes in from files, Python and the command line",
+    "test_benchmarks.py": "benchmarks/",
+    "test_documents.py": "README and docs/",
+    "test_layers.py": "the imports of all modules",
+    "test_measured_again.py": "finished runs and weights, measured on other data",
+    "test_mirror.py": "the tests themselves",
+    "test_names.py": "the names of options, from the command line to every artefact",
+    "test_no_answer.py": "logits that are not finite, from training to the report",
+    "test_old_runs.py": "folders of earlier versions, read by every stage",
+    "test_told.py": "what a user asked for and did not get, from every stage",
+    "test_what_is_asked.py": "what an evaluation asks for, from every stage",
+    "test_without_posix.py": "the package where there is no POSIX",
+}
+# Modules that are tried as a part of something else, and where.
+TRIED_IN = {
+    "command_line/evaluate.py": "command_line/test_main.py",
+    "command_line/execute.py": "faults/test_kill_and_resume.py",
+    "command_line/experiments.py": "command_line/test_main.py",
+    "command_line/failures.py": "faults/test_wrong_input.py",
+    "command_line/options.py": "command_line/test_main.py",
+    "command_line/report.py": "command_line/test_main.py",
+    "command_line/resume.py": "faults/test_kill_and_resume.py",
+    "experiment.py": "command_line/test_main.py",
+}
+FILES = sorted(str(path.relative_to(TESTS)) for path in TESTS.rglob("test_*.py"))
+MODULES = sorted(str(path.relative_to(PACKAGE)) for path in PACKAGE.rglob("*.py"))
+
+
+def test_of(module: str) -> str:
+    """Where the test of a module belongs."""
+    folder, _, name = module.rpartition("/")
+    return f"{folder}/test_{name}".lstrip("/")
+
+
+def has_logic(module: str) -> bool:
+    """Whether a function of the module branches or is long."""
+    functions = [
+        node
+        for node in ast.walk(ast.parse((PACKAGE / module).read_text()))
+        if isinstance(node, ast.FunctionDef)
+    ]
+    return any(
+        (node.end_lineno or 0) - node.lineno >= LONG
+        or any(isinstance(part, BRANCHES) for part in ast.walk(node))
+        for node in functions
+    )
+
+
+@pytest.mark.parametrize("file", FILES)
+def test_a_test_file_is_about_a_module_that_exists(file: str) -> None:
+    folder, name = (TESTS / file).parent.relative_to(TESTS), Path(file).name
+    if name == "test_all.py":
+        assert (PACKAGE / folder / "__init__.py").exists()
+    elif file not in WHOLE:
+        assert file in map(test_of, MODULES), f"{file} is of no module, and not in WHOLE"
+
+
+@pytest.mark.parametrize("module", [name for name in MODULES if not name.endswith("__init__.py")])
+def test_a_module_with_logic_has_its_test_file(module: str) -> None:
+    if module in TRIED_IN:
+        assert has_logic(module), f"{module} has nothing to test any more"
+        assert test_of(module) not in FILES, f"{module} has its own test: no need of TRIED_IN"
+    elif has_logic(module):
+        assert test_of(module) in FILES, f"{test_of(module)} is missing"
+
+
+def test_the_lists_name_what_exists() -> None:
+    assert set(WHOLE) <= set(FILES)
+    assert set(TRIED_IN) <= set(MODULES)
+    assert set(TRIED_IN.values()) <= set(FILES)
