@@ -1,4 +1,4 @@
-"""One attack over all batches: its networks, its stages, its seed, and what memory holds."""
+"""One attack over all batches: its seed, its faster form, and what memory holds."""
 
 import copy
 from dataclasses import dataclass
@@ -12,30 +12,16 @@ from torch import nn
 
 from evaluation.grey_images import CPU, grey, linear, pgd
 from robustrun.attacks.fgsm import FGSM
-from robustrun.attacks.noise import GaussianNoise, NotebookNoise
+from robustrun.attacks.noise import GaussianNoise
 from robustrun.compute import threads
-from robustrun.compute.search_copy import FoldedCopy
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.measure import accuracies, evaluate, measure
-from robustrun.evaluation.search_networks import SearchNetworks, search_networks
 from robustrun.evaluation.setting import Setting
 
 
 @pytest.fixture(scope="module")
 def network() -> nn.Module:
     return copy.deepcopy(digits_network())
-
-
-def test_which_network_an_attack_sees(network: nn.Module) -> None:
-    plain = search_networks(network, digits(), Setting(0, 100, CPU))
-    fast = search_networks(network, digits(), Setting(0, 100, CPU, "bfloat16"))
-    pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
-    assert plain == SearchNetworks(network, network)
-    assert plain.of(pgd) is network
-    assert fast.of(noise) is network
-    assert isinstance(fast.fast, FoldedCopy)
-    assert fast.of(fab) is fast.fast
-    assert getattr(fast.of(pgd), "low") is True  # noqa: B009
 
 
 @pytest.mark.parametrize(
@@ -75,46 +61,6 @@ def test_the_fast_path_finds_what_the_plain_one_finds(
     fast = robust("bfloat16", 2)
     assert fast.sum() <= plain.sum() + 2, "at most one more in 1,000 stands"
     assert (fast & ~plain).sum() <= 0.005 * len(plain)
-
-
-@dataclass(frozen=True)
-class Two:
-    """An attack made of two, on what is left."""
-
-    norm: str = "linf"
-    epsilon: float = 0.3
-    bounded: ClassVar[bool] = True
-    adversarial: ClassVar[bool] = True
-
-    def stages(self):
-        return [("weak", FGSM("linf", 0.1)), ("strong", FGSM("linf", 0.3))]
-
-    def effective_settings(self, classes):
-        return {"classes": classes}
-
-    def __call__(self, model, x, y, *, generator=None):
-        raise AssertionError("its stages are run one by one")
-
-
-def test_the_stages_of_an_attack_are_run_on_what_is_left_and_counted() -> None:
-    images = TensorImages(grey(0.45, 0.3, 0.1, 0.9), torch.tensor([0, 0, 0, 0]))
-    found = measure(linear(), images, 2, accuracies({"two": Two()}), Setting(0, 2, CPU))
-    two = found.attacks["two"]
-    assert [(stage.name, stage.standing) for stage in two.stages] == [
-        ("weak", 2),
-        ("strong", 1),
-    ]
-    assert two.robust.tolist() == [False, False, True, False]
-    assert two.settings == {"classes": 2}
-
-
-def test_noise_is_measured_on_wrong_images_too() -> None:
-    images, labels = grey(0.2, 0.3, 0.9), torch.tensor([0, 1, 1])
-    attacks = {"noise": NotebookNoise("linf", 0.05)}
-    found = evaluate(linear(0.4), [(images, labels)], attacks)
-    # The notebook's clamp lifts dark images to mid-grey or above: all become class 1.
-    assert found.attacks["noise"].perturbed_right.tolist() == [False, True, True]
-    assert found.attacks["noise"].robust.tolist() == [False, False, True]
 
 
 def test_the_same_seed_gives_the_same_verdicts_whatever_ran_before() -> None:

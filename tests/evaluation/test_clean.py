@@ -1,0 +1,52 @@
+"""Clean predictions: in eval mode, batch by batch, and what has no answer."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from evaluation.grey_images import CPU, grey, linear
+from robustrun.compute.predictions import NO_ANSWER
+from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.clean import predict
+
+LEVELS = (0.1, 0.45, 0.6, 0.9, 0.2)
+CLASSES = [0, 0, 1, 1, 0]  # the boundary is at 0.5
+
+
+def images(*levels: float) -> TensorImages:
+    return TensorImages(grey(*levels), torch.zeros(len(levels), dtype=torch.long))
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 5, 100])
+def test_each_image_has_its_class_in_whatever_batches(
+    batch_size: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    found = predict(linear(), images(*LEVELS), batch_size, CPU)
+    assert (found.tolist(), found.dtype) == (CLASSES, "int64")
+    assert predict(linear(), images(), batch_size, CPU).shape == (0,)
+    assert caplog.text == ""
+
+
+def test_the_network_predicts_in_eval_mode_and_is_as_it_was_afterwards() -> None:
+    model = nn.Sequential(nn.Dropout(0.9), nn.BatchNorm2d(1), linear()).train()
+    model[1].eval()
+    before = model[1].running_mean.clone()
+    assert predict(model, images(*LEVELS), 5, CPU).tolist() == CLASSES  # nothing is dropped
+    assert [model.training, model[0].training, model[1].training] == [True, True, False]
+    assert torch.equal(model[1].running_mean, before)
+
+
+def test_images_without_an_answer_are_counted_in_a_warning(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Breaks(nn.Module):
+        """Logits that are NaN for dark images."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            return linear()(x).where(x.flatten(1).mean(1, keepdim=True) > 0.3, math.nan)
+
+    found = predict(Breaks(), images(*LEVELS), 2, CPU)
+    assert found.tolist() == [NO_ANSWER, 0, 1, 1, NO_ANSWER]
+    assert "no answer for 2 of 5 images" in caplog.text
