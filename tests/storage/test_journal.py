@@ -74,8 +74,11 @@ def test_a_file_whose_first_line_is_damaged_is_begun_again(tmp_path: Path) -> No
     assert Journal(path, "weights 1").found == {}
 
 
-def test_without_a_path_findings_last_as_long_as_the_journal(tmp_path: Path) -> None:
+def test_without_a_path_nothing_is_kept_and_nothing_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     journal = Journal()
     journal.note("a", 1)
-    assert journal.recall("a") == 1
+    assert journal.recall("a") is None
     assert list(tmp_path.iterdir()) == []
