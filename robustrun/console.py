@@ -36,6 +36,7 @@ FIRST_LINE, LINE = 10.0, 60.0  # seconds to the first line of a bar in a log, an
 WINDOW = (
     86_400.0  # seconds over which a bar's speed is taken, but over its last 1,000 moves at most
 )
+TIME = "%Y-%m-%d %H:%M:%S"
 PLAIN = "%(asctime)s %(levelname)s %(message)s"
 log = logging.getLogger(__name__)
 
@@ -51,33 +52,41 @@ class _CurrentStderr(logging.StreamHandler[Any]):
 def handler() -> logging.Handler:
     """Where log lines go: beside the bars on a terminal, else as plain lines that do not wrap."""
     if STDERR.is_terminal:
-        return RichHandler(console=STDERR, show_path=False, rich_tracebacks=False, markup=False)
+        shown = RichHandler(
+            console=STDERR, show_path=False, omit_repeated_times=False, log_time_format=TIME
+        )
+        shown.setFormatter(logging.Formatter("%(message)s"))  # time and level have a column each
+        return shown
     plain = _CurrentStderr()
-    plain.setFormatter(logging.Formatter(PLAIN, "%H:%M:%S"))
+    plain.setFormatter(logging.Formatter(PLAIN, TIME))
     return plain
 
 
 @contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Everything that is logged, from INFO up, or shown goes to the file as well; once, if this is
-    called again for the same file inside."""
+    called again for the same file inside. Where nobody has set up logging, as in a program that
+    calls `robustrun.run`, log lines also go where the command line has them."""
     if any(Path(file.baseFilename) == path.absolute() for file in _FILES):
         yield
         return
     file = logging.FileHandler(path, encoding="utf-8", errors="backslashreplace")
-    file.setFormatter(logging.Formatter(PLAIN, "%Y-%m-%d %H:%M:%S"))
+    file.setFormatter(logging.Formatter(PLAIN, TIME))
     ours = logging.getLogger("robustrun")
     level = ours.level
     if not ours.isEnabledFor(logging.INFO):  # called from Python: nobody has set up logging
         ours.setLevel(logging.INFO)
-    logging.getLogger().addHandler(file)
+    handlers = [file] if logging.getLogger().handlers else [file, handler()]
+    for one in handlers:
+        logging.getLogger().addHandler(one)
     _FILES.append(file)
     try:
         yield
     finally:
         ours.setLevel(level)
         _FILES.remove(file)
-        logging.getLogger().removeHandler(file)
+        for one in handlers:
+            logging.getLogger().removeHandler(one)
         file.close()
 
 

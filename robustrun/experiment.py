@@ -80,10 +80,13 @@ def run(run_config: RunConfig, folder: str | Path | None = None) -> RunResult:
     """Do the whole run inside `folder`, which must be this run's own; if the run was started there
     before, what is left of it. Without `folder`, in a new one of outputs/, as the command line.
 
-    The random generators of Python, NumPy and torch are seeded, and torch's threads set, for the
-    whole process. results.json is written however the run ends. Raises what went wrong:
-    RobustrunError (a ValueError) for input that turns out wrong, RunFailure and other exceptions
-    for a run that failed.
+    For the whole process, and not put back, the random generators of Python, NumPy and torch are
+    seeded, torch's threads set, freed memory is kept (GNU C library), and on CUDA TF32 is off and
+    cuDNN's benchmark on. Signal handlers and logging are as before afterwards.
+
+    results.json is written however the run ends. Raises what went wrong: RobustrunError (a
+    ValueError) for input that turns out wrong, RunFailure and other exceptions for a run that
+    failed.
     """
     if not isinstance(run_config, RunConfig):
         raise TypeError(f"The configuration is {run_config!r}, but must be what compose() returns.")

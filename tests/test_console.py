@@ -6,6 +6,7 @@ import logging
 import re
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 from rich.cells import cell_len
@@ -248,3 +249,59 @@ def test_what_is_said_of_a_name_has_whole_words_on_any_screen(
         assert lines[0] == f"  fast_at             {text}"
     else:
         assert max(map(len, lines)) <= columns
+
+
+# --- one format of the log -----------------------------------------------------------------------
+
+LINE = r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +(INFO|WARNING) +(.*)"
+
+
+def parts_of(text: str) -> list[tuple[str, str]]:
+    """The level and the text of each log line, of which all have time, level and text."""
+    lines = [re.fullmatch(LINE, line.rstrip()) for line in text.splitlines()]
+    return [(line[1], line[2]) for line in lines if line is not None]
+
+
+@pytest.mark.parametrize("screen", [True, False])
+def test_a_log_has_the_same_fields_in_the_same_order_wherever_it_is_read(
+    screen: bool,
+    terminal: io.StringIO,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    if not screen:
+        monkeypatch.setattr(console, "STDERR", Console(stderr=True, force_terminal=False))
+    root, ours = logging.getLogger(), logging.getLogger("robustrun.tried")
+    monkeypatch.setattr(root, "handlers", [console.handler()])
+    with console.logging_to(tmp_path / "run.log"):
+        ours.info("epoch %d", 1)
+        ours.info("epoch %d", 2)  # in the same second: the time is there all the same
+        ours.warning("not [made]")
+    right = [("INFO", "epoch 1"), ("INFO", "epoch 2"), ("WARNING", "not [made]")]
+    shown = terminal.getvalue() if screen else capsys.readouterr().err
+    assert parts_of(shown) == right
+    assert len(shown.splitlines()) == 3
+    assert parts_of((tmp_path / "run.log").read_text()) == right
+
+
+def test_from_python_log_lines_are_shown_where_nobody_has_set_up_logging(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root, ours = logging.getLogger(), logging.getLogger("robustrun.tried")
+    monkeypatch.setattr(root, "handlers", [])
+    with console.logging_to(tmp_path / "run.log"):
+        ours.info("epoch 1")
+        assert len(root.handlers) == 2
+    assert root.handlers == []
+    assert parts_of(capsys.readouterr().err) == [("INFO", "epoch 1")]
+    theirs = logging.NullHandler()
+    root.addHandler(theirs)
+    with console.logging_to(tmp_path / "run.log"):
+        ours.info("epoch 2")
+    assert capsys.readouterr().err == ""
+    assert root.handlers == [theirs]
+    assert parts_of((tmp_path / "run.log").read_text()) == [
+        ("INFO", "epoch 1"),
+        ("INFO", "epoch 2"),
+    ]

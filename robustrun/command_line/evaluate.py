@@ -7,7 +7,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from robustrun.command_line import typos
+from robustrun.command_line import process, typos
 from robustrun.command_line.execute import execute
 from robustrun.command_line.failures import DONE, print_remarks
 from robustrun.command_line.parser import CommandParser, line_of
@@ -15,6 +15,7 @@ from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.words import Line
 from robustrun.run_folder import provenance
 
+log = logging.getLogger(__name__)
 MEASURED_WITH = ("attack", "evaluation", "device", "tracker")  # nothing of a training
 DESCRIPTION = """\
 Measures a trained network again: with another attack, radius or evaluation, or on other data. It
@@ -49,15 +50,15 @@ def evaluate(arguments: list[str]) -> int:
         parser().error(f"{source} does not exist. {right}")
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
-    from robustrun import console
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
 
-    logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
+    process.log_to_terminal()
     raw = _to_measure(source, line)
     run_config = load_config(raw, composition.named_folders(line))
-    remarks = left_out(raw).items()
-    print_remarks(said for key, said in remarks if key.startswith("evaluation."))
+    for key, remark in left_out(raw).items():
+        if key.startswith("evaluation."):
+            log.warning(remark)
     now = datetime.now()
     measured = run_config.name_of("method") if source.is_dir() else source.stem
     names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")

@@ -46,7 +46,6 @@ def experiments(arguments: list[str], session: Session) -> int:
         raise RobustrunError(
             "robustrun trains in one process: start it without torchrun or mpirun."
         )
-    composition.register_resolvers()
     session.command = session.command or shlex.join(["robustrun", *arguments])
     session.line, session.folders = _as_from_the_catalogue(line)
     given = words.parse_all(session.line.words)
@@ -58,7 +57,8 @@ def experiments(arguments: list[str], session: Session) -> int:
     sys.argv = ["robustrun", *replace(hydras, words=(*more, *hydras.words)).arguments()]
     job = hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")(_job)
     session.runs = runs_of_sweep(session.line)
-    with driven(session):
+    with composition.own_hydra(), driven(session):
+        composition.register_resolvers()
         if session.runs is None:
             job()
         else:

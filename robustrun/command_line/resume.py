@@ -2,11 +2,11 @@
 
 import argparse
 import json
-import logging
 import os
 from dataclasses import replace
 from pathlib import Path
 
+from robustrun.command_line import process
 from robustrun.command_line.execute import execute
 from robustrun.command_line.experiments import experiments
 from robustrun.command_line.failures import DONE
@@ -40,7 +40,6 @@ def resume(arguments: list[str]) -> int:
     folder = _folder(parser().read(arguments))
     if (folder / SWEEP).is_file():
         return _resume_sweep(folder)
-    from robustrun import console
     from robustrun.configuration.run_config import load_config
     from robustrun.report import terminal
     from robustrun.run_folder.load import configuration
@@ -49,7 +48,7 @@ def resume(arguments: list[str]) -> int:
     if provenance.status(folder) == "completed":
         terminal.show_run(json.loads((folder / "results.json").read_bytes()), folder)
         return DONE
-    logging.basicConfig(level=logging.INFO, handlers=[console.handler()])
+    process.log_to_terminal()
     if Path(about.directory).is_dir():
         os.chdir(about.directory)  # where relative paths begin
     run_config = load_config(configuration(folder))

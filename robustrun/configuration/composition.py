@@ -146,7 +146,7 @@ def composed(
     resolvers are as they were before, so that a program that uses Hydra itself is not disturbed."""
     given = [str(word.input_line) for word in words.parse_all(given)]
     more = [*folders, *plugins.config_folders()]
-    with _own_hydra(), initialize_config_dir(str(catalogue()), version_base="1.3"):
+    with own_hydra(), initialize_config_dir(str(catalogue()), version_base="1.3"):
         register_resolvers()
         config = compose("config", [*_with_search_path(given, more)], return_hydra_config=True)
         hydra = config.hydra
@@ -169,7 +169,7 @@ def with_options(composed: DictConfig, hydra: Any) -> dict[str, Any]:
 
 
 @contextmanager
-def _own_hydra() -> Iterator[None]:
+def own_hydra() -> Iterator[None]:
     """Hydra's singletons of an application and the resolvers, empty or copied, and put back. Hydra
     has no public way to compose inside an application of another configuration."""
     Plugins.instance()  # found once for all: searching takes 0.1 s

@@ -5,6 +5,7 @@ import importlib
 import logging
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.machinery import PathFinder
 from importlib.metadata import entry_points
 from importlib.util import find_spec
 from pathlib import Path
@@ -68,6 +69,7 @@ def _named(file: Path) -> str:
 
 def _import_users(name: str) -> None:
     look_in(Path.cwd())
+    _forget_another(name)
     try:
         importlib.import_module(name)
     except ModuleNotFoundError as error:
@@ -77,6 +79,18 @@ def _import_users(name: str) -> None:
             f"plugins names the Python module {name!r}, which is not found. It must be importable: "
             f"in the current folder ({Path.cwd()}), the folder of -cd, on PYTHONPATH or installed."
         ) from None
+
+
+def _forget_another(name: str) -> None:
+    """A module of this name that an earlier command of this process found in another folder is not
+    meant: it is imported again, from where it would be found now."""
+    top = name.partition(".")[0]
+    known, found = sys.modules.get(top), PathFinder.find_spec(top)
+    origin = getattr(getattr(known, "__spec__", None), "origin", None)
+    if found is None or None in (origin, found.origin) or origin == found.origin:
+        return
+    for module in [module for module in sys.modules if module.partition(".")[0] == top]:
+        del sys.modules[module]
 
 
 def places(value: Any) -> dict[str, str]:

@@ -1,16 +1,14 @@
 """A network that someone exported with its weights: TorchScript or a program of torch.export."""
 
-import os
 import warnings
 import zipfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import environment
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.trial import reason
 from robustrun.types import MODELS, Shape
@@ -76,7 +74,8 @@ def load(file: Path) -> nn.Module:
                 warnings.simplefilter("ignore", DeprecationWarning)
                 scripted: nn.Module = torch.jit.load(file, map_location="cpu")  # type: ignore[no-untyped-call]
                 return scripted.eval()
-        with _no_pickles():
+        # torch.export falls back on unpickling anything: torch.load refuses to.
+        with environment.variable("TORCH_FORCE_WEIGHTS_ONLY_LOAD", "1"):
             return torch.export.load(file).module()
     except Exception as error:
         raise DataError(
@@ -84,18 +83,3 @@ def load(file: Path) -> nn.Module:
             f"damaged, come from another version of PyTorch, or hold objects that only unpickling "
             f"could restore, which is never done to a file from elsewhere."
         ) from error
-
-
-@contextmanager
-def _no_pickles() -> Iterator[None]:
-    """torch.export falls back on unpickling anything; within this, torch.load refuses to."""
-    name = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"
-    before = os.environ.get(name)
-    os.environ[name] = "1"
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[name]
-        else:
-            os.environ[name] = before
