@@ -38,6 +38,7 @@ def list_parser() -> CommandParser:
 def explain_parser() -> CommandParser:
     text = "Shows what an option does: its paper, its formula, and its settings with their units."
     own = CommandParser("explain", text, EXPLAIN_EXAMPLES)
+    own.usage = "robustrun explain [-h] [-cd FOLDER] GROUP=NAME [plugins=[MODULE]]"
     own.add_argument("option", nargs="+", metavar="GROUP=NAME", help="the option")
     own.add_folders()
     return own

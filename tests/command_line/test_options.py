@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import robustrun
 from robustrun.command_line import options
 from robustrun.command_line.main import run_command_line
+from robustrun.errors import ConfigError
 
 MODULE = '''"""What my method is, https://example.org/mine"""
 
@@ -104,6 +106,16 @@ def test_a_run_whose_option_no_module_registers_is_told_of_plugins(
     said = capsys.readouterr().err
     what = "method.name is 'nobodys', which is not registered."
     assert said == f"robustrun: {what} {SAID.format(named)}\n"
+
+
+def test_python_and_sweeps_are_told_of_plugins_too(
+    here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = folder_of_options(here / "mine", "nobodys_either", ("only",))
+    with pytest.raises(ConfigError, match=r"add plugins=\[only\]\.$"):
+        robustrun.compose(["method=nobodys_either"], folders=[folder])
+    assert run_command_line(["-m", "-cd", "../mine", "method=nobodys_either", "seed=0"]) == 1
+    assert SAID.format("only") in capsys.readouterr().err
 
 
 def test_no_module_is_hinted_at_where_one_is_named_or_the_name_is_no_folders(
