@@ -62,7 +62,8 @@ def message_of(error: BaseException, arguments: list[str]) -> str:
         return str(error)
     if isinstance(error, USERS_ERRORS):
         line = words.split(arguments)
-        return in_plain_words(error, line.words, typed_folders(line))
+        given = [word for word in line.words if "=" in word]  # no sub-command, run or file
+        return in_plain_words(error, given, typed_folders(line))
     return "".join(traceback.format_exception(error, limit=-3)).rstrip()
 
 

@@ -60,7 +60,8 @@ def _nearest(key: str, known: list[str]) -> str:
     own = [name for name in ends if name.count(".") == 1 and not name.startswith("recipe.")]
     if own or ends:
         return f" Did you mean {' or '.join(map(repr, (own or ends)[:3]))}?"
-    return did_you_mean(key, known).partition(" Known:")[0]
+    others = [name for name in known if name != key]  # an option that has it is not chosen here
+    return did_you_mean(key, others).partition(" Known:")[0]
 
 
 def _how_to_add(composed: dict[str, Any], key: str) -> str:

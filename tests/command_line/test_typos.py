@@ -115,6 +115,19 @@ def test_nothing_is_left_of_a_refused_run_wherever_it_was_to_write(
         assert [path.name for path in tmp_path.rglob("*")] == ["kept"]
 
 
+def test_a_slip_in_an_evaluation_is_answered_as_in_a_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run = Path(__file__).parents[1] / "old_runs" / "completed"
+    monkeypatch.chdir(tmp_path)
+    for word, right in (("attack.epsilom=0.1", "'attack.epsilon'"), ("attack=pdg", "'pgd'")):
+        assert run_command_line(["evaluate", str(run), word]) == 2
+        said = capfd.readouterr().err.splitlines()
+        assert "Did you mean " in said[-1]
+        assert right in said[-1]
+    assert [*tmp_path.iterdir()] == []
+
+
 USUAL = [
     "method=trades attack.epsilon=8/255",
     "-m seed=1,2",
