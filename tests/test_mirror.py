@@ -40,8 +40,6 @@ TRIED_IN = {
     "datasets/checks.py": "datasets/test_border.py",
     "datasets/relabelled.py": "test_measured_again.py",
     "datasets/watched.py": "datasets/test_border.py",
-    "evaluation/audit/model_checks.py": "evaluation/audit/test_audit.py",
-    "evaluation/audit/transfer.py": "evaluation/audit/test_audit.py",
     "experiment.py": "command_line/test_main.py",
     "methods/batch_norm.py": "methods/test_mart.py",
     "methods/inner.py": "methods/test_pgd_at.py",
