@@ -30,6 +30,7 @@ WHOLE = {
 }
 # Modules that are tried as a part of something else, and where.
 TRIED_IN = {
+    "__main__.py": "command_line/test_main.py",
     "command_line/evaluate.py": "command_line/test_main.py",
     "command_line/experiments.py": "command_line/test_main.py",
     "command_line/report.py": "command_line/test_main.py",
