@@ -2,7 +2,7 @@
 
 import torch
 
-from robustrun.losses import dlr, dlr_targeted
+from robustrun.losses import dlr, dlr_targeted, kl_divergence, margin
 
 
 def test_dlr_is_the_papers_ratio_and_does_not_feel_scale_or_shift() -> None:
@@ -13,3 +13,21 @@ def test_dlr_is_the_papers_ratio_and_does_not_feel_scale_or_shift() -> None:
     assert torch.allclose(dlr_targeted(logits, y, target), expected)
     assert torch.allclose(dlr(5 * logits + 2, y), dlr(logits, y))
     assert torch.allclose(dlr_targeted(5 * logits + 2, y, target), expected)
+
+
+def test_divergence_is_the_sum_over_classes_and_the_mean_over_images() -> None:
+    clean, adversarial = torch.randn(5, 4, dtype=torch.float64), torch.randn(5, 4).double()
+    p, q = clean.softmax(dim=1), adversarial.softmax(dim=1)
+    expected = (p * (p / q).log()).sum() / 5
+    torch.testing.assert_close(kl_divergence(clean, adversarial), expected)
+    assert kl_divergence(clean, clean).abs() < 1e-12  # rounding in float64
+
+
+def test_divergence_has_a_slope_in_both_arguments() -> None:
+    clean, adversarial = (torch.randn(2, 3, dtype=torch.float64, requires_grad=True) for _ in "ab")
+    assert torch.autograd.gradcheck(kl_divergence, (clean, adversarial))
+
+
+def test_the_margin_is_the_largest_wrong_logit_minus_the_right_one() -> None:
+    logits = torch.tensor([[4.0, 1.0, 3.0], [0.0, 2.0, 5.0], [1.0, 1.0, 1.0]])
+    assert margin(logits, torch.tensor([0, 1, 2])).tolist() == [-1.0, 3.0, 0.0]

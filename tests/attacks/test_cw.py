@@ -155,3 +155,22 @@ def test_an_image_is_attacked_alike_alone_and_in_a_batch_and_no_image_at_all_is_
 def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         attack(**wrong)
+
+
+def test_once_every_image_is_near_enough_there_is_no_further_descent(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    model, x, y = linear()
+    weights: list[float] = []
+    descend = CWL2._descend
+
+    def watched(self: CWL2, *values: Tensor) -> Tensor:
+        weights.append(values[2][0].item())
+        return descend(self, *values)
+
+    monkeypatch.setattr(CWL2, "_descend", watched)
+    attack(epsilon=2.0, constant=1.0)._search(model, x, y, 2.0)
+    assert weights == [1.0]
+    weights.clear()
+    attack(epsilon=2.0, constant=1.0, searches=3)._search(model, x, y, -1.0)
+    assert len(weights) == 3

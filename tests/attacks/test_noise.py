@@ -13,6 +13,7 @@ def test_noise_has_the_deviation_that_results_name() -> None:
     found = GaussianNoise("linf", 0.05)(network(), x, y, generator=generator())
     # 153,600 draws: the deviation of their deviation is 0.05 / sqrt(2 * 153,600), 0.2%; five of it.
     assert float((found - x).std()) == pytest.approx(0.05, rel=0.01)
+    assert NotebookNoise("linf", 0.05).own_radius == ("std", 0.05)
     assert float((found - x).mean()) == pytest.approx(0, abs=5 * 0.05 / 153_600**0.5)
     assert GaussianNoise("linf", 0.05).own_radius == ("std", 0.05)
     assert not GaussianNoise.bounded

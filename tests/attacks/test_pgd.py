@@ -4,12 +4,14 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 
 from attacks.small_attacks import (
     attack,
 )
 from attacks.small_networks import (
     Counting,
+    Linear,
     batch,
     generator,
     network,
@@ -86,3 +88,18 @@ def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, Any]) -> Non
     PGD(**settings)
     with pytest.raises(ConfigError, match=next(iter(wrong))):
         PGD(**settings | wrong)
+
+
+def test_the_margin_is_climbed_where_cross_entropy_has_no_slope_left() -> None:
+    saturated = Linear(torch.tensor([[0.0, 0.0], [3e4, 1e4]]), torch.tensor([0.0, -2.4e4]))
+    x, y = torch.tensor([[[[0.5, 0.5]]]]), torch.tensor([0])  # 4,000 logits away: exp(-4000) is 0
+    slope = torch.autograd.grad(F.cross_entropy(saturated(x.requires_grad_()), y), x)[0]
+    assert (slope == 0).all()
+    x = x.detach()
+    how = {"norm": "linf", "epsilon": 0.15, "steps": 3, "step_size": 0.06, "restarts": 1}
+    found = {
+        loss: PGD(**how, random_start=False, loss=loss)(saturated, x, y)  # type: ignore[arg-type]
+        for loss in ("ce", "margin")
+    }
+    assert torch.equal(found["ce"], x)
+    torch.testing.assert_close(found["margin"], x + 0.12)  # two steps turn it

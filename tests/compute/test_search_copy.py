@@ -1,6 +1,7 @@
 """The copy that images are searched with: the same function."""
 
 import copy
+import logging
 
 import pytest
 import torch
@@ -78,3 +79,16 @@ def test_a_network_that_cannot_be_followed_is_copied_unfolded(network: nn.Module
     assert copy is not None
     assert any(isinstance(layer, nn.BatchNorm2d) for layer in copy.modules())
     torch.testing.assert_close(copy(x), network(x))
+
+
+def test_a_network_that_cannot_be_copied_is_searched_as_it_is(
+    network: nn.Module, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Refuses(Counting):
+        def __deepcopy__(self, memo: object) -> nn.Module:
+            raise TypeError("not to be copied\nnor to be told at length")
+
+    with caplog.at_level(logging.INFO):
+        assert search_copy(Refuses(network), torch.rand(8, 1, 8, 8)) is None
+    assert "cannot be copied for searching: not to be copied" in caplog.text
+    assert "at length" not in caplog.text

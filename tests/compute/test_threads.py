@@ -1,5 +1,6 @@
 """Networks that are passed through in shares: the same function, and nobody notices."""
 
+import os
 from collections.abc import Iterator
 
 import pytest
@@ -9,6 +10,7 @@ from torch import Tensor, nn
 from robustrun.compute.threads import (
     ROWS_PAY_FROM,
     ThreadParallel,
+    free_cores,
     map_rows,
     set_parallelism,
     thread_parallel,
@@ -161,3 +163,56 @@ def test_what_a_forward_pass_leaves_in_a_network_stays_in_its_share(shares: int)
     assert isinstance(made, ThreadParallel)
     for _ in range(20):
         assert torch.equal(made(x), x.flatten(1))
+
+
+class Deaf(nn.Module):
+    """No gradient comes back from dark images; `trains`: the weight has one all the same."""
+
+    def __init__(self, trains: bool) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((1,), 2.0), requires_grad=trains)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return (x if float(x.detach().max()) > 0.5 else x.detach()).flatten(1) * self.weight
+
+
+@pytest.mark.parametrize("trains", [False, True])
+@pytest.mark.parametrize("level", [0.0, 1.0])
+def test_a_share_without_a_gradient_gives_zero(level: float, trains: bool) -> None:
+    x = torch.cat([torch.zeros(2, 1, 2, 2), torch.full((2, 1, 2, 2), level)]).requires_grad_()
+    slope = torch.autograd.grad(ThreadParallel(Deaf(trains), 2)(x).sum(), x)[0]
+    assert torch.equal(slope, 2 * x.detach())
+
+
+def test_few_images_are_computed_by_all_threads_together() -> None:
+    seen: list[tuple[int, int]] = []
+
+    class Looks(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            seen.append((len(x), torch.get_num_threads()))
+            return x.flatten(1)
+
+    shared, x = ThreadParallel(Looks(), 4), torch.rand(2, 1, 2, 2)
+    before = torch.get_num_threads()
+    assert torch.equal(shared(x), x.flatten(1))
+    assert sorted(seen) == [(1, 2), (1, 2)]
+    seen.clear()
+    shared(x[:1])
+    assert seen == [(1, 4)]
+    assert torch.get_num_threads() == before
+    at_least_two = ThreadParallel(Looks(), 4, smallest=2)
+    seen.clear()
+    at_least_two(torch.rand(5, 1, 2, 2))
+    assert sorted(seen) == [(2, 1), (3, 1)]
+
+
+def test_where_the_system_does_not_say_which_cores_all_are_taken(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
+    assert free_cores() == 2
+    monkeypatch.delattr(os, "sched_getaffinity")
+    assert free_cores() == 8
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    assert free_cores() == 1

@@ -36,3 +36,13 @@ def test_what_is_kept_is_whole_or_as_it_was_before(
     assert f"things are not kept in {place.parent}: No space left on device" in caplog.text
     assert [path.name for path in place.parent.iterdir()] == ["file"]
     assert place.read_bytes() == b"onetwo"
+
+
+def test_without_a_home_there_is_no_cache(monkeypatch: pytest.MonkeyPatch) -> None:
+    def homeless(path: object = None) -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    for name in ("ROBUSTRUN_CACHE", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(Path, "home", homeless)
+    assert cache_folder("kind") is None

@@ -101,3 +101,29 @@ def test_whatever_a_sweep_leaves_has_the_permissions_of_the_umask(
     for path in made:
         allowed = 0o777 if path.is_dir() else 0o666
         assert path.stat().st_mode & 0o777 == allowed & ~umask, path
+
+
+@pytest.mark.parametrize("links", [True, False])
+def test_a_file_is_created_once_whether_or_not_the_disk_has_links(
+    links: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused(source: Path, target: Path) -> None:
+        raise OSError(95, "Operation not supported")
+
+    if not links:
+        monkeypatch.setattr(files.os, "link", refused)
+    path = tmp_path / "origin.json"
+    assert files.create_atomically(path, b"one")
+    assert not files.create_atomically(path, b"two")
+    assert path.read_bytes() == b"one"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_what_killed_writes_left_is_cleared_and_nothing_else(tmp_path: Path) -> None:
+    kept = [tmp_path / "a.json", tmp_path / "deep" / "b.part", tmp_path / ".hidden"]
+    left = [tmp_path / ".a.json.0123.part", tmp_path / "deep" / ".b.4567.part"]
+    (tmp_path / "deep").mkdir()
+    for path in kept + left:
+        path.touch()
+    files.clear_parts(tmp_path)
+    assert sorted(path for path in tmp_path.rglob("*") if path.is_file()) == sorted(kept)

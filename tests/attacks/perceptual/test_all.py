@@ -92,3 +92,9 @@ def test_an_attack_bounded_by_an_lpips_network_stays_in_the_networks_ball():
         x_adv = attack(model, x, y)
         distance = RANDOM_ALEXNET.of(model, x).distance(x_adv, x)
         assert 0 < distance.max() <= BOUND * (1 + 1e-4)
+
+
+@ATTACKS
+def test_results_name_the_bound(attack):
+    assert attack.own_radius == ("lpips", BOUND)
+    assert not attack.bounded

@@ -10,10 +10,10 @@ from attacks.networks_with_features import (
     written_out_distance,
     written_out_features,
 )
-from attacks.small_attacks import RANDOM_ALEXNET, lpa
+from attacks.small_attacks import RANDOM_ALEXNET, SELF, lpa
 from robustrun.attacks.perceptual.lpips import LPIPS, PerceptualModel, normalised_features
 from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS
-from robustrun.errors import ConfigError
+from robustrun.errors import ConfigError, DataError
 
 
 def test_the_distance_is_the_written_out_one():
@@ -100,3 +100,15 @@ def test_a_model_without_activations_cannot_bound_itself():
 def test_a_wrong_lpips_block_is_refused(fields, message: str):
     with pytest.raises(ConfigError, match=message):
         LPIPS(*fields)
+
+
+def test_whether_it_can_be_used_is_known_before_any_attack(tmp_path):
+    x = torch.rand(2, 3, 8, 8)
+    SELF.require_usable(network(torch.float32).eval(), x)
+    RANDOM_ALEXNET.require_usable(nn.Identity(), x)
+    with pytest.raises(ConfigError, match="does not show its"):
+        SELF.require_usable(nn.Flatten(), x)
+    with pytest.raises(ConfigError, match="at least 31 pixels"):
+        LPIPS("alexnet", "random", None).require_usable(nn.Identity(), x)
+    with pytest.raises(DataError, match="no such file"):
+        LPIPS("alexnet_cifar", str(tmp_path / "no.pt"), None).require_usable(nn.Identity(), x)
