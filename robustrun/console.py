@@ -206,20 +206,6 @@ def bar(title: str, total: int, done: int = 0, images: int = 0) -> Iterator[Bar]
             progress.remove_task(task)
 
 
-def progress_line(
-    epoch: int, epochs: int, step: int, loss: float | None, row: dict[str, Any]
-) -> str:
-    """Where a training is, in one line; `row` is the last finished epoch's, or empty."""
-    parts = [f"epoch {epoch}/{epochs}", f"step {step}"]
-    if loss is not None:
-        parts.append(f"loss {loss:.4f}")
-    for word in ("clean", "robust"):
-        accuracy = row.get(f"validation_{word}_accuracy")
-        if accuracy is not None:
-            parts.append(f"{word} {accuracy:.1%}")
-    return "  ".join(parts)
-
-
 @dataclass(frozen=True)
 class Table:
     """A table whose first column is text and whose others are numbers; words are never cut: where

@@ -1,25 +1,16 @@
-"""run(RunConfig) -> RunResult, in a straight line: data, network, training, evaluation, results."""
+"""run(RunConfig) -> RunRecord, in a straight line: data, network, training, evaluation, record."""
 
 import dataclasses
-import errno
-import hashlib
-import json
 import logging
-import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
 
-import torch
-import yaml
 from torch import nn
 
 from robustrun.compute.cost import multiply_adds
-from robustrun.compute.random_state import restore_rng, seed_everything
+from robustrun.compute.random_state import seed_everything
 from robustrun.configuration import foresight, plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
@@ -27,56 +18,32 @@ from robustrun.console import logging_to
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
-from robustrun.errors import RunFailure
 from robustrun.evaluation import corruptions
 from robustrun.evaluation.measure import choose_examples, measure, measurements
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.models import trial
-from robustrun.run_folder import artefacts, checkpoint, model_card, provenance, sections
-from robustrun.run_folder.folder import RUN_LOG, locked
-from robustrun.run_folder.inputs import as_older_versions, inputs
+from robustrun.run_folder import artefacts, checkpoint, provenance, sections
+from robustrun.run_folder.folder import RUN_LOG
+from robustrun.run_folder.inputs import measured_subject
 from robustrun.run_folder.load import Source, require_size
-from robustrun.run_folder.schema import SCHEMA_VERSION, RunResult, audit_verdict
-from robustrun.run_folder.sections import evaluation_block
+from robustrun.run_folder.recording import RunInProgress, recorded
+from robustrun.run_folder.schema import EnvironmentSection, EvaluatedSection, RunRecord
 from robustrun.storage import files
 from robustrun.storage.journal import Journal
-from robustrun.trackers.guarded import Guarded
 from robustrun.training import compile_choice
 from robustrun.training.batching import require_a_batch
-from robustrun.training.fit import fit
+from robustrun.training.fit import EpochEnd, fit
+from robustrun.training.metrics import EpochMetrics
 from robustrun.training.settings import TrainingPlan
+from robustrun.training.state import TrainingResult
 from robustrun.types import Adapts, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
-OF_TRAINING = ("method", "recipe", "optimizer", "schedule", "training")
 logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it reports its caches
 
 
-@dataclass
-class Progress:
-    """What is known of a run so far; results.json is written from it however the run ends."""
-
-    config: RunConfig
-    folder: Path
-    origin: provenance.Provenance
-    clock: float = field(default_factory=time.monotonic)
-    sections: dict[str, Any] = field(default_factory=dict)
-    lost: dict[str, str] = field(default_factory=dict)  # what was to be made, and why it is not
-
-    def __post_init__(self) -> None:
-        self.tracker = Guarded(self.config.tracker, self.lost)
-
-    @contextmanager
-    def spared(self, what: str) -> Iterator[None]:
-        """What fails in it is named as lost, and does not fail the run."""
-        try:
-            yield
-        except Exception as error:
-            self.lost[what] = f"{type(error).__name__}: {error}"
-
-
-def run(run_config: RunConfig, folder: str | Path | None = None) -> RunResult:
+def run(run_config: RunConfig, folder: str | Path | None = None) -> RunRecord:
     """Do the whole run inside `folder`, which must be this run's own; if the run was started there
     before, what is left of it. Without `folder`, in a new one of outputs/, as the command line.
 
@@ -93,7 +60,13 @@ def run(run_config: RunConfig, folder: str | Path | None = None) -> RunResult:
     folder = _new_folder(run_config) if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     with logging_to(folder / RUN_LOG):
-        return _recorded(run_config, folder, None, _straight_line)
+        return recorded(run_config, folder, None, run_stages)
+
+
+def evaluate_again(run_config: RunConfig, folder: Path, source: Path) -> RunRecord:
+    """Measure the network at `source` (a finished run's folder, or a file of weights) with what
+    `run_config` says of attack, evaluation, data and device; as `run` otherwise."""
+    return recorded(run_config, folder, source, lambda run: evaluation_stages(run, Source(source)))
 
 
 def _new_folder(run_config: RunConfig) -> Path:
@@ -108,74 +81,63 @@ def _new_folder(run_config: RunConfig) -> Path:
     return provenance.claim(folder, about)
 
 
-def run_again(run_config: RunConfig, folder: Path, source: Path) -> RunResult:
-    """Measure the network at `source` (a finished run's folder, or a file of weights) with what
-    `run_config` says of attack, evaluation, data and device; as `run` otherwise."""
-    return _recorded(run_config, folder, source, lambda progress: _measure_again(progress, source))
+def run_stages(run: RunInProgress) -> None:
+    cfg, folder = run.config, run.folder
+    data = load_data(cfg, folder)
+    run.note(dataset=sections.dataset_section(cfg, data))
+    require_a_batch(cfg.training.batch_size, len(data.train))
+    model, runtime = build(cfg, data)
+    environment = sections.environment_section(runtime)
+    run.note(environment=environment, model=sections.model_section(cfg, model))
+    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run))
+    run.note(training=sections.training_section(cfg, result, runtime))
+    artefacts.write_selected_weights(folder, result, _weights_header(cfg, data))
+    model.load_state_dict(result.best)
+    _evaluate(run, data, model, runtime, result)
 
 
-def _recorded(
-    run_config: RunConfig, folder: Path, source: Path | None, work: Callable[[Progress], None]
-) -> RunResult:
-    """Do the work between config.yaml at its start and results.json at its end, on success and on
-    failure."""
-    with locked(folder):
-        plain = dump(run_config)
-        provenance.require_same(folder, plain)
-        if provenance.status(folder) == "completed":  # since the caller looked
-            return RunResult(folder, json.loads((folder / "results.json").read_bytes()))
-        files.clear_parts(folder)
-        text = yaml.safe_dump(plain, sort_keys=False)
-        files.write_atomically(folder / "config.yaml", text.encode())
-        begun = provenance.start(folder, plugins.places(run_config), source)
-        progress = Progress(run_config, folder, begun)
-        try:
-            progress.tracker.start(folder, plain)
-            work(progress)
-        except Exception as error:
-            _write(progress, "failed", f"{type(error).__name__}: {error}")
-            raise _named(error) from error
-        except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
-            status = "failed" if isinstance(error, SystemExit) else "interrupted"
-            _write(progress, status, type(error).__name__)
-            raise
-        return RunResult(folder, _write(progress, "completed", None))
-
-
-def _measure_again(progress: Progress, path: Path) -> None:
-    cfg, source = progress.config, Source(path)
-    progress.sections["evaluated"] = source.section()
-    trained = source.trained_on
-    data = _load(progress, lambda splits: _as_trained(splits, trained, path))
-    network = source.network(cfg, data.splits)
+def evaluation_stages(run: RunInProgress, source: Source) -> None:
+    cfg, trained = run.config, source.trained_on
+    run.note(evaluated=source.section())
+    data = load_data(cfg, run.folder, lambda splits: _as_trained(splits, trained, source.path))
+    run.note(dataset=sections.dataset_section(cfg, data))
+    model = source.network(cfg, data.splits)
     if trained is not None:
-        require_size(network, trained, data.splits.test.shape, str(path))
-    work = multiply_adds(network, data.train.shape) * cfg.evaluation.batch_size
+        require_size(model, trained, data.splits.test.shape, str(source.path))
+    work = multiply_adds(model, data.train.shape) * cfg.evaluation.batch_size
     runtime = cfg.device.prepare(work)
     runtime = dataclasses.replace(runtime, compile=False)  # training alone compiles
-    progress.sections["environment"] = sections.environment(runtime)
-    progress.sections["model"] = sections.model_section(cfg, network)
-    place(network, runtime)
-    _require_usable(cfg, network, data, runtime, training=False)
-    images, measured = _measure(progress, data, network, runtime)
-    _draw(progress, data, network, runtime, [], images, measured)
+    run.note(environment=sections.environment_section(runtime))
+    run.note(model=sections.model_section(cfg, model))
+    place(model, runtime)
+    _require_usable(cfg, model, data, runtime, training=False)
+    _evaluate(run, data, model, runtime)
 
 
 def _as_trained(splits: Splits, trained: TrainedOn | None, source: Path) -> Splits:
     return splits if trained is None else as_trained(splits, trained, str(source))
 
 
-def _straight_line(progress: Progress) -> None:
-    data = _load(progress)
-    require_a_batch(progress.config.training.batch_size, len(data.train))
-    model, runtime = _build(progress, data)
-    history = _train(progress, data, model, runtime)
-    images, measured = _measure(progress, data, model, runtime)
-    _draw(progress, data, model, runtime, history, images, measured)
+def _evaluate(
+    run: RunInProgress,
+    data: Data,
+    model: nn.Module,
+    runtime: Runtime,
+    result: TrainingResult | None = None,
+) -> None:
+    """Measure, and leave the predictions and the figures; `result` is of the run's own training."""
+    cfg, folder = run.config, run.folder
+    images = data.examples.to(runtime.device)
+    evaluated: EvaluatedSection | None = run.sections.get("evaluated")
+    evaluation = evaluate(cfg, folder, data, images, model, runtime, evaluated)
+    subset = sections.subset_section(images, cfg.evaluation, data.splits)
+    run.note(evaluation=sections.evaluation_section(evaluation, subset))
+    artefacts.write_predictions(folder / "predictions.npz", evaluation, data.places)
+    _draw(run, data, model, runtime, images, evaluation, result)
 
 
-def _load(progress: Progress, view: Callable[[Splits], Splits] | None = None) -> Data:
-    cfg = progress.config
+def load_data(cfg: RunConfig, folder: Path, view: Callable[[Splits], Splits] | None = None) -> Data:
+    """The run's images; which of them a long-tailed set keeps goes into its folder."""
     seed_everything(cfg.seed)
     data = run_data.load(
         cfg.dataset,
@@ -185,15 +147,14 @@ def _load(progress: Progress, view: Callable[[Splits], Splits] | None = None) ->
         view,
     )
     corruptions.check(cfg.evaluation, data.splits)
-    progress.sections["dataset"] = sections.dataset_section(cfg, data)
     if (chosen := data.splits.chosen) is not None:
         text = "\n".join(map(str, chosen.tolist())) + "\n"
-        files.write_atomically(progress.folder / "chosen_indices.txt", text.encode())
+        files.write_atomically(folder / "chosen_indices.txt", text.encode())
     return data
 
 
-def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
-    cfg = progress.config
+def build(cfg: RunConfig, data: Data) -> tuple[nn.Module, Runtime]:
+    """The network, where it computes and as fast as that goes."""
     seed_everything(cfg.seed)  # weights do not depend on what loading drew
     model = trial.built(cfg.model, data.train.shape, data.splits.classes)
     if isinstance(cfg.method, Adapts):
@@ -206,14 +167,17 @@ def _build(progress: Progress, data: Data) -> tuple[nn.Module, Runtime]:
         train, plan = data.train.to(runtime.device), _plan(cfg, runtime)
         pays = compile_choice.pays(model, cfg.method, train, data.class_counts, plan)
         runtime = dataclasses.replace(runtime, compile=pays)
-    progress.sections["environment"] = sections.environment(runtime)
-    progress.sections["model"] = sections.model_section(cfg, model)
     names = (cfg.name_of("model"), cfg.name_of("dataset"), runtime.device)
     threads = (runtime.threads, runtime.shares)
     log.info("%s on %s, %s, CPU threads: %d in training, %d in attacks", *names, *threads)
     if runtime.compile:
         model.compile()
     return model, runtime
+
+
+def place(model: nn.Module, runtime: Runtime) -> None:
+    """Move the network to where the run computes, laid out in memory as that goes fastest."""
+    model.to(runtime.device).to(memory_format=runtime.memory_format)
 
 
 def _require_usable(
@@ -225,214 +189,120 @@ def _require_usable(
     foresight.require_usable(cfg, model, x, training)
 
 
-def _train(
-    progress: Progress, data: Data, model: nn.Module, runtime: Runtime
-) -> list[dict[str, Any]]:
-    """Train, save the weights, leave the selected ones in `model`; returns the epochs' rows."""
-    cfg, folder = progress.config, progress.folder
-
-    def epoch_end(history: list[dict[str, Any]]) -> None:
-        artefacts.write_metrics(folder / "metrics.csv", history)
-        progress.tracker.epoch(folder, history[-1])
-        _log_epoch(history[-1], cfg.training.epochs)
-
-    about = {
-        "config": dump(cfg),
-        "inputs": inputs(cfg, data),
-        "environment": progress.sections["environment"],
-    }
-    minutes, steps = cfg.training.checkpoint_minutes, cfg.training.checkpoint_steps
-    fitted = fit(
+def train(
+    cfg: RunConfig,
+    folder: Path,
+    data: Data,
+    model: nn.Module,
+    runtime: Runtime,
+    environment: EnvironmentSection,
+    epoch_end: EpochEnd,
+) -> TrainingResult:
+    """Train `model` in place, from the checkpoint in the run's folder if there is one."""
+    about = checkpoint.about(cfg, data, environment)
+    place, training = folder / checkpoint.FOLDER, cfg.training
+    minutes, steps = training.checkpoint_minutes, training.checkpoint_steps
+    validation = data.validation
+    return fit(
         model,
         cfg.method,
         data.train.to(runtime.device),
-        data.validation.to(runtime.device) if data.validation is not None else None,
+        None if validation is None else validation.to(runtime.device),
         data.class_counts,
         _plan(cfg, runtime),
         epoch_end,
-        saves=checkpoint.FileCheckpointer(folder / "checkpoint", about, minutes, steps),
-        start=_state_before(folder / "checkpoint", about, data),
+        checkpointer=checkpoint.FileCheckpointer(place, about, minutes, steps),
+        start=checkpoint.state_before(place, about, data),
     )
-    progress.sections["training"] = sections.training_section(cfg, fitted, runtime)
-    header = {"version": version("robustrun"), "model": cfg.name_of("model")}
-    header |= {key: progress.sections["dataset"][key] for key in ("class_names", "input_shape")}
-    artefacts.write_weights(folder / "model.safetensors", fitted.best, header)
-    if fitted.selected_epoch != len(fitted.history):
-        artefacts.write_weights(folder / "last.safetensors", fitted.last, header)
-    model.load_state_dict(fitted.best)
-    return fitted.history
 
 
 def _plan(cfg: RunConfig, runtime: Runtime) -> TrainingPlan:
     return TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed)
 
 
-def _state_before(folder: Path, about: dict[str, Any], data: Data) -> dict[str, Any] | None:
-    """Where the training in `folder` stopped, with every random generator set to what it was."""
-    loaded = checkpoint.load(folder)
-    if loaded is None:
-        return None
-    before = json.loads(loaded["about"])
-    provenance.require_equal(before["config"], about["config"], folder)
-    now = as_older_versions(about["inputs"], before.get("inputs"), data)
-    provenance.require_same_inputs(before.get("inputs"), now, folder)
-    for name in ("torch", "device_name", "threads", "precision", "compile"):
-        then, now = before["environment"][name], about["environment"][name]
-        if then != now:
-            log.warning("%s was %s and is %s: the last bits may differ", name, then, now)
-    epoch, batch = loaded["fit"]["position"][:2]
-    log.info("continuing in epoch %d after %d of its batches", epoch, batch)
-    restore_rng(loaded["rng"])
-    state: dict[str, Any] = loaded["fit"]
-    return state
+def _epoch_end(run: RunInProgress) -> EpochEnd:
+    """What is done with the epochs so far: a table, a line in the log, the tracker."""
+
+    def epoch_end(history: list[EpochMetrics]) -> None:
+        artefacts.write_metrics(run.folder / "metrics.csv", history)
+        run.tracker.epoch(run.folder, dataclasses.asdict(history[-1]))
+        _log_epoch(history[-1], run.config.training.epochs)
+
+    return epoch_end
 
 
-def _measure(
-    progress: Progress, data: Data, model: nn.Module, runtime: Runtime
-) -> tuple[Images, Evaluation]:
-    """Clean and robust accuracy on the test images that `evaluation` asks for."""
-    cfg = progress.config
-    images = data.examples.to(runtime.device)
-    subject = _subject(progress, data, images, model)
-    journal = Journal(progress.folder / "checkpoint" / "evaluation.journal", subject)
+def _log_epoch(row: EpochMetrics, epochs: int) -> None:
+    clean, robust = row.validation_clean_accuracy, row.validation_robust_accuracy
+    checked = "" if clean is None else f"  validation clean {clean:.1%}"
+    checked += "" if robust is None else f"  robust {robust:.1%}"
+    loss = "none" if row.train_loss is None else f"{row.train_loss:.4f}"
+    about = (row.epoch, epochs, row.lr, loss, checked, row.seconds)
+    log.info("epoch %d/%d  lr %.4g  loss %s%s  %.1f s", *about)
+
+
+def _weights_header(cfg: RunConfig, data: Data) -> dict[str, object]:
+    """What a file of weights says of itself."""
+    return {
+        "version": version("robustrun"),
+        "model": cfg.name_of("model"),
+        "class_names": list(data.splits.class_names),
+        "input_shape": list(data.train.shape),
+    }
+
+
+def evaluate(
+    cfg: RunConfig,
+    folder: Path,
+    data: Data,
+    images: Images,
+    model: nn.Module,
+    runtime: Runtime,
+    evaluated: EvaluatedSection | None,
+) -> Evaluation:
+    """Everything that `evaluation` asks for, on the test images that it names."""
+    subject = measured_subject(cfg, data, images, model, evaluated)
     setting = Setting(
-        cfg.seed, cfg.evaluation.batch_size, runtime.device, runtime.precision, journal
+        cfg.seed,
+        cfg.evaluation.batch_size,
+        runtime.device,
+        runtime.precision,
+        Journal(folder / checkpoint.FOLDER / "evaluation.journal", subject),
     )
     entries = measurements(cfg.evaluation, cfg.attacks(), cfg.name_of("attack"), data.splits)
-    measured = measure(model, images, data.splits.classes, entries, setting)
-    subset = sections.subset_section(images, cfg.evaluation, data.splits)
-    progress.sections["evaluation"] = evaluation_block(measured, subset)
-    artefacts.write_predictions(progress.folder / "predictions.npz", measured, data.places)
-    return images, measured
-
-
-def _subject(progress: Progress, data: Data, images: Images, model: nn.Module) -> str:
-    """Names what is measured with what: configuration, images, weights and program."""
-    about = {
-        "config": dump(progress.config),
-        "inputs": inputs(progress.config, data),
-        "images": images.fingerprint(),
-        "evaluated": progress.sections.get("evaluated"),
-        "robustrun": version("robustrun"),
-    }
-    digest = hashlib.sha256(json.dumps(about).encode())
-    for name, value in model.state_dict().items():
-        whole = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
-        digest.update(name.encode() + whole.numpy().tobytes())
-    return digest.hexdigest()
+    return measure(model, images, data.splits.classes, entries, setting)
 
 
 def _draw(
-    progress: Progress,
+    run: RunInProgress,
     data: Data,
     model: nn.Module,
     runtime: Runtime,
-    history: list[dict[str, Any]],
     images: Images,
-    measured: Evaluation,
+    evaluation: Evaluation,
+    result: TrainingResult | None,
 ) -> None:
     # matplotlib is slow to import, and needed at the end only
     from robustrun.run_folder import figures
 
-    attack, names = progress.config.attack, data.splits.class_names
-    folder = progress.folder / "figures"
+    attack, names = run.config.attack, data.splits.class_names
+    folder, title = run.folder / "figures", _title(run)
     folder.mkdir(exist_ok=True)
-    grid = folder / "adversarial_images.png"
-    audit_said = audit_verdict(progress.sections["evaluation"])
-    title = _title(progress)
-    if history:
-        kept = progress.sections["training"]["selected_epoch"]
-        with progress.spared("figures/training.png"):
-            figures.training_curves(folder / "training.png", history, kept, title)
-    with progress.spared("figures/accuracy_against_radius.png"):
+    if result is not None:
+        with run.spared("figures/training.png"):
+            history, selected = result.history, result.selected_epoch
+            figures.training_curves(folder / "training.png", history, selected, title)
+    with run.spared("figures/accuracy_against_radius.png"):
         figures.accuracy_against_radius(
-            folder / "accuracy_against_radius.png", measured, attack, audit_said, title
+            folder / "accuracy_against_radius.png", evaluation, attack, title
         )
-    with progress.spared("figures/adversarial_images.png"):
-        figures.adversarial_grid(
-            grid, model, images, measured, names, attack, runtime.device, title
-        )
+    with run.spared("figures/adversarial_images.png"):
+        grid, device = folder / "adversarial_images.png", runtime.device
+        figures.adversarial_grid(grid, model, images, evaluation, names, attack, device, title)
 
 
-def _title(progress: Progress) -> str:
+def _title(run: RunInProgress) -> str:
     """What was trained how, or measured again, and in which folder."""
-    cfg, evaluated = progress.config, progress.sections.get("evaluated")
-    subject = Path(evaluated["source"]).name if evaluated else cfg.name_of("method")
-    about = f"{subject} on {cfg.name_of('dataset')}, {progress.sections['model']['name']}"
-    return f"{about} ({progress.folder.name})"
-
-
-def place(model: nn.Module, runtime: Runtime) -> None:
-    """Move the network to where the run computes, laid out in memory as that goes fastest."""
-    model.to(runtime.device).to(memory_format=runtime.memory_format)
-
-
-def _log_epoch(row: dict[str, Any], epochs: int) -> None:
-    clean, robust = row["validation_clean_accuracy"], row["validation_robust_accuracy"]
-    checked = "" if clean is None else f"  validation clean {clean:.1%}"
-    checked += "" if robust is None else f"  robust {robust:.1%}"
-    log.info(
-        "epoch %d/%d  lr %.4g  loss %.4f%s  %.1f s",
-        row["epoch"],
-        epochs,
-        row["lr"],
-        row["train_loss"],
-        checked,
-        row["seconds"],
-    )
-
-
-def _named(error: BaseException) -> BaseException:
-    """The same failure with a message that says what to do, where one is known."""
-    if isinstance(error, torch.OutOfMemoryError):
-        return RunFailure(
-            "The device ran out of memory. Lower training.batch_size or evaluation.batch_size, or "
-            f"take a smaller model. ({str(error).splitlines()[0]})"
-        )
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return RunFailure(f"No space is left on the disk that holds the run's folder ({error}).")
-    return error
-
-
-def _write(progress: Progress, status: str, error: str | None) -> dict[str, Any]:
-    finished = datetime.now(UTC)
-    written = {
-        "schema_version": SCHEMA_VERSION,
-        "run": {
-            "id": progress.folder.name,
-            "status": status,
-            "command": progress.origin.command,
-            "overrides": progress.origin.overrides,
-            "started_at": progress.origin.started_at,
-            "resumed_at": progress.origin.resumed_at,
-            "finished_at": finished.isoformat(timespec="seconds"),
-            "seconds": progress.origin.seconds + time.monotonic() - progress.clock,
-            "error": error,
-            "lost": progress.lost,
-        },
-        "config": _own_config(progress),
-    }
-    for name in ("dataset", "model", "training", "evaluation", "environment"):
-        written[name] = progress.sections.get(name)
-    if "evaluated" in progress.sections:
-        written["evaluated"] = progress.sections["evaluated"]
-    files.write_json(progress.folder / "results.json", written)
-    before = len(progress.lost)
-    with progress.spared(model_card.NAME):
-        model_card.write(progress.folder)
-    progress.tracker.finish(progress.folder, written)
-    if len(progress.lost) > before:
-        files.write_json(progress.folder / "results.json", written)
-    for what, why in progress.lost.items():
-        log.warning("not made: %s (%s)", what, why)
-    return written
-
-
-def _own_config(progress: Progress) -> dict[str, Any]:
-    """The configuration, without what speaks of a training that was not this network's: a file's
-    was somewhere else."""
-    whole: dict[str, Any] = dump(progress.config)
-    if progress.sections.get("evaluated", {}).get("kind", "run") == "run":
-        return whole
-    own = {key: value for key, value in whole.items() if key not in OF_TRAINING}
-    return own | {"options": {k: v for k, v in whole["options"].items() if k in own}}
+    cfg, evaluated = run.config, run.sections.get("evaluated")
+    subject = Path(evaluated.source).name if evaluated else cfg.name_of("method")
+    about = f"{subject} on {cfg.name_of('dataset')}, {cfg.name_of('model')}"
+    return f"{about} ({run.folder.name})"

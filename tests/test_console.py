@@ -61,7 +61,7 @@ def test_bars_in_bars_stand_in_one_view_and_results_are_printed_between(
         with console.bar("training", 100, images=64) as training:
             for step in (10, 20):
                 clock.now += 1
-                training.advance(10, console.progress_line(1, 3, step, 0.5, {}))
+                training.advance(10, f"epoch 1/3  step {step}  loss 0.5000")
             (view,) = console._VIEWS
             assert [task.description for task in view.tasks] == ["sweep", "training"]
             view.refresh()
@@ -91,13 +91,6 @@ def test_on_a_narrow_terminal_the_note_is_cut_and_the_numbers_are_not(
     assert shown
     assert all(number in shown[-1] for number in numbers)
     assert ("clean 25.7%" in shown[-1]) == (columns == 200)
-
-
-def test_a_training_is_told_with_the_accuracies_of_its_last_epoch() -> None:
-    row = {"validation_clean_accuracy": 0.912, "validation_robust_accuracy": 0.5}
-    said = console.progress_line(2, 30, 40, None, row)
-    assert said == "epoch 2/30  step 40  clean 91.2%  robust 50.0%"
-    assert "clean" not in console.progress_line(1, 30, 4, 2.3, {"validation_clean_accuracy": None})
 
 
 @pytest.mark.parametrize(

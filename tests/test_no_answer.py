@@ -182,9 +182,9 @@ def test_validation_of_a_network_that_breaks_in_eval_mode_is_zero() -> None:
         TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, cfg.device.prepare(1.0), 0),
         lambda history: None,
     ).history
-    assert history[0]["train_accuracy"] == 0
-    assert history[0]["validation_clean_accuracy"] == 0
-    assert history[0]["validation_robust_accuracy"] == 0
+    assert history[0].train_accuracy == 0
+    assert history[0].validation_clean_accuracy == 0
+    assert history[0].validation_robust_accuracy == 0
 
 
 def audited(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, str]:

@@ -29,7 +29,7 @@ def load_composed(composed: DictConfig, folders: list[Path]) -> Any:
     return loaded
 
 
-def execute(run_config: Any, folder: Path, source: Path | None = None) -> dict[str, Any]:
+def execute(run_config: Any, folder: Path, source: Path | None = None) -> None:
     """The one run or evaluation of a command: its folder is said first, and how to continue it if
     a signal stops it. Otherwise as `run_and_show`."""
     from robustrun.console import logging_to
@@ -37,23 +37,23 @@ def execute(run_config: Any, folder: Path, source: Path | None = None) -> dict[s
     with logging_to(folder / RUN_LOG):
         log.info("everything is written to %s", folder.absolute())
         try:
-            return run_and_show(run_config, folder, source)
+            run_and_show(run_config, folder, source)
         except interrupts.STOPPED as error:
             note_how_to_continue(error, folder)
             raise
 
 
-def run_and_show(run_config: Any, folder: Path, source: Path | None = None) -> dict[str, Any]:
-    """The run, or the evaluation of what is at `source`, or what is left of it; returns what
-    results.json says."""
+def run_and_show(run_config: Any, folder: Path, source: Path | None = None) -> Any:
+    """The run, or the evaluation of what is at `source`, or what is left of it; returns its
+    RunRecord."""
     from robustrun import experiment
     from robustrun.console import logging_to
     from robustrun.report import terminal
 
     with logging_to(folder / RUN_LOG):
         if source is None:
-            result = experiment.run(run_config, folder)
+            record = experiment.run(run_config, folder)
         else:
-            result = experiment.run_again(run_config, folder, source)
-        terminal.show_run(result.results, folder)
-    return result.results
+            record = experiment.evaluate_again(run_config, folder, source)
+        terminal.show_run(record)
+    return record

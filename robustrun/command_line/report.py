@@ -128,7 +128,7 @@ def command(arguments: list[str]) -> int:
         parser().error("robustrun report takes the folder of a run, a sweep, or any folder above")
     there = collect.find_runs(options.paths)
     runs = query.where(there, options.where)
-    if options.where and not any(run.results for run in runs):
+    if options.where and not any(run.record for run in runs):
         raise RobustrunError(f"No run fulfils {' and '.join(options.where)}.")
     if options.export:
         written = robustbench.export(runs, options.output or DEFAULT_OUTPUT)
@@ -190,8 +190,8 @@ def _show(runs: list[StoredRun], groups: list[Group], grouped: bool) -> None:
         console.show(
             judged.common(runs), terminal.group_table(runs, groups), *grouping.notes(groups)
         )
-    elif alone is not None and alone.results and alone.evaluation:
-        terminal.show_run(alone.results, alone.folder)
+    elif alone is not None and alone.record and alone.evaluation:
+        terminal.show_run(alone.record)
     else:
         console.show(judged.common(runs), terminal.comparison(runs))
     beside = [f"published, not run here: {line}" for line in published.lines(runs)]

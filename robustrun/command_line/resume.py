@@ -43,10 +43,11 @@ def resume(arguments: list[str]) -> int:
     from robustrun.configuration.run_config import load_config
     from robustrun.report import terminal
     from robustrun.run_folder.load import configuration
+    from robustrun.run_folder.schema import read_record
 
     about = provenance.read(folder)
     if provenance.status(folder) == "completed":
-        terminal.show_run(json.loads((folder / "results.json").read_bytes()), folder)
+        terminal.show_run(read_record(folder))
         return DONE
     process.log_to_terminal()
     if Path(about.directory).is_dir():

@@ -206,7 +206,9 @@ def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
     claimed = begun = (resumes or session.resumes) and provenance.taken(folder)
     try:
         if begun and provenance.status(folder) == "completed":
-            return _selection_metric(json.loads((folder / "results.json").read_bytes()))
+            from robustrun.run_folder.schema import read_record
+
+            return _selection_metric(read_record(folder))
         run_config = load_composed(composed, session.folders)
         if not begun:
             folder = provenance.claim(folder, request(session, overrides, run_config))
@@ -241,11 +243,14 @@ def _add_row(session: Session) -> None:
     session.summary.write()
 
 
-def _selection_metric(results: dict[str, Any]) -> float | None:
-    """Robust accuracy on the validation split, else clean, of the weights that were kept."""
-    best = (results.get("training") or {}).get("best") or {}
-    robust, clean = (best.get(f"validation_{kind}_accuracy") for kind in ("robust", "clean"))
-    return clean if robust is None else robust
+def _selection_metric(record: Any) -> float | None:
+    """Robust accuracy on the validation split, else clean, of the weights that a run kept."""
+    best = record.training and record.training.best
+    if best is None:
+        return None
+    robust, clean = best.validation_robust_accuracy, best.validation_clean_accuracy
+    accuracy: float | None = clean if robust is None else robust
+    return accuracy
 
 
 def _record_failure(composed: DictConfig, folder: Path, message: str) -> None:

@@ -41,9 +41,9 @@ class Check:
 
     check: str
     status: Literal["pass", "warn", "fail"]
-    measured: float | str
-    expected: float | str
-    why: str  # what was found and means, and unless it passes what to do
+    measured: float | str | None = None  # None: not finite
+    expected: float | str | None = None
+    why: str = ""  # what was found and means, and unless it passes what to do
 
 
 @dataclass(frozen=True)

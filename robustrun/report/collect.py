@@ -1,6 +1,5 @@
 """Finds run folders below any paths and reads what they left."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -8,8 +7,9 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import DataError
-from robustrun.run_folder.schema import SCHEMA_VERSION, option
+from robustrun.run_folder.schema import RESULTS, EvaluationSection, RunRecord, read_record
 from robustrun.storage.files import flat
 
 TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration
@@ -21,7 +21,7 @@ class StoredRun:
     """A run folder: what its results.json says, or why that could not be read."""
 
     folder: Path
-    results: dict[str, Any] | None
+    record: RunRecord | None
     problem: str = ""
     label: str = ""  # what tells it from the others
 
@@ -30,27 +30,30 @@ class StoredRun:
         return self.label or self.folder.name
 
     @property
-    def evaluation(self) -> dict[str, Any] | None:
-        return self.results["evaluation"] if self.results else None
+    def evaluation(self) -> EvaluationSection | None:
+        return self.record.evaluation if self.record else None
 
     @property
     def file(self) -> str | None:
         """The name of the file that was measured; None for what a run has trained."""
-        about = (self.results or {}).get("evaluated", {})
-        source = Path(about.get("source", ""))
+        evaluated = self.record.evaluated if self.record else None
+        if evaluated is None:
+            return None
+        source = Path(evaluated.source)
         guess = "weights" if source.suffix and not source.is_dir() else "run"  # of older versions
-        return None if about.get("kind", guess) == "run" else source.name
+        return None if (evaluated.kind or guess) == "run" else source.name
 
     @cached_property
     def settings(self) -> dict[str, Any]:
         """The configuration as one level of dotted keys, in which `GROUP.name` is what the user
         chose: `trades_awp`, not the class behind it. Of a file nothing that tells of training: its
         name stands in the method's place."""
-        if not self.results:
+        record = self.record
+        if record is None:
             return {}
-        whole = dict(self.results["config"])
+        whole = with_present_keys(dict(record.config))
         chosen = whole.pop("options", None) or {}
-        names = {f"{group}.name": option(self.results, group) for group in chosen if group in whole}
+        names = {f"{group}.name": record.option(group) for group in chosen if group in whole}
         settings = flat(whole) | names
         if self.file is None:
             return settings
@@ -94,49 +97,10 @@ def _labelled(runs: list[StoredRun]) -> list[StoredRun]:
 def read(folder: Path) -> StoredRun:
     """One run; a damaged or missing results.json becomes the problem that is listed."""
     try:
-        raw = json.loads((folder / "results.json").read_bytes())
+        return StoredRun(folder, read_record(folder))
     except FileNotFoundError:
-        return StoredRun(folder, None, "no results.json: killed, or still running")
-    except (OSError, ValueError, RecursionError) as error:
-        return StoredRun(folder, None, f"results.json cannot be read: {error}")
-    try:
-        return StoredRun(folder, _whole(raw))
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        reason = error if type(error) is ValueError else f"{type(error).__name__}: {error}"
-        return StoredRun(folder, None, f"results.json is not a run's result ({reason})")
-
-
-def _whole(raw: Any) -> dict[str, Any]:
-    """A result with every section that readers look at, empty where this schema, an older one, or
-    a run that failed early has none; ValueError and the like if it is none."""
-    version = raw["schema_version"]
-    if version > SCHEMA_VERSION:
-        raise ValueError(f"schema_version {version} is newer than this robustrun")
-    about = {"id": "", "command": "", "seconds": None, "error": None} | raw["run"]
-    about["status"] = str(about["status"])
-    about["seconds"] = None if about["seconds"] is None else float(about["seconds"])
-    sections = {name: {} | (raw.get(name) or {}) for name in ("dataset", "model", "environment")}
-    configured = {"published": []} | (raw.get("config") or {})
-    whole: dict[str, Any] = raw | sections | {"run": about, "config": configured}
-    whole["training"] = raw.get("training") or None
-    whole["evaluation"] = _evaluation(raw["evaluation"]) if raw.get("evaluation") else None
-    return whole
-
-
-def _evaluation(raw: dict[str, Any]) -> dict[str, Any]:
-    evaluation = {"subset": {}, "curve": [], "audit": []} | raw
-    for entry in [
-        evaluation["clean"],
-        evaluation["worst_case"],
-        *evaluation["attacks"],
-        *evaluation["curve"],
-    ]:
-        low, high = entry["ci95"]
-        numbers = (entry["accuracy"], low, high)
-        if not all(isinstance(n, int | float) and 0 <= n <= 1 for n in numbers):
-            raise ValueError(f"an accuracy is {entry['accuracy']!r}")
-    for attack in evaluation["attacks"]:
-        attack["name"], attack["epsilon"] = str(attack["name"]), float(attack["epsilon"])
-    for check in evaluation["audit"]:
-        check["status"] = str(check["status"])
-    return evaluation
+        return StoredRun(folder, None, f"no {RESULTS}: killed, or still running")
+    except OSError as error:
+        return StoredRun(folder, None, f"{RESULTS} cannot be read: {error}")
+    except DataError as error:
+        return StoredRun(folder, None, str(error))

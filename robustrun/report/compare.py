@@ -17,6 +17,7 @@ from robustrun.errors import DataError
 from robustrun.evaluation.statistics import Z95
 from robustrun.report import collect
 from robustrun.report.collect import StoredRun
+from robustrun.run_folder.schema import DatasetSection
 
 LEVEL = 0.05  # a p-value below it is called a difference
 Examples = dict[str, np.ndarray]
@@ -110,10 +111,11 @@ def _same_images(a: StoredRun, b: StoredRun) -> bool:
     """The measured images are the same, or are drawn from the same test set."""
 
     def prints(run: StoredRun) -> list[str | None]:
-        assert run.results is not None  # _run saw to it
-        data = run.results["dataset"]
-        subset = run.results["evaluation"]["subset"].get("fingerprint")
-        return [subset, data.get("fingerprints", {}).get("test"), data.get("fingerprint")]
+        assert run.record is not None  # _run saw to it
+        assert run.evaluation is not None
+        data, subset = run.record.dataset or DatasetSection(), run.evaluation.subset
+        measured = (subset.fingerprint or None) if subset else None
+        return [measured, data.fingerprints.get("test"), data.fingerprint]
 
     return any(
         one is not None and one == two for one, two in zip(prints(a), prints(b), strict=True)
@@ -165,11 +167,10 @@ def caution(name: str, runs: list[StoredRun]) -> str:
 
 
 def _measure(name: str, run: StoredRun) -> Any:
-    attacks = (run.evaluation or {})["attacks"]
+    assert run.evaluation is not None  # only measured runs are compared
     settings = {
-        attack["name"]: {"attack": attack["name"]}  # of runs that did not note which attack
-        | {key: attack[key] for key in ("attack", "norm", "epsilon", "settings") if key in attack}
-        for attack in attacks
+        attack.name: (attack.kind, attack.norm, attack.epsilon, attack.settings)
+        for attack in run.evaluation.attacks
     }
     return settings if name == "worst_case" else settings.get(name)
 

@@ -3,12 +3,14 @@
 import csv
 import logging
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from robustrun.report import encoding, grouping, published, summary
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
+from robustrun.run_folder.schema import CleanScore, EvaluationSection
 
 log = logging.getLogger(__name__)
 POINTS = 60  # of a training curve; more are not seen at its width
@@ -52,44 +54,42 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _run(run: StoredRun, group: int | None, varying: list[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": run.name, "folder": run.folder.name}
-    if run.results is None:
+    record, evaluation = run.record, run.evaluation
+    if record is None:
         return entry | {"problem": run.problem}
-    results, evaluation = run.results, run.evaluation
+    environment = asdict(record.environment) if record.environment else {}
     entry |= {
         "group": group,
-        "status": results["run"]["status"],
-        "command": str(results["run"]["command"]),
-        "error": results["run"]["error"],
+        "status": record.run.status,
+        "command": record.run.command,
+        "error": record.run.error,
         "audit": summary.verdict(run),
-        "environment": {k: v for k, v in results["environment"].items() if v is not None},
+        "environment": {k: v for k, v in environment.items() if v not in (None, "")},
         "settings": {k: run.settings[k] for k in varying if k in run.settings},
         "training": training(run.folder / "metrics.csv"),
     }
     return entry if evaluation is None else entry | _measured(run, evaluation)
 
 
-def _measured(run: StoredRun, evaluation: dict[str, Any]) -> dict[str, Any]:
-    results = run.results or {}
-    attack = evaluation["attacks"][0] if evaluation["attacks"] else {}
-    curve = [
-        [p["epsilon"], _round(p["accuracy"]), *map(_round, p["ci95"])] for p in evaluation["curve"]
-    ]
+def _measured(run: StoredRun, evaluation: EvaluationSection) -> dict[str, Any]:
+    attack = evaluation.attacks[0] if evaluation.attacks else None
+    classes = run.record.dataset.class_names if run.record and run.record.dataset else ()
+    curve = [[p.epsilon, _round(p.accuracy), *map(_round, p.ci95)] for p in evaluation.curve]
     return {
-        "accuracy": {k: _round(v) for k, v in summary.accuracies(results).items()},
+        "accuracy": {k: _round(v) for k, v in summary.accuracies(run).items()},
         "interval": {k: [_round(x) for x in v] for k, v in summary.intervals(run).items()},
         "curve": curve,
-        "attack": f"{attack['name']}, {attack['norm']}" if attack else "",
-        "norm": attack.get("norm", ""),
-        "classes": results["dataset"].get("class_names", []),
-        "per_class": [
-            [None if share is None else _round(share) for share in entry.get("per_class") or []]
-            for entry in (evaluation["clean"], attack)
-        ],
-        "checks": [
-            [check["status"], str(check.get("check")), str(check.get("why"))]
-            for check in evaluation["audit"]
-        ],
+        "attack": f"{attack.name}, {attack.norm}" if attack else "",
+        "norm": attack.norm if attack else "",
+        "classes": list(classes),
+        "per_class": [_per_class(evaluation.clean), _per_class(attack)],
+        "checks": [[check.status, check.check, check.why] for check in evaluation.audit],
     }
+
+
+def _per_class(score: CleanScore | None) -> list[float | None]:
+    shares = (score.per_class if score else None) or ()
+    return [None if share is None else _round(share) for share in shares]
 
 
 def _round(share: float) -> float:

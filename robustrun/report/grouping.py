@@ -61,15 +61,16 @@ class Group:
     def _spreads(self) -> dict[str, Spread]:
         shares_of: dict[str, list[float]] = {}
         for run in self.runs:
-            for name, share in summary.accuracies(run.results or {}).items():
+            for name, share in summary.accuracies(run).items():
                 shares_of.setdefault(name, []).append(share)
         return {name: self._spread(name, shares) for name, shares in shares_of.items()}
 
     def _spread(self, column: str, shares: list[float]) -> Spread:
         if len(shares) == 1:
             return Spread(shares[0], None, 1, *summary.intervals(self.runs[0])[column])
-        images = (self.runs[0].evaluation or {})["clean"]["total"]
-        interval = uncertainty.of_accuracy(shares, images)
+        evaluation = self.runs[0].evaluation
+        assert evaluation is not None  # groups are of measured runs
+        interval = uncertainty.of_accuracy(shares, evaluation.clean.total)
         return Spread(statistics.fmean(shares), statistics.stdev(shares), len(shares), *interval)
 
 
@@ -156,9 +157,7 @@ def sort(groups: list[Group], column: str, reverse: bool = False) -> list[Group]
 
 def accuracy_columns(runs: list[StoredRun]) -> list[str]:
     """Every accuracy of any run: clean first, the worst case last."""
-    names = dict.fromkeys(
-        name for run in runs if run.results for name in summary.accuracies(run.results)
-    )
+    names = dict.fromkeys(name for run in runs for name in summary.accuracies(run))
     return sorted(names, key=lambda name: (name != "clean", name == "worst_case"))
 
 

@@ -4,7 +4,7 @@ from typing import Any
 
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
-from robustrun.run_folder.schema import images_measured
+from robustrun.run_folder.schema import EvaluationSection
 from robustrun.storage.files import flat
 
 WORDS = {  # how a difference is named; other keys are an attack's settings
@@ -23,37 +23,36 @@ SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration 
 def judgement(run: StoredRun) -> dict[str, Any]:
     """Data, images, threat model, and every attack with its settings, as one level of keys."""
     assert run.evaluation is not None  # what was not measured is in no group
-    attacks = run.evaluation["attacks"]
+    attacks = run.evaluation.attacks
     values = {key: run.settings.get(key) for key in SETTINGS}
-    values["images"] = f"{images_measured(run.evaluation)} {_fingerprint(run.evaluation)}".strip()
-    values |= {"network": _origin(run), "attacks": ", ".join(entry["name"] for entry in attacks)}
+    values["images"] = f"{run.evaluation.images} {_fingerprint(run.evaluation)}".strip()
+    values |= {"network": _origin(run), "attacks": ", ".join(entry.name for entry in attacks)}
     for entry in attacks:
-        about = {"attack": entry.get("attack", entry["name"])}  # whose name the entry may not have
-        about |= {"norm": entry["norm"], "epsilon": entry["epsilon"]} | entry.get("settings", {})
-        values |= flat(about, entry["name"])
+        about = {"attack": entry.kind, "norm": entry.norm, "epsilon": entry.epsilon}
+        values |= flat(about | entry.settings, entry.name)
     return values
 
 
-def _fingerprint(evaluation: dict[str, Any]) -> str:
-    return str(evaluation["subset"].get("fingerprint") or "")[:7]
+def _fingerprint(evaluation: EvaluationSection) -> str:
+    return evaluation.subset.fingerprint[:7] if evaluation.subset else ""
 
 
 def _origin(run: StoredRun) -> str:
     """A file that was measured is like itself alone, and a run measured again is no further run."""
-    evaluated = (run.results or {}).get("evaluated")
+    evaluated = run.record.evaluated if run.record else None
     if evaluated is None:
         return "trained"
     if run.file is None:
         return "measured again"
-    return f"{run.file} {evaluated.get('weights_sha256', '')[:7]}".strip()
+    return f"{run.file} {evaluated.weights_sha256[:7]}".strip()
 
 
 def network(run: StoredRun) -> str:
     """What is equal for one network that was trained or measured twice: its weights, or all that
     decided its training."""
-    evaluated = (run.results or {}).get("evaluated")
+    evaluated = run.record.evaluated if run.record else None
     if evaluated is not None:
-        return str(evaluated.get("weights_sha256") or run.folder)
+        return evaluated.weights_sha256 or str(run.folder)
     return repr({key: v for key, v in run.settings.items() if not key.startswith(ASIDE)})
 
 
@@ -89,4 +88,4 @@ def _about(run: StoredRun) -> dict[str, Any]:
     names |= {"model": "model.name", "method": "method.name", "norm": "attack.norm"}
     names |= {"radius": "attack.epsilon", "attack": "attack.name", "steps": "attack.steps"}
     values = {word: run.settings.get(key) for word, key in names.items()}
-    return values | {"seed": run.settings.get("seed"), "": images_measured(run.evaluation)}
+    return values | {"seed": run.settings.get("seed"), "": run.evaluation.images}

@@ -125,9 +125,9 @@ def _packed(text: str) -> str:
 def _class_size(runs: list[StoredRun]) -> dict[str, float] | None:
     """How uncertain the accuracy of one class is, where the classes are of one size."""
     sizes = [
-        run.evaluation["clean"]["total"] / len(run.results["dataset"]["class_names"])
+        run.evaluation.clean.total / len(run.record.dataset.class_names)
         for run in runs
-        if run.results and run.evaluation and run.results["dataset"].get("class_names")
+        if run.evaluation and run.record and run.record.dataset and run.record.dataset.class_names
     ]
     if not sizes:
         return None
@@ -138,7 +138,7 @@ def _class_size(runs: list[StoredRun]) -> dict[str, float] | None:
 def _named_by_runs(runs: list[StoredRun]) -> Iterator[str]:
     """The numbers that an experiment's configuration carries."""
     for run in runs:
-        for entry in run.results["config"]["published"] if run.results else []:
+        for entry in (run.record.config.get("published") or []) if run.record else []:
             if isinstance(entry, dict) and isinstance(entry.get("accuracy"), float):
                 subject = run.settings.get("method.name")
                 number = f"{entry.get('attack')} {100 * entry['accuracy']:.2f}"

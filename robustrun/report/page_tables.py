@@ -90,7 +90,7 @@ def _run(run: StoredRun, keys: list[str], columns: list[str], beside: Path) -> R
         Cell("-" if seconds is None else f"{seconds:.1f}", seconds),
     ]
     link = os.path.relpath(run.folder, beside.resolve()).replace(os.sep, "/")
-    return Row(cells, quote(link) + "/", details=run.results is not None)
+    return Row(cells, quote(link) + "/", details=run.record is not None)
 
 
 def _accuracy(

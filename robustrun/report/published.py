@@ -41,7 +41,7 @@ def table() -> tuple[Entry, ...]:
 
 def comparable_entries(runs: Iterable[StoredRun]) -> list[Entry]:
     """The entries with the data set, norm and radius of any of the runs."""
-    models = {threat_model(run) for run in runs if run.results}
+    models = {threat_model(run) for run in runs if run.record}
     return [entry for entry in table() if any(_of(entry, *model) for model in models)]
 
 
@@ -54,7 +54,7 @@ def threat_model(run: StoredRun) -> tuple[Any, Any, float | None]:
     """Data set, norm and radius that a run is judged by; a long-tailed data set is another one."""
     names = ("dataset.imbalance_ratio", "attack.norm", "attack.epsilon")
     imbalance, norm, epsilon = (run.settings.get(name) for name in names)
-    configured = flat((run.results or {}).get("config"))
+    configured = flat(run.record.config if run.record else {})
     dataset = configured.get("dataset.name")  # as it is registered, however it was chosen
     known = float(epsilon) if isinstance(epsilon, int | float) else None
     return dataset if imbalance is None else None, norm, known
@@ -71,8 +71,8 @@ def lines(runs: list[StoredRun]) -> list[str]:
 
 
 def _measured_in_part(run: StoredRun) -> bool:
-    subset = (run.evaluation or {}).get("subset", {})
-    return bool(subset) and subset["size"] < subset["of"]
+    subset = run.evaluation.subset if run.evaluation else None
+    return subset is not None and subset.size < subset.of
 
 
 def format_entry(entry: Entry) -> str:

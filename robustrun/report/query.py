@@ -61,7 +61,7 @@ def where(
     known = columns(runs)
     for condition in conditions:
         column, test = _condition(condition, known, option)
-        runs = [run for run in runs if run.results is None or test(complete_row(run).get(column))]
+        runs = [run for run in runs if run.record is None or test(complete_row(run).get(column))]
     return runs
 
 
@@ -118,7 +118,7 @@ def ordered(runs: list[StoredRun], word: str | None, reverse: bool = False) -> l
 
 
 def is_accuracy(runs: Iterable[StoredRun], column: str) -> bool:
-    return any(column in summary.accuracies(run.results) for run in runs if run.results)
+    return any(column in summary.accuracies(run) for run in runs)
 
 
 def _rank(value: Any) -> tuple[int, float, str]:

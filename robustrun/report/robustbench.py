@@ -11,6 +11,7 @@ from typing import Any
 from robustrun.errors import DataError
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
+from robustrun.run_folder.schema import AttackScore
 from robustrun.storage.files import write_json
 
 THREAT_MODELS = {"linf": "Linf", "l2": "L2"}
@@ -41,57 +42,57 @@ def export(runs: list[StoredRun], folder: Path) -> list[Path]:
 
 def model_info(run: StoredRun) -> dict[str, Any]:
     """The JSON of one run; accuracies are texts in percent, as the leaderboard's are."""
-    results, attack = run.results, _attack(run)
-    assert results is not None  # _attack found one
+    record, attack = run.record, _attack(run)
+    assert record is not None  # _attack found one
     assert attack is not None
-    clean = results["evaluation"]["clean"]["accuracy"]
+    assert record.evaluation is not None
     return {
         "link": None,
         "name": None,
         "authors": None,
         "additional_data": False,
         "number_forward_passes": 1,
-        "dataset": str(results["config"]["dataset"]["name"]),
+        "dataset": str(record.config["dataset"]["name"]),
         "venue": "Unpublished",
-        "architecture": str(results["model"]["name"]),
-        "eps": _radius(attack["epsilon"]),
-        "clean_acc": _percent(clean),
-        "reported": _percent(attack["accuracy"]),
-        "autoattack_acc": _percent(attack["accuracy"]),
+        "architecture": record.model.name if record.model else "",
+        "eps": _radius(attack.epsilon),
+        "clean_acc": _percent(record.evaluation.clean.accuracy),
+        "reported": _percent(attack.accuracy),
+        "autoattack_acc": _percent(attack.accuracy),
         "unreliable": summary.verdict(run) == "fail",
         "footnote": _footnote(run, attack),
     }
 
 
-def _attack(run: StoredRun) -> dict[str, Any] | None:
-    """The entry of the standard AutoAttack; a weaker or longer one is no leaderboard number."""
-    for attack in (run.evaluation or {}).get("attacks", []):
-        kind = attack.get("attack", attack["name"])  # an entry's name is the user's
-        standard = kind == AUTOATTACK and attack["norm"] in THREAT_MODELS
-        if standard and attack.get("settings", {}).get("version", "standard") == "standard":
-            return dict(attack)
+def _attack(run: StoredRun) -> AttackScore | None:
+    """The score of the standard AutoAttack; a weaker or longer one is no leaderboard number."""
+    for attack in run.evaluation.attacks if run.evaluation else ():
+        standard = attack.kind == AUTOATTACK and attack.norm in THREAT_MODELS
+        if standard and attack.settings.get("version", "standard") == "standard":
+            return attack
     return None
 
 
 def _threat_model(run: StoredRun) -> str:
     attack = _attack(run)
     assert attack is not None  # only such runs are exported
-    return THREAT_MODELS[attack["norm"]]
+    return THREAT_MODELS[attack.norm]
 
 
-def _footnote(run: StoredRun, attack: dict[str, Any]) -> str:
+def _footnote(run: StoredRun, attack: AttackScore) -> str:
     """What a reader of the leaderboard must know, in plain words."""
-    results = run.results
-    assert results is not None  # it has an attack
-    total, dataset = attack["total"], results["config"]["dataset"]["name"]
-    said = [
-        f"Measured by robustrun {results['environment'].get('robustrun', '')} on {total} images."
-    ]
-    if total < results["dataset"].get("test_size", total):
+    record = run.record
+    assert record is not None  # it has an attack
+    assert record.evaluation is not None
+    total, dataset = attack.total, record.config["dataset"]["name"]
+    version = record.environment.robustrun if record.environment else ""
+    said = [f"Measured by robustrun {version} on {total} images."]
+    available = record.dataset.test_size if record.dataset else None
+    if available is not None and total < available:
         said.append("This is a part of the test set; the leaderboard takes the whole one.")
     if dataset not in DATASETS:
         said.append(f"{dataset} is not a data set of RobustBench.")
-    if counts := summary.unanswered(run):
+    if counts := record.evaluation.unanswered:
         told = ", ".join(f"{name} {count}" for name, count in counts.items())
         said.append(f"Images whose logits are NaN or infinite count as wrong: {told}.")
     return " ".join(said)

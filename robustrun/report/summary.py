@@ -8,7 +8,6 @@ from typing import Any
 
 from robustrun.report import collect
 from robustrun.report.collect import StoredRun
-from robustrun.run_folder.schema import audit_verdict
 from robustrun.storage.files import write_csv
 
 KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it
@@ -25,7 +24,7 @@ SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the dif
 
 def varying_keys(runs: list[StoredRun]) -> list[str]:
     """The configuration keys in which the runs differ, those that follow others included."""
-    configs = [run.settings for run in runs if run.results]
+    configs = [run.settings for run in runs if run.record]
     keys = dict.fromkeys(key for config in configs for key in config)
     return [
         key
@@ -37,14 +36,14 @@ def varying_keys(runs: list[StoredRun]) -> list[str]:
 def distinguishing_keys(runs: list[StoredRun]) -> list[str]:
     """A short list of keys that tells the runs apart: those that follow from kept ones are left
     out (`method.epsilon` follows `attack.epsilon`)."""
-    configs = [run.settings for run in runs if run.results]
+    configs = [run.settings for run in runs if run.record]
     return separating(configs, sorted(varying_keys(runs), key=_rank), [])
 
 
 def besides_seed(runs: list[StoredRun]) -> list[str]:
     """The short list of keys that tells runs apart whatever their seeds: two seeds of which one
     was trained for longer are two ways of training."""
-    configs = [run.settings for run in runs if run.results]
+    configs = [run.settings for run in runs if run.record]
     keys = [key for key in sorted(varying_keys(runs), key=_rank) if not key.endswith("seed")]
     return separating(configs, keys, [])
 
@@ -73,19 +72,19 @@ def _rank(key: str) -> tuple[int, int]:
 
 def row(run: StoredRun, keys: list[str]) -> dict[str, Any]:
     """The summary of one run; what it does not have stays out."""
-    if run.results is None:
+    if run.record is None:
         return {"run": run.name, "status": "damaged", "error": run.problem}
-    about, config = run.results["run"], run.settings
-    values = {"run": run.name, "status": about["status"], "seconds": about["seconds"]}
-    values |= {"error": about["error"] or ""}
+    about, config = run.record.run, run.settings
+    values = {"run": run.name, "status": about.status, "seconds": about.seconds}
+    values |= {"error": about.error or ""}
     values |= {key: config[key] for key in keys if key in config}
     audit = verdict(run)
-    return values | accuracies(run.results) | ({"audit": audit} if audit else {})
+    return values | accuracies(run) | ({"audit": audit} if audit else {})
 
 
 def verdict(run: StoredRun) -> str:
     """What the run's audit says: fail, warn, pass, or nothing if none was made."""
-    return audit_verdict(run.evaluation or {})
+    return run.evaluation.verdict if run.evaluation else ""
 
 
 def short(key: str) -> str:
@@ -105,34 +104,21 @@ def text(value: Any) -> str:
     return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def accuracies(results: dict[str, Any]) -> dict[str, float]:
+def accuracies(run: StoredRun) -> dict[str, float]:
     """Every accuracy of a run by name: clean, each attack, worst_case."""
-    evaluation = results.get("evaluation")
-    if not evaluation:
-        return {}
-    shares = {"clean": evaluation["clean"]["accuracy"]}
-    shares |= {attack["name"]: attack["accuracy"] for attack in evaluation["attacks"]}
-    return shares | {"worst_case": evaluation["worst_case"]["accuracy"]}
+    scores = run.evaluation.scores if run.evaluation else {}
+    return {name: score.accuracy for name, score in scores.items()}
 
 
 def unanswered(run: StoredRun) -> dict[str, int]:
     """How many images have logits that are not finite, by the accuracy's name, where any have."""
-    if run.evaluation is None:
-        return {}
-    scores = {"clean": run.evaluation["clean"]}
-    scores |= {attack["name"]: attack for attack in run.evaluation["attacks"]}
-    counts = {name: score.get("non_finite", 0) for name, score in scores.items()}
-    return {name: count for name, count in counts.items() if count}
+    return run.evaluation.unanswered if run.evaluation else {}
 
 
 def intervals(run: StoredRun) -> dict[str, tuple[float, float]]:
     """The 95% interval of every accuracy of a run, by the accuracy's name."""
-    if run.evaluation is None:
-        return {}
-    scores = {attack["name"]: attack for attack in run.evaluation["attacks"]}
-    scores = {"clean": run.evaluation["clean"]} | scores
-    scores |= {"worst_case": run.evaluation["worst_case"]}
-    return {name: (score["ci95"][0], score["ci95"][1]) for name, score in scores.items()}
+    scores = run.evaluation.scores if run.evaluation else {}
+    return {name: score.ci95 for name, score in scores.items()}
 
 
 def header(keys: Iterable[str], attacks: Iterable[str]) -> list[str]:
@@ -144,7 +130,7 @@ def header(keys: Iterable[str], attacks: Iterable[str]) -> list[str]:
 
 def attacks(runs: Iterable[StoredRun]) -> list[str]:
     """The attacks that any of the runs was measured with."""
-    names = dict.fromkeys(name for run in runs for name in accuracies(run.results or {}))
+    names = dict.fromkeys(name for run in runs for name in accuracies(run))
     return [name for name in names if name not in ("clean", "worst_case")]
 
 
@@ -153,7 +139,7 @@ def _filed(run: StoredRun, keys: list[str]) -> dict[str, Any]:
     values = row(run, keys)
     for name, (low, high) in intervals(run).items():
         values |= {f"{name}_low": low, f"{name}_high": high}
-    return values | ({"images": run.evaluation["clean"]["total"]} if run.evaluation else {})
+    return values | ({"images": run.evaluation.clean.total} if run.evaluation else {})
 
 
 def write(path: Path, runs: list[StoredRun], keys: list[str], measured: list[StoredRun]) -> None:

@@ -18,7 +18,7 @@ def remarks(runs: Runs) -> list[str]:
 
 
 def _lost(runs: list[StoredRun]) -> list[str]:
-    lost = [(run, run.results["run"].get("lost", {})) for run in runs if run.results]
+    lost = [(run, run.record.run.lost) for run in runs if run.record]
     return [
         f"{run.name}: not made: {what} ({why})" for run, lack in lost for what, why in lack.items()
     ]
@@ -29,9 +29,9 @@ def _without_effect(read: list[tuple[StoredRun, dict[str, str]]]) -> list[str]:
     first: dict[str, tuple[StoredRun, dict[str, str]]] = {}
     said = []
     for run, words in read:
-        if run.results is None:
+        if run.record is None:
             continue
-        config = {key: value for key, value in run.results["config"].items() if key != RECIPE}
+        config = {key: value for key, value in run.record.config.items() if key != RECIPE}
         done = json.dumps(config, sort_keys=True)
         before, others = first.setdefault(done, (run, words))
         if keys := [key for key in {**others, **words} if others.get(key) != words.get(key)]:

@@ -10,9 +10,16 @@ from robustrun.report import collect, compare, grouping, judged, methods, summar
 from robustrun.report.collect import StoredRun
 from robustrun.report.compare import Comparison
 from robustrun.report.grouping import Group
-from robustrun.run_folder.schema import audit_verdict, images_measured, option
+from robustrun.run_folder.schema import (
+    AttackScore,
+    CleanScore,
+    EvaluationSection,
+    RunRecord,
+    Score,
+)
 
 SHOWN = 10  # names of classes without an image
+WORST = "worst_case"  # as results.json and published numbers call it
 
 # Words that leave the recipe of an experiment as it is.
 NO_CHANGE = (
@@ -25,135 +32,131 @@ def percent(share: float | None) -> str:
     return "-" if share is None else f"{100 * share:.2f}%"
 
 
-def interval(entry: dict[str, Any]) -> str:
-    low, high = entry["ci95"]
+def interval(score: Score) -> str:
+    low, high = score.ci95
     return f"{100 * low:.1f}-{100 * high:.1f}%"
 
 
-def show_run(results: dict[str, Any], folder: Path) -> None:
+def show_run(record: RunRecord) -> None:
     """The closing table of one run, published numbers beside what was measured, what the audit
     found."""
-    evaluation = results["evaluation"]
-    notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_doubts(evaluation["audit"])]
-    notes += _missing(results)
-    published = _sources(results)
-    console.show(run_table(results), *published, *notes, str(folder))
+    evaluation = _measured(record)
+    notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_doubts(evaluation)]
+    notes += _missing(record)
+    console.show(run_table(record), *_sources(record), *notes, str(record.folder))
 
 
-def run_table(results: dict[str, Any]) -> Table:
-    published = results["config"]["published"]
+def _measured(record: RunRecord) -> EvaluationSection:
+    assert record.evaluation is not None  # tables are of runs that were measured
+    return record.evaluation
+
+
+def run_table(record: RunRecord) -> Table:
+    evaluation, published = _measured(record), _published(record)
     header = ["measured with", "radius", "accuracy", "95% interval", "correct"]
-    rows = [_row(*entry) for entry in _entries(results["evaluation"])]
-    if audit_verdict(results["evaluation"]) == "fail":
+    rows = [_row(name, score) for name, score in evaluation.scores.items()]
+    if evaluation.verdict == "fail":
         for row in rows[1:]:
             row[2] += " (audit fails)"
     if published:
         header.append("published")
-        names = [name for name, _, _ in _entries(results["evaluation"])]
-        for name, row in zip(names, rows, strict=True):
-            row.append("; ".join(_published(entry) for entry in published if _of(entry) == name))
-    title = f"{_subject(results)} on {results['dataset']['name']}, {results['model']['name']}"
-    return Table(title, header, rows)
+        for name, row in zip(evaluation.scores, rows, strict=True):
+            row.append("; ".join(_number(entry) for entry in published if entry["attack"] == name))
+    data, model = record.dataset, record.model
+    about = f"{data.name if data else ''}, {model.name if model else ''}"
+    return Table(f"{_subject(record)} on {about}", header, rows)
 
 
-def _subject(results: dict[str, Any]) -> str:
+def _subject(record: RunRecord) -> str:
     """What was trained how: the method, or the run or file that was measured again."""
-    if "evaluated" in results:
-        return Path(results["evaluated"]["source"]).name
-    return option(results, "method")
+    if record.evaluated is not None:
+        return Path(record.evaluated.source).name
+    return record.option("method")
 
 
-def _entries(evaluation: dict[str, Any]) -> list[tuple[str, str, dict[str, Any]]]:
-    """(name, radius, score) in reading order."""
-    attacks = [
-        (entry["name"], f"{entry['norm']} {entry['epsilon']:.4g}", entry)
-        for entry in evaluation["attacks"]
-    ]
-    clean, worst = evaluation["clean"], evaluation["worst_case"]
-    return [("clean", "", clean), *attacks, ("worst case", "", worst)]
+def _row(name: str, score: Score) -> list[str]:
+    share, radius = percent(score.accuracy), ""
+    if isinstance(score, AttackScore):
+        radius = f"{score.norm} {score.epsilon:.4g}"
+        if score.perturbed_accuracy is not None:
+            # Noise may turn a wrong answer right; both counts are honest, and they differ.
+            share += f" ({percent(score.perturbed_accuracy)} under it alone)"
+    if isinstance(score, CleanScore) and score.non_finite:
+        share += f" ({score.non_finite} without an answer)"
+    count = f"{score.correct}/{score.total}"
+    return ["worst case" if name == WORST else name, radius, share, interval(score), count]
 
 
-def _row(name: str, radius: str, entry: dict[str, Any]) -> list[str]:
-    share = percent(entry["accuracy"])
-    if "perturbed_accuracy" in entry:
-        # Noise may turn a wrong answer right; both counts are honest, and they differ.
-        share += f" ({percent(entry['perturbed_accuracy'])} under it alone)"
-    if entry.get("non_finite"):
-        share += f" ({entry['non_finite']} without an answer)"
-    return [name, radius, share, interval(entry), f"{entry['correct']}/{entry['total']}"]
+def _published(record: RunRecord) -> list[dict[str, Any]]:
+    """The numbers that the configuration carries (run_config.Published)."""
+    return list(record.config.get("published") or [])
 
 
-def _of(entry: dict[str, Any]) -> str:
-    """The row that a published number stands beside."""
-    return "worst case" if entry["attack"] == "worst_case" else str(entry["attack"])
-
-
-def _published(entry: dict[str, Any]) -> str:
+def _number(entry: dict[str, Any]) -> str:
     alone = " under it alone" if entry["measure"] == "perturbed_accuracy" else ""
     return percent(entry["accuracy"]) + alone
 
 
-def _no_answers(evaluation: dict[str, Any]) -> list[str]:
+def _no_answers(evaluation: EvaluationSection) -> list[str]:
     """What it means that images are without an answer."""
-    entries = [evaluation["clean"], *evaluation["attacks"]]
-    if not any(entry.get("non_finite") for entry in entries):
+    if not evaluation.unanswered:
         return []
     return ["without an answer: logits that are NaN or infinite, which count as wrong"]
 
 
-def _corruptions(evaluation: dict[str, Any]) -> list[str]:
+def _corruptions(evaluation: EvaluationSection) -> list[str]:
     """What was measured beside attacks: corruptions are no adversary's."""
     said = []
-    if "corruptions" in evaluation:
-        said.append(f"mean corruption accuracy {percent(evaluation['corruptions']['accuracy'])}")
-    if "perturbations" in evaluation:
-        said.append(f"mean flip rate {percent(evaluation['perturbations']['flip_rate'])}")
+    if (corruptions := evaluation.corruptions) is not None:
+        said.append(f"mean corruption accuracy {percent(corruptions.accuracy)}")
+    if (perturbations := evaluation.perturbations) is not None:
+        said.append(f"mean flip rate {percent(perturbations.flip_rate)}")
     return said
 
 
-def _missing(results: dict[str, Any]) -> list[str]:
+def _missing(record: RunRecord) -> list[str]:
     """What the numbers do not cover, and what was to be made and is not."""
-    absent = results["evaluation"]["subset"].get("classes_without_images", [])
-    lost = results["run"].get("lost", {})
-    said = [f"not made: {what} ({why})" for what, why in lost.items()]
-    measured = {name for name, _, _ in _entries(results["evaluation"])}
+    evaluation = _measured(record)
+    absent = evaluation.subset.classes_without_images if evaluation.subset else ()
+    said = [f"not made: {what} ({why})" for what, why in record.run.lost.items()]
     said += [
-        f"published for {entry['attack']}, which was not measured: {_published(entry)}"
-        for entry in results["config"]["published"]
-        if _of(entry) not in measured
+        f"published for {entry['attack']}, which was not measured: {_number(entry)}"
+        for entry in _published(record)
+        if entry["attack"] not in evaluation.scores
     ]
     if absent:
         names = ", ".join(absent[:SHOWN]) + (" ..." if len(absent) > SHOWN else "")
+        classes = record.dataset.classes if record.dataset else len(absent)
         said.append(
-            f"{len(absent)} of {results['dataset']['classes']} classes have no measured image "
+            f"{len(absent)} of {classes} classes have no measured image "
             f"({names}): balanced accuracy is over the others"
         )
     return said
 
 
-def _doubts(audit: list[dict[str, Any]]) -> list[str]:
+def _doubts(evaluation: EvaluationSection) -> list[str]:
     """What the audit says, in one line if nothing is wrong."""
-    wrong = [check for check in audit if check["status"] != "pass"]
-    if audit and not wrong:
-        return [f"audit: all {len(audit)} checks pass"]
-    return [f"audit {check['status']}, {check['check']}: {check['why']}" for check in wrong]
+    wrong = [check for check in evaluation.audit if check.status != "pass"]
+    if evaluation.audit and not wrong:
+        return [f"audit: all {len(evaluation.audit)} checks pass"]
+    return [f"audit {check.status}, {check.check}: {check.why}" for check in wrong]
 
 
-def _sources(results: dict[str, Any]) -> list[str]:
+def _sources(record: RunRecord) -> list[str]:
     """Where published numbers are from, and what they are of."""
-    sources = dict.fromkeys(entry["source"] for entry in results["config"]["published"])
+    sources = dict.fromkeys(entry["source"] for entry in _published(record))
     said = [f"published, not run here: {source}" for source in sources]
-    measured = images_measured(results["evaluation"])
+    measured = _measured(record).images
     if said and not measured.startswith("all"):
         said.append(f"published numbers are of the whole test set; this run measured {measured}")
-    if said and (changes := _changes(results)):
+    if said and (changes := _changes(record)):
         said.append(f"published numbers are of the recipe as it stands; this run has {changes}")
     return said
 
 
-def _changes(results: dict[str, Any]) -> str:
+def _changes(record: RunRecord) -> str:
     """The words of a run that make it another than the experiment it names."""
-    given = results["run"].get("overrides") or []
+    given = record.run.overrides or ()
     return ", ".join(word for word in given if not word.lstrip("+~").startswith(NO_CHANGE))
 
 
@@ -177,7 +180,7 @@ def _about(run: StoredRun, keys: list[str]) -> list[str]:
 
 
 def _accuracies(run: StoredRun, columns: list[str]) -> list[str]:
-    shares, bounds = summary.accuracies(run.results or {}), summary.intervals(run)
+    shares, bounds = summary.accuracies(run), summary.intervals(run)
     cells = {
         name: f"{100 * share:.2f} {tables.interval(*bounds[name])}"
         for name, share in shares.items()
@@ -188,7 +191,7 @@ def _accuracies(run: StoredRun, columns: list[str]) -> list[str]:
 
 
 def _seconds(run: StoredRun) -> str:
-    seconds = run.results["run"]["seconds"] if run.results else None
+    seconds = run.record.run.seconds if run.record else None
     return "-" if seconds is None else f"{seconds:.1f}"
 
 

@@ -2,6 +2,7 @@
 
 import io
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,25 @@ import safetensors.torch
 from torch import Tensor
 
 from robustrun.evaluation.outcome import Evaluation
-from robustrun.run_folder.schema import METRICS, SCHEMA_VERSION
+from robustrun.run_folder.schema import RESULTS, RunRecord, RunSection
 from robustrun.storage.files import write_atomically, write_csv, write_json
+from robustrun.training.metrics import EpochMetrics
+from robustrun.training.state import TrainingResult
 
 
-def write_metrics(path: Path, history: list[dict[str, Any]]) -> None:
+def write_metrics(path: Path, history: list[EpochMetrics]) -> None:
     """metrics.csv, one row per epoch."""
-    write_csv(path, list(METRICS), history)
+    write_csv(path, [column.name for column in fields(EpochMetrics)], map(asdict, history))
 
 
-def write_weights(path: Path, state: dict[str, Tensor], about: dict[str, Any]) -> None:
+def write_selected_weights(folder: Path, result: TrainingResult, about: dict[str, object]) -> None:
+    """model.safetensors, and last.safetensors where the weights that were kept are others."""
+    write_weights(folder / "model.safetensors", result.best, about)
+    if result.selected_epoch != len(result.history):
+        write_weights(folder / "last.safetensors", result.last, about)
+
+
+def write_weights(path: Path, state: dict[str, Tensor], about: dict[str, object]) -> None:
     """Weights as safetensors; `about` goes into the file's header."""
     tensors = {name: value.contiguous() for name, value in state.items()}
     header = {"robustrun": json.dumps(about)}  # one entry: safetensors keeps no order of several
@@ -43,7 +53,5 @@ def write_predictions(path: Path, measured: Evaluation, indices: np.ndarray) -> 
 
 def write_refusal(folder: Path, raw: Any, error: str) -> None:
     """results.json of a run whose configuration was refused before any work started."""
-    about = {"id": folder.name, "status": "failed", "error": error, "seconds": 0.0}
-    write_json(
-        folder / "results.json", {"schema_version": SCHEMA_VERSION, "run": about, "config": raw}
-    )
+    run = RunSection(id=folder.name, status="failed", error=error, seconds=0.0)
+    write_json(folder / RESULTS, RunRecord(run=run, config=raw).to_json())

@@ -7,14 +7,21 @@ import io
 import json
 import logging
 import time
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from robustrun.compute.random_state import rng_state
+from robustrun.compute.random_state import restore_rng, rng_state
+from robustrun.configuration.decoding import dump
+from robustrun.configuration.run_config import RunConfig
+from robustrun.datasets.run_data import Data
 from robustrun.errors import DataError
+from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import FOLDER as FOLDER
+from robustrun.run_folder.inputs import as_older_versions, inputs
+from robustrun.run_folder.schema import EnvironmentSection
 from robustrun.storage.files import replace, write_atomically
 
 LAST, PREVIOUS = "last.ckpt", "previous.ckpt"
@@ -59,6 +66,34 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     if (folder / LAST).exists():
         replace(folder / LAST, folder / PREVIOUS)
     replace(fresh, folder / LAST)
+
+
+def about(cfg: RunConfig, data: Data, environment: EnvironmentSection) -> dict[str, Any]:
+    """What a run must still be when it continues, and where it was computed."""
+    return {
+        "config": dump(cfg),
+        "inputs": inputs(cfg, data),
+        "environment": asdict(environment),
+    }
+
+
+def state_before(folder: Path, now: dict[str, Any], data: Data) -> dict[str, Any] | None:
+    """Where the training in `folder` stopped, with every random generator set to what it was; None
+    if it did not begin. ConfigError or DataError if it was another run than `about` says now."""
+    loaded = load(folder)
+    if loaded is None:
+        return None
+    before = json.loads(loaded["about"])
+    provenance.require_equal(before["config"], now["config"], folder)
+    present = as_older_versions(now["inputs"], before.get("inputs"), data)
+    provenance.require_same_inputs(before.get("inputs"), present, folder)
+    for name in ("torch", "device_name", "threads", "precision", "compile"):
+        then, today = before["environment"][name], now["environment"][name]
+        if then != today:
+            log.warning("%s was %s and is %s: the last bits may differ", name, then, today)
+    restore_rng(loaded["rng"])
+    state: dict[str, Any] = loaded["fit"]
+    return state
 
 
 def load(folder: Path) -> dict[str, Any] | None:

@@ -5,8 +5,8 @@ Each is written twice: PNG to look at, SVG (FILE.svg beside FILE.png) to put int
 
 import io
 import logging
+from math import nan
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -19,7 +19,9 @@ from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy, wilson
+from robustrun.run_folder.schema import worst_status
 from robustrun.storage.files import write_atomically
+from robustrun.training.metrics import EpochMetrics
 from robustrun.types import Attack, Images
 
 logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports its font cache
@@ -44,12 +46,13 @@ def _name(figure: Figure, run: str, explained: str = "") -> None:
     figure.suptitle(f"{run}\n{explained}".strip(), fontsize=9, wrap=True, parse_math=False)
 
 
-def training_curves(path: Path, history: list[dict[str, Any]], kept: int, run: str) -> None:
+def training_curves(path: Path, history: list[EpochMetrics], kept: int, run: str) -> None:
     """Loss and accuracies over the epochs, with a line at the one whose weights were kept."""
     figure = Figure(figsize=(10.5, 3.5), layout="constrained")
     left, right = figure.subplots(1, 2)
-    epochs = [row["epoch"] for row in history]
-    left.plot(epochs, [row["train_loss"] for row in history], ".:", color=GREEN)
+    epochs = [row.epoch for row in history]
+    losses = [nan if row.train_loss is None else row.train_loss for row in history]
+    left.plot(epochs, losses, ".:", color=GREEN)
     left.set(xlabel="epoch", ylabel="training loss", title="Loss")
     curves = (
         ("train_accuracy", "training, clean", GREEN, ":"),
@@ -57,7 +60,8 @@ def training_curves(path: Path, history: list[dict[str, Any]], kept: int, run: s
         ("validation_robust_accuracy", "validation, under attack", ORANGE, "-"),
     )
     for key, label, colour, line in curves:
-        known = [(row["epoch"], 100 * row[key]) for row in history if row[key] is not None]
+        shares = [(row.epoch, getattr(row, key)) for row in history]
+        known = [(epoch, 100 * share) for epoch, share in shares if share is not None]
         if known:
             right.plot(*zip(*known, strict=True), line, marker=".", color=colour, label=label)
     right.set(xlabel="epoch", ylabel="accuracy (%)", title="Accuracy", ylim=(0, 100))
@@ -69,9 +73,7 @@ def training_curves(path: Path, history: list[dict[str, Any]], kept: int, run: s
     _save(figure, path)
 
 
-def accuracy_against_radius(
-    path: Path, measured: Evaluation, attack: Attack, audit: str, run: str
-) -> None:
+def accuracy_against_radius(path: Path, measured: Evaluation, attack: Attack, run: str) -> None:
     """Robust accuracy at each radius measured, with its 95% interval, and what the audit says."""
     figure = Figure(figsize=(5, 3.5), layout="constrained")
     axes = figure.subplots()
@@ -88,7 +90,7 @@ def accuracy_against_radius(
     axes.set(
         xlabel=f"radius ({attack.norm}, pixel units)", ylabel="robust accuracy (%)", ylim=(0, 100)
     )
-    if audit:
+    if audit := worst_status(check.status for check in measured.checks):
         axes.set_title(f"audit: {audit}", color=ORANGE if audit == "fail" else "black")
     _name(figure, run)
     _save(figure, path)

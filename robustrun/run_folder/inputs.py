@@ -1,16 +1,23 @@
 """What decides a run beside its configuration: the content of its images and files."""
 
+import hashlib
+import json
 import os
 from collections.abc import Iterator
+from dataclasses import asdict
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import nn
 
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.contents import content_digests
 from robustrun.datasets.run_data import Data
+from robustrun.run_folder.schema import EvaluatedSection
+from robustrun.types import Images
 
 HELD = (".npy", ".safetensors")  # files of a folder that a configuration names: corruptions, a run
 
@@ -21,6 +28,28 @@ def inputs(cfg: RunConfig, data: Data) -> dict[str, str | None]:
     images = {f"{name} images": content for name, content in data.fingerprints.items()}
     classes = ", ".join(map(repr, data.splits.class_names))
     return {"class names": classes} | images | _named_files(dump(cfg))
+
+
+def measured_subject(
+    cfg: RunConfig,
+    data: Data,
+    images: Images,
+    model: nn.Module,
+    evaluated: EvaluatedSection | None,
+) -> str:
+    """Names what is measured with what: configuration, images, weights and program."""
+    about = {
+        "config": dump(cfg),
+        "inputs": inputs(cfg, data),
+        "images": images.fingerprint(),
+        "evaluated": evaluated and asdict(evaluated),
+        "robustrun": version("robustrun"),
+    }
+    digest = hashlib.sha256(json.dumps(about).encode())
+    for name, value in model.state_dict().items():
+        whole = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
+        digest.update(name.encode() + whole.numpy().tobytes())
+    return digest.hexdigest()
 
 
 def as_older_versions(

@@ -20,7 +20,12 @@ from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
 from robustrun.run_folder import provenance
-from robustrun.run_folder.schema import RunResult
+from robustrun.run_folder.schema import (
+    DatasetSection,
+    EvaluatedSection,
+    RunRecord,
+    read_record,
+)
 from robustrun.storage.weights import read
 from robustrun.types import Adapts, Shape, Splits
 
@@ -42,36 +47,45 @@ def configuration(folder: Path) -> dict[str, Any]:
     return provenance.configuration(folder)
 
 
-def load_run(folder: str | Path) -> tuple[RunResult, nn.Module]:
+def load_run(folder: str | Path) -> tuple[RunRecord, nn.Module]:
     """What a finished run says, and its network with the selected weights, in eval mode on the CPU.
     DataError (a ValueError) if `folder` is none or is damaged."""
     folder = Path(folder)
     run_config = load_config(raw_config(folder))
-    results: dict[str, Any] = json.loads((folder / "results.json").read_bytes())
-    network = rebuild(run_config, results["dataset"])
+    record = read_record(folder)
+    data = data_section(record)
+    network = rebuild(run_config, data.input_shape, data.classes, data.class_counts)
     state = read(str(folder / WEIGHTS), f"The run {folder}")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"{folder}: the weights do not fit config.yaml ({error}).") from None
-    return RunResult(folder, results), network.eval()
+    return record, network.eval()
 
 
-def data_section(folder: Path) -> dict[str, Any]:
-    """What a finished run's results.json says of its data."""
-    section: dict[str, Any] = json.loads((folder / "results.json").read_bytes())["dataset"]
-    return section
+def data_section(record: RunRecord) -> DatasetSection:
+    """What a run says of its data; DataError if it did not come to that."""
+    if record.dataset is None:
+        raise DataError(f"{record.folder} is no finished run: it read no data.")
+    return record.dataset
 
 
-def rebuild(run_config: RunConfig, data: dict[str, Any]) -> nn.Module:
-    """The network of a run, without its weights; `data` is results.json's section on the data."""
-    channels, height, width = data["input_shape"]
+def trained_on(record: RunRecord) -> TrainedOn:
+    """The images that a run's network learnt."""
+    data = data_section(record)
+    return TrainedOn(data.class_names, data.input_shape)
+
+
+def rebuild(
+    run_config: RunConfig, shape: Shape, classes: int, class_counts: Sequence[int]
+) -> nn.Module:
+    """The network of a run, without its weights."""
     model: Any = run_config.model
     if hasattr(model, "weights"):
         model = dataclasses.replace(model, weights="random")  # the run's own come afterwards
-    network = built(model, (channels, height, width), data["classes"])
+    network = built(model, shape, classes)
     if isinstance(run_config.method, Adapts):
-        network = run_config.method.adapt(network, torch.tensor(data["class_counts"]))
+        network = run_config.method.adapt(network, torch.tensor(class_counts))
     return network
 
 
@@ -91,7 +105,7 @@ class Source:
     def trained_on(self) -> TrainedOn | None:
         """What it learnt, where a run says so, or the header of a run's file of weights."""
         if self.kind == "run":
-            return TrainedOn.of(data_section(self.path))
+            return trained_on(read_record(self.path))
         about = header(self.path)
         return TrainedOn.of(about) if about.keys() >= {"class_names", "input_shape"} else None
 
@@ -101,23 +115,19 @@ class Source:
             return load_run(self.path)[1]
         shape = trained.shape if (trained := self.trained_on) else splits.test.shape
         counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
-        about = {"input_shape": shape, "classes": splits.classes, "class_counts": counts}
-        network = rebuild(run_config, about)
+        network = rebuild(run_config, shape, splits.classes, counts)
         if self.kind == "weights":  # a program has its own
             source = str(self.path)
             state = read(source, "model.weights")
             fill(network, aligned(network, state, source), source)
         return network.eval()
 
-    def section(self) -> dict[str, str]:
+    def section(self) -> EvaluatedSection:
         """What results say of it."""
         weights = self.path / WEIGHTS if self.kind == "run" else self.path
         digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        return {
-            "source": str(self.path.resolve()),
-            "kind": self.kind,
-            "weights_sha256": digest,
-        }
+        source = str(self.path.resolve())
+        return EvaluatedSection(source=source, kind=self.kind, weights_sha256=digest)
 
 
 def header(file: Path) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS
 from robustrun.datasets.relabelled import TrainedOn
 from robustrun.errors import ConfigError
-from robustrun.run_folder.load import data_section, load_run, spatial_size
+from robustrun.run_folder.load import load_run, spatial_size, trained_on
 from robustrun.types import HasFeatures
 
 
@@ -44,10 +44,9 @@ class FinishedRun:
                 "and takes images of that run's size: lpips.enlarge_to must be null."
             )
         folder = Path(self.weights)
-        _, network = load_run(folder)
+        record, network = load_run(folder)
         if not isinstance(network, HasFeatures):
             raise ConfigError(
                 f"lpips.weights names {self.weights}, whose network does not show its activations."
             )
-        trained = TrainedOn.of(data_section(folder))
-        return Features(network, trained, self.weights).requires_grad_(False)
+        return Features(network, trained_on(record), self.weights).requires_grad_(False)

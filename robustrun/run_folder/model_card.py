@@ -1,15 +1,19 @@
 """MODEL_CARD.md: what a reader who was handed the weights alone must know of them."""
 
-import json
 from functools import cache
 from pathlib import Path
 from textwrap import indent
-from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
-from robustrun.run_folder.schema import audit_verdict, images_measured, option
+from robustrun.run_folder.schema import (
+    EnvironmentSection,
+    EvaluationSection,
+    RunRecord,
+    Score,
+    TrainingSection,
+)
 from robustrun.storage.files import write_atomically
 
 NAME = "MODEL_CARD.md"
@@ -21,27 +25,27 @@ AUDITED = {
 }
 
 
-def write(folder: Path) -> None:
+def write(record: RunRecord) -> None:
     """The card of a finished run, beside its weights; a run that has none gets none."""
-    results = json.loads((folder / "results.json").read_bytes())
-    if results["evaluation"] and (folder / "model.safetensors").is_file():
-        write_atomically(folder / NAME, text(results).encode())
+    if record.evaluation is not None and (record.folder / "model.safetensors").is_file():
+        write_atomically(record.folder / NAME, text(record).encode())
 
 
-def text(results: dict[str, Any]) -> str:
-    evaluation = results["evaluation"]
+def text(record: RunRecord) -> str:
+    evaluation = record.evaluation
+    assert evaluation is not None  # of a finished run
     return _template().render(
-        model=results["model"],
-        method=option(results, "method"),
-        data=results["dataset"],
+        model=record.model,
+        method=record.option("method"),
+        data=record.dataset,
         scores=_scores(evaluation),
-        images=images_measured(evaluation),
-        audited=Markup(AUDITED[audit_verdict(evaluation)]),  # ours
-        unanswered=_unanswered(evaluation),
-        training=results["training"] or {"epochs": None},
-        seed=results["config"].get("seed"),
-        command=results["run"]["command"],
-        environment=_environment(results["environment"]),
+        images=evaluation.images,
+        audited=Markup(AUDITED[evaluation.verdict]),  # ours
+        unanswered=[f"{count} ({name})" for name, count in evaluation.unanswered.items()],
+        training=record.training or TrainingSection(),
+        seed=record.config.get("seed"),
+        command=record.run.command,
+        environment=_environment(record.environment),
     )
 
 
@@ -70,23 +74,12 @@ def _cell(value: str) -> Markup:
     return Markup(" ".join(escape(value).split()).replace("|", "&#124;"))
 
 
-def _scores(evaluation: dict[str, Any]) -> list[dict[str, Any]]:
-    clean = {"name": "clean", "radius": ""} | evaluation["clean"]
-    worst = {"name": "worst case", "radius": ""} | evaluation["worst_case"]
-    attacks = [
-        entry | {"radius": f"{entry['norm']} {entry['epsilon']:.4g}"}
-        for entry in evaluation["attacks"]
-    ]
-    return [clean, *attacks, worst]
+def _scores(evaluation: EvaluationSection) -> list[tuple[str, str, Score]]:
+    """(name, radius, score) in reading order."""
+    attacks = [(one.name, f"{one.norm} {one.epsilon:.4g}", one) for one in evaluation.attacks]
+    return [("clean", "", evaluation.clean), *attacks, ("worst case", "", evaluation.worst_case)]
 
 
-def _unanswered(evaluation: dict[str, Any]) -> list[str]:
-    """How many images have logits that are not finite, where there are any."""
-    entries = [{"name": "clean"} | evaluation["clean"], *evaluation["attacks"]]
-    counts = [(entry["name"], entry.get("non_finite", 0)) for entry in entries]
-    return [f"{count} ({name})" for name, count in counts if count]
-
-
-def _environment(environment: dict[str, Any]) -> list[str]:
+def _environment(environment: EnvironmentSection | None) -> list[str]:
     names = ("robustrun", "torch", "python", "device", "git_commit")
-    return [f"{name} {environment[name]}" for name in names if environment.get(name)]
+    return [f"{name} {value}" for name in names if (value := getattr(environment, name, None))]

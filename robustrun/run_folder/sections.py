@@ -1,11 +1,10 @@
-"""What results.json says about data, network, training and machine, beside the accuracies."""
+"""The sections of results.json, made from a run's data, network, training and evaluation."""
 
 import hashlib
 import platform
 import socket
 import subprocess
 import sys
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -20,69 +19,82 @@ from robustrun.datasets.run_data import Data
 from robustrun.evaluation.outcome import AttackResult, Evaluation
 from robustrun.evaluation.settings import EvaluationPlan
 from robustrun.evaluation.statistics import accuracy, per_class, wilson
+from robustrun.run_folder.schema import (
+    AttackScore,
+    CleanScore,
+    CurvePoint,
+    DatasetSection,
+    EnvironmentSection,
+    EvaluationSection,
+    ModelSection,
+    Score,
+    Subset,
+    TrainingSection,
+)
 from robustrun.training.state import TrainingResult
 from robustrun.types import Images, Runtime, Splits
 
 
-def dataset_section(cfg: RunConfig, data: Data) -> dict[str, Any]:
+def dataset_section(cfg: RunConfig, data: Data) -> DatasetSection:
     splits, validation = data.splits, data.validation
     prints = (value for value in data.fingerprints.values() if value is not None)
-    return {
-        "name": cfg.name_of("dataset"),
-        "classes": splits.classes,
-        "class_names": list(splits.class_names),
-        "train_size": len(data.train),
-        "validation_size": 0 if validation is None else len(validation),
-        "test_size": len(splits.test),
-        "input_shape": list(data.train.shape),
-        "class_counts": data.class_counts.tolist(),
-        "test_class_counts": torch.bincount(splits.test.labels, minlength=splits.classes).tolist(),
-        "fingerprint": hashlib.sha256("".join(prints).encode()).hexdigest(),
-        "fingerprints": data.fingerprints,
-    }
+    counts = torch.bincount(splits.test.labels, minlength=splits.classes)
+    return DatasetSection(
+        name=cfg.name_of("dataset"),
+        classes=splits.classes,
+        class_names=tuple(splits.class_names),
+        train_size=len(data.train),
+        validation_size=0 if validation is None else len(validation),
+        test_size=len(splits.test),
+        input_shape=data.train.shape,
+        class_counts=tuple(data.class_counts.tolist()),
+        test_class_counts=tuple(counts.tolist()),
+        fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest(),
+        fingerprints=data.fingerprints,
+    )
 
 
-def model_section(cfg: RunConfig, model: nn.Module) -> dict[str, Any]:
+def model_section(cfg: RunConfig, model: nn.Module) -> ModelSection:
     sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
-    return {
-        "name": cfg.name_of("model"),
-        "parameters": sum(size for size, _ in sizes),
-        "trainable_parameters": sum(size for size, trained in sizes if trained),
-    }
+    return ModelSection(
+        name=cfg.name_of("model"),
+        parameters=sum(size for size, _ in sizes),
+        trainable_parameters=sum(size for size, trained in sizes if trained),
+    )
 
 
-def training_section(cfg: RunConfig, fitted: TrainingResult, runtime: Runtime) -> dict[str, Any]:
-    by_epoch = {row["epoch"]: row for row in fitted.history}
-    return {
-        "method": cfg.name_of("method"),
-        "epochs": len(fitted.history),  # fewer than asked for if a collapse ended it
-        "steps": fitted.steps,
-        "seconds": fitted.seconds,
-        "images_per_second": fitted.images / fitted.seconds if fitted.seconds else None,
-        "peak_memory_bytes": _peak_memory(runtime.device),
-        "selected_by": cfg.training.select,
-        "selected_epoch": fitted.selected_epoch,
-        "best": by_epoch.get(fitted.selected_epoch),
-        "last": fitted.history[-1],
-        "skipped_steps": fitted.skipped,
-        "collapses": [asdict(collapse) for collapse in fitted.overfitting],
-    }
+def training_section(cfg: RunConfig, result: TrainingResult, runtime: Runtime) -> TrainingSection:
+    by_epoch = {row.epoch: row for row in result.history}
+    return TrainingSection(
+        method=cfg.name_of("method"),
+        epochs=len(result.history),
+        steps=result.steps,
+        seconds=result.seconds,
+        images_per_second=result.images / result.seconds if result.seconds else None,
+        peak_memory_bytes=_peak_memory(runtime.device),
+        selected_by=cfg.training.select,
+        selected_epoch=result.selected_epoch,
+        best=by_epoch.get(result.selected_epoch),
+        last=result.history[-1],
+        skipped_steps=result.skipped,
+        collapses=tuple(result.overfitting),
+    )
 
 
-def subset_section(images: Images, plan: EvaluationPlan, splits: Splits) -> dict[str, Any]:
+def subset_section(images: Images, plan: EvaluationPlan, splits: Splits) -> Subset:
     """Which test images were measured, and the classes of which there was none."""
     available, names = len(splits.test), list(splits.class_names)
     whole = len(images) == available
     counts = torch.bincount(images.labels.cpu(), minlength=splits.classes).tolist()
-    return {
-        "size": len(images),
-        "of": available,
-        "chosen": "all" if whole else plan.choose,
-        "fingerprint": images.fingerprint(),
-        "classes_without_images": [
+    return Subset(
+        size=len(images),
+        of=available,
+        chosen="all" if whole else plan.choose,
+        fingerprint=images.fingerprint(),
+        classes_without_images=tuple(
             name for name, count in zip(names, counts, strict=True) if count == 0
-        ],
-    }
+        ),
+    )
 
 
 def _peak_memory(device: torch.device) -> int | None:
@@ -96,22 +108,21 @@ def _peak_memory(device: torch.device) -> int | None:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
-def environment(runtime: Runtime) -> dict[str, Any]:
-    """Where the numbers were measured."""
-    return {
-        "robustrun": version("robustrun"),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "torchvision": torchvision.__version__,
-        "device": str(runtime.device),
-        "device_name": runtime.device_name,
-        "threads": runtime.threads,
-        "shares": runtime.shares,
-        "precision": runtime.precision,
-        "compile": runtime.compile,
-        "git_commit": _git_commit(),
-        "host": socket.gethostname(),
-    }
+def environment_section(runtime: Runtime) -> EnvironmentSection:
+    return EnvironmentSection(
+        robustrun=version("robustrun"),
+        python=platform.python_version(),
+        torch=torch.__version__,
+        torchvision=torchvision.__version__,
+        device=str(runtime.device),
+        device_name=runtime.device_name,
+        threads=runtime.threads,
+        shares=runtime.shares,
+        precision=runtime.precision,
+        compile=bool(runtime.compile),
+        git_commit=_git_commit(),
+        host=socket.gethostname(),
+    )
 
 
 def _git_commit() -> str | None:
@@ -127,56 +138,55 @@ def _git_commit() -> str | None:
         return None
 
 
-def score(right: np.ndarray) -> dict[str, Any]:
-    """Accuracy with its count and interval."""
+def evaluation_section(evaluation: Evaluation, subset: Subset) -> EvaluationSection:
+    clean = evaluation.clean_right
+    return EvaluationSection(
+        subset=subset,
+        clean=CleanScore(
+            **_score(clean),
+            **_by_class(clean, evaluation),
+            non_finite=int(evaluation.no_answer.sum()),
+            seconds=evaluation.seconds,
+        ),
+        attacks=tuple(_attack(result, evaluation) for result in evaluation.attacks.values()),
+        worst_case=Score(**_score(evaluation.worst_case)),
+        curve=tuple(
+            CurvePoint(epsilon=radius, **_score(right)) for radius, right in evaluation.curve
+        ),
+        audit=evaluation.checks,
+        corruptions=evaluation.corruptions,
+        perturbations=evaluation.perturbations,
+    )
+
+
+def _score(right: np.ndarray) -> dict[str, Any]:
+    """The fields of a Score."""
     correct, total = int(right.sum()), len(right)
-    return {
-        "accuracy": accuracy(right),
-        "correct": correct,
-        "total": total,
-        "ci95": list(wilson(correct, total)),
-    }
+    interval = wilson(correct, total)
+    return {"accuracy": accuracy(right), "correct": correct, "total": total, "ci95": interval}
 
 
-def detailed(right: np.ndarray, measured: Evaluation) -> dict[str, Any]:
-    """A score with each class's accuracy and their mean (balanced accuracy)."""
-    classes = per_class(right, measured.labels, measured.classes)
+def _by_class(right: np.ndarray, evaluation: Evaluation) -> dict[str, Any]:
+    """Each class's accuracy, and their mean."""
+    classes = per_class(right, evaluation.labels, evaluation.classes)
     known = [share for share in classes if share is not None]
     balanced = sum(known) / len(known) if known else 0.0
-    return score(right) | {"per_class": classes, "balanced_accuracy": balanced}
+    return {"per_class": tuple(classes), "balanced_accuracy": balanced}
 
 
-def _without_answer(none: np.ndarray) -> dict[str, int]:
-    """How many of the wrong are so because the logits were not finite."""
-    return {"non_finite": int(none.sum())}
-
-
-def _attack(result: AttackResult, measured: Evaluation) -> dict[str, Any]:
-    entry: dict[str, Any] = {"name": result.name, "attack": result.kind}
-    entry |= {"norm": result.norm, "epsilon": result.epsilon}
-    entry |= detailed(result.robust, measured) | _without_answer(result.no_answer)
-    entry |= {"seconds": result.seconds, "settings": result.settings}
-    if result.stages:
-        entry["stages"] = [asdict(stage) for stage in result.stages]
-    if result.perturbed_right is not None:
+def _attack(result: AttackResult, evaluation: Evaluation) -> AttackScore:
+    alone = result.perturbed_right
+    return AttackScore(
+        name=result.name,
+        attack=result.kind,
+        norm=result.norm,
+        epsilon=result.epsilon,
+        **_score(result.robust),
+        **_by_class(result.robust, evaluation),
+        non_finite=int(result.no_answer.sum()),
+        seconds=result.seconds,
+        settings=result.settings,
+        stages=result.stages,
         # Noise can turn a wrong answer right; this is the share that is right under it.
-        entry["perturbed_accuracy"] = accuracy(result.perturbed_right)
-    return entry
-
-
-def evaluation_block(measured: Evaluation, subset: dict[str, Any]) -> dict[str, Any]:
-    """The `evaluation` part of results.json."""
-    block = {
-        "subset": subset,
-        "clean": detailed(measured.clean_right, measured)
-        | _without_answer(measured.no_answer)
-        | {"seconds": measured.seconds},
-        "attacks": [_attack(result, measured) for result in measured.attacks.values()],
-        "worst_case": score(measured.worst_case),
-        "curve": [{"epsilon": radius} | score(right) for radius, right in measured.curve],
-        "audit": [asdict(check) for check in measured.checks],
-    }
-    for name in ("corruptions", "perturbations"):
-        if (result := getattr(measured, name)) is not None:
-            block[name] = asdict(result)
-    return block
+        perturbed_accuracy=None if alone is None else accuracy(alone),
+    )

@@ -7,6 +7,7 @@ import math
 import os
 import secrets
 import time
+from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -100,7 +101,7 @@ def _finite(value: Any) -> Any:
     return value
 
 
-def write_csv(path: Path, header: list[str], rows: list[dict[str, Any]]) -> None:
+def write_csv(path: Path, header: list[str], rows: Iterable[dict[str, Any]]) -> None:
     """One line per row; a missing or unknown value is an empty field."""
     text = io.StringIO()
     writer = csv.DictWriter(text, header, restval="", extrasaction="raise", lineterminator="\n")

@@ -14,6 +14,7 @@ from robustrun.compute import interrupts
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.training.batching import shuffled
 from robustrun.training.learner import Learner, new_learner, weights
+from robustrun.training.metrics import EpochMetrics
 from robustrun.training.optimizers import set_momentum
 from robustrun.training.schedules import warm_up
 from robustrun.training.settings import Training, TrainingPlan
@@ -32,7 +33,7 @@ CHECK_EVERY = 50  # steps between looks at the loss of a GPU; each look waits fo
 MOST_SKIPPED = 0.1  # share of the steps that may be left out
 
 
-EpochEnd = Callable[[list[dict[str, Any]]], None]  # the rows so far
+EpochEnd = Callable[[list[EpochMetrics]], None]  # the rows so far
 
 
 def fit(
@@ -44,7 +45,7 @@ def fit(
     how: TrainingPlan,
     epoch_end: EpochEnd,
     *,
-    saves: Checkpointer | None = None,
+    checkpointer: Checkpointer | None = None,
     start: dict[str, Any] | None = None,
 ) -> TrainingResult:
     """Train `model` in place, from the state `start` if one is given. `epoch_end` is told the rows
@@ -52,32 +53,39 @@ def fit(
 
     A signal lets the step under way end, and is raised once the state is saved.
     """
-    saves = saves or NoCheckpoints()
+    checkpointer = checkpointer or NoCheckpoints()
     if validation is None:
         log.info("no validation split: the last weights are kept, and no overfitting is noticed")
-    fitting = _start_state(model, train, class_counts, how)
+    state = _start_state(model, train, class_counts, how)
     if start is not None:
-        fitting.restore(start)
-    trainer = fitting.trainer
+        state.load_state_dict(start)
+    learner = state.learner
     size = how.training.batch_size
-    with console.bar("training", trainer.total_steps, trainer.batches, images=size) as bar:
-        while fitting.epoch <= how.training.epochs and not _stopped_early(fitting, how.training):
+    with console.bar("training", learner.total_steps, learner.batches, images=size) as bar:
+        while state.epoch <= how.training.epochs and not _stopped_early(state, how.training):
             began = time.monotonic()
-            loss = _epoch(fitting, method, train, how, bar, saves)
-            row: dict[str, Any] = {"epoch": fitting.epoch, "step": trainer.steps, "lr": trainer.lr}
-            shares, verdicts = validated(fitting, train, validation, how, saves)
-            row |= {"train_loss": loss} | shares
-            row["seconds"] = time.monotonic() - began
+            loss = _epoch(state, method, train, how, bar, checkpointer)
+            found = validated(state, train, validation, how, checkpointer)
+            row = EpochMetrics(
+                state.epoch,
+                learner.steps,
+                learner.lr,
+                loss,
+                found.train,
+                found.clean,
+                found.robust,
+                time.monotonic() - began,
+            )
             with interrupts.held() as arrived:
-                fitting.end_epoch(row, verdicts)
-                epoch_end(fitting.history)
-                if arrived or saves.due(trainer.steps, True):
-                    saves.save(fitting.state())
-    return _result(fitting, how.training, len(train))
+                state.end_epoch(row, found.verdicts)
+                epoch_end(state.history)
+                if arrived or checkpointer.due(learner.steps, True):
+                    checkpointer.save(state.state_dict())
+    return _result(state, how.training, len(train))
 
 
-def _stopped_early(fitting: TrainingState, training: Training) -> bool:
-    return training.on_collapse != "warn" and bool(fitting.overfitting)
+def _stopped_early(state: TrainingState, training: Training) -> bool:
+    return training.on_collapse != "warn" and bool(state.overfitting)
 
 
 def _start_state(
@@ -94,45 +102,49 @@ def _start_state(
     )
 
 
-def _result(fitting: TrainingState, training: Training, examples: int) -> TrainingResult:
-    history, kept, trainer = fitting.history, fitting.kept, fitting.trainer
-    found = fitting.overfitting
-    last, epochs = weights(trainer), len(history)
-    wanted = training.select != "last" or (training.on_collapse == "restore" and found)
-    best, chosen = (last, epochs)
-    if kept.state is not None and wanted:
-        best, chosen = kept.state, kept.epoch
-    images, skipped = examples * epochs, trainer.skipped
+def _result(state: TrainingState, training: Training, examples: int) -> TrainingResult:
+    best, learner, overfitting = state.best, state.learner, state.overfitting
+    last, epochs = weights(learner), len(state.history)
+    chooses = training.select != "last" or (training.on_collapse == "restore" and overfitting)
+    chosen = best.weights if chooses else None
     return TrainingResult(
-        history, best, last, chosen, fitting.seconds, trainer.steps, images, skipped, found
+        state.history,
+        last if chosen is None else chosen,
+        last,
+        epochs if chosen is None else best.epoch,
+        state.seconds,
+        learner.steps,
+        examples * epochs,
+        learner.skipped,
+        overfitting,
     )
 
 
 def _epoch(
-    fitting: TrainingState,
+    state: TrainingState,
     method: AnyMethod,
     train: Images,
     how: TrainingPlan,
     bar: console.Bar,
-    saves: Checkpointer,
-) -> float:
+    checkpointer: Checkpointer,
+) -> float | None:
     """The rest of the epoch under way; returns the mean loss over all of its images."""
-    trainer, runtime, clock = fitting.trainer, how.runtime, time.monotonic()
-    place = trainer.batching, how.seed, fitting.epoch, runtime.device, fitting.batch
-    trainer.model.train()
+    learner, runtime, clock = state.learner, how.runtime, time.monotonic()
+    place = learner.batching, how.seed, state.epoch, runtime.device, state.batch
+    learner.model.train()
     with interrupts.held() as arrived:
         for x, y in shuffled(train, *place):
-            _step(fitting, method, x, y, how)
-            _show_progress(fitting, bar, how)
+            _step(state, method, x, y, how)
+            bar.advance(note=lambda: _progress(state, how))
             now = time.monotonic()
-            fitting.seconds, clock = fitting.seconds + now - clock, now
-            if arrived or saves.due(trainer.steps, False):
-                _require_finite(fitting)  # what is saved must be good
-                saves.save(fitting.state())
+            state.seconds, clock = state.seconds + now - clock, now
+            if arrived or checkpointer.due(learner.steps, False):
+                _require_finite(state)  # what is saved must be good
+                checkpointer.save(state.state_dict())
             if arrived:
                 interrupts.stop(arrived[0])
-    _require_finite(fitting)
-    return float(fitting.loss) / fitting.images if fitting.images else math.nan  # all left out
+    _require_finite(state)
+    return float(state.loss) / state.images if state.images else None  # all left out
 
 
 def train_batch(learner: Learner, method: AnyMethod, x: Tensor, y: Tensor) -> Tensor:
@@ -153,59 +165,67 @@ def train_batch(learner: Learner, method: AnyMethod, x: Tensor, y: Tensor) -> Te
     return loss
 
 
-def _step(
-    fitting: TrainingState, method: AnyMethod, x: Tensor, y: Tensor, how: TrainingPlan
-) -> None:
-    trainer, runtime, skipped = fitting.trainer, how.runtime, fitting.trainer.skipped
-    _follow_schedule(trainer, how)
+def _step(state: TrainingState, method: AnyMethod, x: Tensor, y: Tensor, how: TrainingPlan) -> None:
+    learner, runtime, skipped = state.learner, how.runtime, state.learner.skipped
+    _follow_schedule(learner, how)
     low = runtime.precision == "bfloat16"
     with torch.autocast(runtime.device.type, torch.bfloat16, enabled=low):
-        loss = train_batch(trainer, method, x, y)
-    trainer.batches, fitting.batch = trainer.batches + 1, fitting.batch + 1
-    if trainer.skipped > skipped:
-        _require_progress(fitting)
+        loss = train_batch(learner, method, x, y)
+    learner.batches, state.batch = learner.batches + 1, state.batch + 1
+    if learner.skipped > skipped:
+        _require_progress(state)
         return
-    fitting.loss += loss.detach().float() * len(x)
-    fitting.images += len(x)
+    state.loss += loss.detach().float() * len(x)
+    state.images += len(x)
     every = CHECK_EVERY if runtime.device.type == "cuda" else 1
-    if fitting.batch % every == 0:
-        _require_finite(fitting)
+    if state.batch % every == 0:
+        _require_finite(state)
 
 
-def _follow_schedule(trainer: Learner, how: TrainingPlan) -> None:
-    schedule, progress = how.schedule, trainer.progress
+def _follow_schedule(learner: Learner, how: TrainingPlan) -> None:
+    schedule, progress = how.schedule, learner.progress
     momentum = schedule.momentum_at(progress) if isinstance(schedule, CyclesMomentum) else None
-    trainer.scale_rates(warm_up(progress, how.training.warmup) * schedule.factor(progress))
+    learner.scale_rates(warm_up(progress, how.training.warmup) * schedule.factor(progress))
     if momentum is not None:
-        for group in trainer.optimizer.param_groups:
+        for group in learner.optimizer.param_groups:
             set_momentum(group, momentum)
 
 
-def _show_progress(fitting: TrainingState, bar: console.Bar, how: TrainingPlan) -> None:
-    def line() -> str:
-        loss = float(fitting.loss) / max(fitting.images, 1)  # waits for a GPU
-        last = fitting.history[-1] if fitting.history else {}
-        place = fitting.epoch, how.training.epochs, fitting.trainer.steps
-        return console.progress_line(*place, loss, last)
+def progress_line(
+    epoch: int, epochs: int, step: int, loss: float | None, last: EpochMetrics | None
+) -> str:
+    """Where a training is, in one line; `last` is the last finished epoch."""
+    parts = [f"epoch {epoch}/{epochs}", f"step {step}"]
+    if loss is not None:
+        parts.append(f"loss {loss:.4f}")
+    if last is not None and last.validation_clean_accuracy is not None:
+        parts.append(f"clean {last.validation_clean_accuracy:.1%}")
+    if last is not None and last.validation_robust_accuracy is not None:
+        parts.append(f"robust {last.validation_robust_accuracy:.1%}")
+    return "  ".join(parts)
 
-    bar.advance(note=line)
+
+def _progress(state: TrainingState, how: TrainingPlan) -> str:
+    loss = float(state.loss) / max(state.images, 1)  # waits for a GPU
+    last = state.history[-1] if state.history else None
+    return progress_line(state.epoch, how.training.epochs, state.learner.steps, loss, last)
 
 
-def _require_finite(fitting: TrainingState) -> None:
-    trainer = fitting.trainer
-    if not math.isfinite(float(fitting.loss)):
+def _require_finite(state: TrainingState) -> None:
+    learner = state.learner
+    if not math.isfinite(float(state.loss)):
         raise RunFailure(
-            f"The training loss is no longer finite (epoch {fitting.epoch}, step {trainer.steps}, "
-            f"learning rate {trainer.lr:g}). A smaller optimizer.lr or a warm-up usually helps; "
+            f"The training loss is no longer finite (epoch {state.epoch}, step {learner.steps}, "
+            f"learning rate {learner.lr:g}). A smaller optimizer.lr or a warm-up usually helps; "
             f"training.on_nonfinite=skip leaves such steps out. The checkpoint from before is kept."
         )
 
 
-def _require_progress(fitting: TrainingState) -> None:
-    trainer = fitting.trainer
-    log.warning("step left out: its loss is not finite (epoch %d)", fitting.epoch)
-    if trainer.skipped > MOST_SKIPPED * max(trainer.steps, 100):
+def _require_progress(state: TrainingState) -> None:
+    learner = state.learner
+    log.warning("step left out: its loss is not finite (epoch %d)", state.epoch)
+    if learner.skipped > MOST_SKIPPED * max(learner.steps, 100):
         raise RunFailure(
-            f"{trainer.skipped} steps were left out because their loss was not finite (epoch "
-            f"{fitting.epoch}, learning rate {trainer.lr:g}): a smaller optimizer.lr is needed."
+            f"{learner.skipped} steps were left out because their loss was not finite (epoch "
+            f"{state.epoch}, learning rate {learner.lr:g}): a smaller optimizer.lr is needed."
         )

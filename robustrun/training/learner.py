@@ -53,6 +53,31 @@ class Learner:
     def lr(self) -> float:
         return float(self.optimizer.param_groups[0]["lr"])
 
+    def state_dict(self) -> dict[str, Any]:
+        """All that decides the next step, but for the random generators."""
+        return {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "average": self.average and self.average.state_dict(),
+            "memory": self.memory,
+            "steps": self.steps,
+            "batches": self.batches,
+            "skipped": self.skipped,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        device = self.class_counts.device
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.average is not None:
+            self.average.load_state_dict(state["average"])
+        self.memory |= {
+            name: value.to(device) if isinstance(value, Tensor) else value
+            for name, value in state["memory"].items()
+        }
+        self.steps, self.batches = state["steps"], state["batches"]
+        self.skipped = state["skipped"]
+
     def scale_rates(self, factor: float) -> None:
         """Set the learning rate of each parameter group to this multiple of its own."""
         for group, rate in zip(self.optimizer.param_groups, self.base_rates, strict=True):

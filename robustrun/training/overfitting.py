@@ -1,17 +1,18 @@
 """Overfitting that accuracy on the training set does not show, read from the epochs' rows and from
 which validation images withstood the attack."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustrun.evaluation.statistics import at_least
+from robustrun.training.metrics import EpochMetrics
 
-Row = dict[str, Any]
 Verdicts = Mapping[int, Tensor]  # by epoch, as `packed` made them
 HALF, POINTS = 0.5, 0.10  # catastrophic: below half of the best, and by more than ten points
 LOST, EPOCHS = 0.03, 3  # robust: so many points below the best, so many epochs in a row
@@ -42,7 +43,9 @@ def packed(robust: np.ndarray) -> Tensor:
     return torch.from_numpy(np.packbits(robust))
 
 
-def overfitting_in(history: list[Row], verdicts: Verdicts, epochs: int) -> list[Overfitting]:
+def overfitting_in(
+    history: list[EpochMetrics], verdicts: Verdicts, epochs: int
+) -> list[Overfitting]:
     """The first collapse of each kind, in a run of so many `epochs`. An epoch without verdicts is
     passed over.
 
@@ -51,7 +54,7 @@ def overfitting_in(history: list[Row], verdicts: Verdicts, epochs: int) -> list[
     training loss still falls, and robust accuracy with it (Rice et al. 2020,
     https://arxiv.org/abs/2002.11569).
     """
-    rows = [row for row in history if row["epoch"] in verdicts]
+    rows = [row for row in history if row.epoch in verdicts]
     level = ALARM / max(1, epochs * (epochs - 1) // 2)
     found: dict[str, Overfitting] = {}
     for place, row in enumerate(rows):
@@ -62,40 +65,47 @@ def overfitting_in(history: list[Row], verdicts: Verdicts, epochs: int) -> list[
             ("robust_overfitting", _overfitted(recent, best), recent),
         ):
             if kind not in found and holds and _beyond_luck(lost, best, verdicts, level):
-                values = row["epoch"], _robust(row), _robust(best), best["epoch"]
+                values = row.epoch, _robust(row), _robust(best), best.epoch
                 found[kind] = Overfitting(kind, *values)  # type: ignore[arg-type]
     return list(found.values())
 
 
-def _robust(row: Row) -> float:
-    return float(row["validation_robust_accuracy"])
+def _robust(row: EpochMetrics) -> float:
+    assert row.validation_robust_accuracy is not None  # an epoch with verdicts has one
+    return row.validation_robust_accuracy
 
 
-def _broken_down(recent: list[Row], best: Row) -> bool:
+def _loss(row: EpochMetrics) -> float:
+    return math.nan if row.train_loss is None else row.train_loss
+
+
+def _broken_down(recent: list[EpochMetrics], best: EpochMetrics) -> bool:
     """One epoch is enough where the training loss fell; where it rose, the next may be better."""
-    there = recent[-1:] if recent[-1]["train_loss"] < best["train_loss"] else recent[-2:]
+    there = recent[-1:] if _loss(recent[-1]) < _loss(best) else recent[-2:]
     return all(
         _robust(row) < HALF * _robust(best) and _robust(best) - _robust(row) > POINTS
         for row in there
     )
 
 
-def _overfitted(recent: list[Row], best: Row) -> bool:
+def _overfitted(recent: list[EpochMetrics], best: EpochMetrics) -> bool:
     lost = all(_robust(best) - _robust(row) >= LOST and row is not best for row in recent)
-    return len(recent) == EPOCHS and lost and recent[-1]["train_loss"] < best["train_loss"]
+    return len(recent) == EPOCHS and lost and _loss(recent[-1]) < _loss(best)
 
 
-def _beyond_luck(rows: list[Row], best: Row, verdicts: Verdicts, level: float) -> bool:
+def _beyond_luck(
+    rows: list[EpochMetrics], best: EpochMetrics, verdicts: Verdicts, level: float
+) -> bool:
     """Whether each of `rows` lost more of the images that `best` withstood than it won of others,
     and by more than a fair coin would. The best is the luckiest of many epochs, so `level` is a
     share of ALARM: one of as many as there are pairs of epochs (Bonferroni)."""
-    then = verdicts[best["epoch"]]
+    then = verdicts[best.epoch]
     changes = [(_bits(then & ~now), _bits(now & ~then)) for now in _of(rows, verdicts)]
     return all(at_least(lost, lost + won) <= level for lost, won in changes)
 
 
-def _of(rows: list[Row], verdicts: Verdicts) -> list[Tensor]:
-    return [verdicts[row["epoch"]] for row in rows]
+def _of(rows: list[EpochMetrics], verdicts: Verdicts) -> list[Tensor]:
+    return [verdicts[row.epoch] for row in rows]
 
 
 def _bits(packed_verdicts: Tensor) -> int:

@@ -1,5 +1,7 @@
 """Accuracies at the end of an epoch."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -20,66 +22,71 @@ from robustrun.types import Images, Runtime
 
 TRAIN_SAMPLE = 1000  # training images that the training accuracy is measured on
 EVALUATION_BATCH = 500
-Validated = tuple[dict[str, float | None], Tensor | None]  # accuracies, and verdicts on validation
+
+
+@dataclass(frozen=True)
+class Validation:
+    """Accuracies at the end of an epoch, as fractions; None: not measured."""
+
+    train: float | None = None
+    clean: float | None = None
+    robust: float | None = None
+    verdicts: Tensor | None = None  # which validation images are robust, as `packed` has them
 
 
 def validated(
-    fitting: TrainingState,
+    state: TrainingState,
     train: Images,
     validation: Images | None,
     how: TrainingPlan,
-    saves: Checkpointer,
-) -> Validated:
+    checkpointer: Checkpointer,
+) -> Validation:
     """`_validate`; a signal in it costs nothing that was trained."""
     try:
-        return _validate(fitting.trainer, train, validation, how, fitting.epoch)
+        return _validate(state.learner, train, validation, how, state.epoch)
     except (KeyboardInterrupt, interrupts.Terminated):
-        saves.save(fitting.state())
+        checkpointer.save(state.state_dict())
         raise
 
 
 def _validate(
-    trainer: Learner, train: Images, validation: Images | None, how: TrainingPlan, epoch: int
-) -> Validated:
+    learner: Learner, train: Images, validation: Images | None, how: TrainingPlan, epoch: int
+) -> Validation:
     """At the end of an epoch, in eval mode on images without augmentation."""
-    names = ("train_accuracy", "validation_clean_accuracy", "validation_robust_accuracy")
     training, runtime, seed = how.training, how.runtime, how.seed
     if epoch % training.validation_every and epoch != training.epochs:
-        return dict.fromkeys(names), None
-    _recompute(trainer, train, how, epoch)
-    with average_weights_loaded(trainer):
+        return Validation()
+    _recompute(learner, train, how, epoch)
+    with average_weights_loaded(learner):
         drawn = torch.Generator().manual_seed(seed)  # a folder's first images are of one class
         sample = train.plain().subset(torch.randperm(len(train), generator=drawn)[:TRAIN_SAMPLE])
-        found: dict[str, float | None] = {
-            "train_accuracy": _clean_accuracy(trainer.model, sample, runtime)
-        }
+        on_train = _clean_accuracy(learner.model, sample, runtime)
         if validation is None:
-            return dict.fromkeys(names) | found, None
-        tried = np.flatnonzero(_correct(trainer.model, validation, runtime))
-        found["validation_clean_accuracy"] = len(tried) / len(validation)
+            return Validation(on_train)
+        tried = np.flatnonzero(_correct(learner.model, validation, runtime))
+        clean = len(tried) / len(validation)
         if training.validation_attack is None:
-            return dict.fromkeys(names) | found, None
+            return Validation(on_train, clean)
         setting = Setting(seed, EVALUATION_BATCH, runtime.device)
-        networks = search_networks(trainer.model, validation, setting)
-        subject = Subject(networks, validation, len(trainer.class_counts))
+        networks = search_networks(learner.model, validation, setting)
+        subject = Subject(networks, validation, len(learner.class_counts))
         attack = training.validation_attack
         robust, _ = run_attack(attack, "validation", subject, tried, setting)
-        found["validation_robust_accuracy"] = accuracy(robust)
-        return found, packed(robust)
+        return Validation(on_train, clean, accuracy(robust), packed(robust))
 
 
-def _recompute(trainer: Learner, train: Images, how: TrainingPlan, epoch: int) -> None:
+def _recompute(learner: Learner, train: Images, how: TrainingPlan, epoch: int) -> None:
     """Find the running statistics of the averaged weights, if that is how they are to be had."""
-    average, device = trainer.average, how.runtime.device
+    average, device = learner.average, how.runtime.device
     if average is None or average.buffers != "recompute":
         return
     generators = [device] if device.type == "cuda" else []
     with (
-        average_weights_loaded(trainer),
+        average_weights_loaded(learner),
         torch.random.fork_rng(generators),
     ):  # training draws on as without
-        batches = shuffled(train, trainer.batching, how.seed, epoch, device)
-        average.recompute(trainer.model, batches)
+        batches = shuffled(train, learner.batching, how.seed, epoch, device)
+        average.recompute(learner.model, batches)
 
 
 def _correct(model: nn.Module, images: Images, runtime: Runtime) -> np.ndarray:

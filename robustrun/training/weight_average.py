@@ -1,7 +1,7 @@
 """The average of a network's weights along its training, with what batch norm is to know there."""
 
 from collections.abc import Iterable
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -53,6 +53,13 @@ class WeightAverage:
     def _copy(self, values: dict[str, Tensor]) -> None:
         for name, value in values.items():
             self.state[name].copy_(value)
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"weights": self.state, "updates": self.updates}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        self.updates = state["updates"]
+        self._copy(state["weights"])
 
     @torch.no_grad()
     def recompute(self, model: nn.Module, batches: Iterable[tuple[Tensor, Tensor]]) -> None:

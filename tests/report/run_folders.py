@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.image import imsave
 
 from robustrun.evaluation.statistics import wilson
+from robustrun.run_folder.schema import RunRecord
 
 EXAMPLES = 100
 
@@ -50,6 +51,10 @@ def results(method: str, seed: int, clean: int, robust: int, **config: Any) -> d
         },
         "environment": {"robustrun": "0.1.0", "torch": "2.15", "git_commit": "abc"},
     }
+
+
+def record(content: dict[str, Any], folder: Path = Path("here")) -> RunRecord:
+    return RunRecord.from_json(json.dumps(content).encode(), folder)
 
 
 def long_tail(results: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ WHOLE = run_folders.results("m", 0, 9, 5)
     ("text", "problem"),
     [
         ("", "cannot be read"),
-        ("[" * 100_000, "cannot be read"),
+        ("[" * 100_000, "not a run's result"),
         ("[]", "not a run's result"),
         ('{"schema_version": 1}', "not a run's result"),
         ('{"schema_version": 99, "run": {"status": "completed"}}', "newer"),

@@ -1,6 +1,7 @@
 """Runs that were not judged alike are never averaged together, whatever they are grouped by."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from robustrun.report import (
     query,
     tables,
 )
-from robustrun.run_folder.schema import images_measured
+from robustrun.run_folder.schema import Subset
 
 Results = dict[str, Any]
 
@@ -179,8 +180,10 @@ def test_what_all_runs_share_heads_tables_and_page(tmp_path: Path) -> None:
     assert shared in (tmp_path / "report.html").read_text().split("<main>")[0]
 
 
-def test_words_say_which_images_were_measured() -> None:
-    evaluation = run_folders.results("trades", 0, 90, 50)["evaluation"]
-    assert images_measured(evaluation) == "all 100 test images"
-    evaluation["subset"] = {"size": 100, "of": 360, "chosen": "random"}
-    assert images_measured(evaluation) == "100 of 360 test images (random)"
+def test_words_say_which_images_were_measured(tmp_path: Path) -> None:
+    folder = run_folders.run(tmp_path / "0", run_folders.results("trades", 0, 90, 50))
+    evaluation = collect.read(folder).evaluation
+    assert evaluation is not None
+    assert evaluation.images == "all 100 test images"
+    part = replace(evaluation, subset=Subset(size=100, of=360, chosen="random"))
+    assert part.images == "100 of 360 test images (random)"

@@ -291,11 +291,13 @@ def test_a_thousand_runs_fit(tmp_path: Path) -> None:
     runs = [
         collect.StoredRun(
             tmp_path / str(number),
-            one
-            | {
-                "config": one["config"]
-                | {"seed": number, "method": {"name": "trades", "beta": number % 10}}
-            },
+            run_folders.record(
+                one
+                | {
+                    "config": one["config"]
+                    | {"seed": number, "method": {"name": "trades", "beta": number % 10}}
+                }
+            ),
         )
         for number in range(1000)
     ]

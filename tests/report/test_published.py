@@ -11,7 +11,9 @@ def test_published_numbers_say_that_a_part_of_the_test_set_is_something_else() -
     whole, part, tailed = (run_folders.results("trades", 0, 90, 50) for _ in range(3))
     run_folders.fewer_images(part)
     run_folders.long_tail(tailed)
-    runs = [collect.StoredRun(Path(), results) for results in (whole, part, tailed)]
+    runs = [
+        collect.StoredRun(Path(), run_folders.record(results)) for results in (whole, part, tailed)
+    ]
     assert "part of the test set" not in str(published.lines(runs[:1]))
     assert "1 of the 2 runs here measured a part of the" in published.lines(runs[:2])[-1]
     assert published.lines(runs[2:]) == []  # another data set than the published one

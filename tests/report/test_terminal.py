@@ -36,10 +36,10 @@ def test_published_numbers_beside_a_part_of_the_test_set_are_told_of(
     results = run_folders.results("trades", 0, 90, 50)
     entry = {"attack": "pgd", "measure": "accuracy", "accuracy": 0.5, "source": "a log"}
     results["config"]["published"] = [entry]
-    terminal.show_run(results, Path("here"))
+    terminal.show_run(run_folders.record(results))
     assert "this run measured" not in capfd.readouterr().out
     run_folders.fewer_images(results)
-    terminal.show_run(results, Path("here"))
+    terminal.show_run(run_folders.record(results))
     assert "this run measured 100 of 10000 test images (first)" in capfd.readouterr().out
 
 
@@ -59,5 +59,9 @@ def test_published_numbers_are_told_from_a_changed_recipe(
     results["run"]["overrides"] = overrides
     entry = {"attack": "clean", "measure": "accuracy", "accuracy": 0.5, "source": "a paper"}
     results["config"]["published"] = [entry]
-    remarks = [line for line in terminal._sources(results) if "recipe as it stands" in line]
+    remarks = [
+        line
+        for line in terminal._sources(run_folders.record(results))
+        if "recipe as it stands" in line
+    ]
     assert [said in line for line in remarks] == ([True] if said else [])

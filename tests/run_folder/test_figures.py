@@ -3,26 +3,29 @@
 import re
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from matplotlib.image import imread
 
 from robustrun.command_line.main import run_command_line
 from robustrun.run_folder import figures
+from robustrun.training.metrics import EpochMetrics
 
 RUN = "trades on digits, small_cnn ($5 or $10)"
 
 
-def history(epochs: int) -> list[dict[str, Any]]:
+def history(epochs: int) -> list[EpochMetrics]:
     return [
-        {
-            "epoch": epoch,
-            "train_loss": 2.0 / epoch,
-            "train_accuracy": 0.5,
-            "validation_clean_accuracy": 0.4 if epoch % 2 else None,
-            "validation_robust_accuracy": 0.2 if epoch % 2 else None,
-        }
+        EpochMetrics(
+            epoch,
+            10 * epoch,
+            0.1,
+            2.0 / epoch,
+            0.5,
+            0.4 if epoch % 2 else None,
+            0.2 if epoch % 2 else None,
+            1.0,
+        )
         for epoch in range(1, epochs + 1)
     ]
 

@@ -1,6 +1,5 @@
 """MODEL_CARD.md from results.json: numbers, names and what a run says, which stays text."""
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +17,10 @@ def measured(**evaluation: Any) -> dict[str, Any]:
 
 
 def test_a_card_has_the_numbers_of_the_run_and_lies_beside_its_weights(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text(json.dumps(measured()))
-    model_card.write(tmp_path)
+    model_card.write(run_folders.record(measured(), tmp_path))
     assert not (tmp_path / model_card.NAME).exists()  # no weights that it could speak of
     (tmp_path / "model.safetensors").touch()
-    model_card.write(tmp_path)
+    model_card.write(run_folders.record(measured(), tmp_path))
     lines = (tmp_path / model_card.NAME).read_text().splitlines()
     assert lines[0] == "# small_cnn trained with trades on cifar10"
     assert "| pgd | linf 0.03137 | 52.00% | 42.3 to 61.5% |" in lines
@@ -34,9 +32,8 @@ def test_a_card_has_the_numbers_of_the_run_and_lies_beside_its_weights(tmp_path:
 
 
 def test_a_run_without_an_evaluation_gets_no_card(tmp_path: Path) -> None:
-    (tmp_path / "results.json").write_text(json.dumps({"evaluation": None}))
     (tmp_path / "model.safetensors").touch()
-    model_card.write(tmp_path)
+    model_card.write(run_folders.record(measured() | {"evaluation": None}, tmp_path))
     assert not (tmp_path / model_card.NAME).exists()
 
 
@@ -46,7 +43,7 @@ def test_what_a_run_says_is_text_of_its_card(name: str) -> None:
     results["evaluation"]["attacks"][0]["name"] = name
     results["config"]["method"]["name"] = "<b>bold</b>"
     results["run"]["command"] = f"robustrun '{name}'\n\n# A heading"
-    text = model_card.text(results)
+    text = model_card.text(run_folders.record(results))
     body = [line for line in text.splitlines() if not line.startswith("    ")]
     assert "<script" not in "\n".join(body)
     assert "trained with &lt;b&gt;bold&lt;/b&gt; on" in text
@@ -62,6 +59,6 @@ def test_what_a_run_says_is_text_of_its_card(name: str) -> None:
 def test_the_audit_and_images_without_an_answer_are_told(status: str, said: str) -> None:
     results = measured(audit=[{"check": "c", "status": status, "why": "w"}])
     results["evaluation"]["attacks"][0]["non_finite"] = 4
-    text = model_card.text(results)
+    text = model_card.text(run_folders.record(results))
     assert f"Audit: {said}" in text
     assert "which count as wrong: 4 (pgd) images." in text

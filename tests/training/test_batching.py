@@ -215,7 +215,7 @@ def test_steps_progress_and_images_are_counted_as_they_are() -> None:
     assert method.sizes == [4, 5, 4, 5]
     assert method.progress == [0.0, 0.25, 0.5, 0.75]
     assert (fitted.steps, fitted.images) == (4, 18)
-    assert [row["step"] for row in fitted.history] == [2, 4]
+    assert [row.step for row in fitted.history] == [2, 4]
 
 
 @pytest.mark.parametrize(("count", "sizes"), [(3, [1, 1, 1] * 2), (1, [1, 1])])

@@ -3,7 +3,7 @@
 import copy
 import math
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -22,12 +22,14 @@ from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.methods.standard import Standard
 from robustrun.training.batching import Batching, shuffled
-from robustrun.training.fit import fit, train_batch
+from robustrun.training.fit import fit, progress_line, train_batch
+from robustrun.training.metrics import EpochMetrics
 from robustrun.training.optimizers import AdamW, Sgd
 from robustrun.training.overfitting import packed
 from robustrun.training.schedules import Constant, MultiStep, OneCycle
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.state import TrainingResult
+from robustrun.training.validation import Validation
 from robustrun.training.weight_average import WeightAverage
 from robustrun.types import Runtime
 from tests.learners import sgd_learner
@@ -91,7 +93,7 @@ def plan(**changes: Any) -> Training:
 
 
 def train(method: Recorder, validation: TensorImages | None = None, **changes: Any):
-    rows: list[dict[str, Any]] = []
+    rows: list[EpochMetrics] = []
     model = network()
     fitted = fit(
         model,
@@ -193,7 +195,7 @@ def test_training_is_repeatable_to_the_bit() -> None:
 def test_the_best_epoch_on_validation_is_kept_and_a_tie_goes_to_the_later() -> None:
     validation = images(4)
     fitted, rows, _ = train(Recorder(), validation, epochs=6, select="best_clean")
-    scores = [row["validation_clean_accuracy"] for row in rows]
+    scores = [row.validation_clean_accuracy for row in rows]
     latest_best = max(range(6), key=lambda epoch: (scores[epoch], epoch)) + 1
     assert fitted.selected_epoch == latest_best
     model = network()
@@ -205,7 +207,7 @@ def test_the_best_epoch_on_validation_is_kept_and_a_tie_goes_to_the_later() -> N
 def test_without_validation_the_last_weights_are_kept() -> None:
     fitted, rows, model = train(Recorder())
     assert fitted.selected_epoch == 2
-    assert rows[0]["validation_clean_accuracy"] is None
+    assert rows[0].validation_clean_accuracy is None
     assert all(torch.equal(fitted.best[k], v) for k, v in model.state_dict().items())
 
 
@@ -279,7 +281,7 @@ def test_the_average_is_what_is_kept_and_validated() -> None:
     model = network()
     model.load_state_dict(fitted.last)
     found = (model(validation.pixels).argmax(1) == validation.labels).float().mean()
-    assert float(found) == rows[-1]["validation_clean_accuracy"]
+    assert float(found) == rows[-1].validation_clean_accuracy
 
 
 def test_recomputed_statistics_are_those_of_the_averaged_weights_on_the_training_images() -> None:
@@ -393,7 +395,7 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
     pixels = torch.rand(count, 1, 4, 4)
     data = TensorImages(pixels, torch.arange(count) % 2, Augment(1, True))
 
-    def trained(**more: Any) -> tuple[TrainingResult, list[dict[str, Any]]]:
+    def trained(**more: Any) -> tuple[TrainingResult, list[EpochMetrics]]:
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
         settings = plan(epochs=3, ema_decay=decay, ema_buffers=buffers, select="best_clean")
@@ -402,7 +404,7 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
         if "start" in more:
             more["start"], rng = more["start"]
             random_state.restore_rng(rng)
-        rows: list[list[dict[str, Any]]] = []
+        rows: list[list[EpochMetrics]] = []
         counts = torch.tensor([5, 5])
         fitted = fit(model, Noisy(), data, data.plain(), counts, how, rows.append, **more)
         return fitted, rows[-1] if rows else []
@@ -410,7 +412,7 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
     random.seed(1)
     np.random.seed(1)
     kept = Kept()
-    whole, history = trained(saves=kept)
+    whole, history = trained(checkpointer=kept)
     steps = 3 if count == 10 else 2
     assert len(kept.states) == 3 * (steps + 1), "its steps and an end in each of three epochs"
     for state in kept.states:
@@ -418,8 +420,8 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
         for name, value in whole.last.items():
             assert torch.equal(again.last[name], value)
             assert torch.equal(again.best[name], whole.best[name])
-        strip = [{k: v for k, v in row.items() if k != "seconds"} for row in again.history]
-        assert strip == [{k: v for k, v in row.items() if k != "seconds"} for row in history]
+        timeless = [replace(row, seconds=0.0) for row in again.history]
+        assert timeless == [replace(row, seconds=0.0) for row in history]
 
 
 def test_a_step_whose_loss_is_not_finite_is_left_out_if_so_asked() -> None:
@@ -433,7 +435,7 @@ def test_a_step_whose_loss_is_not_finite_is_left_out_if_so_asked() -> None:
 
     fitted, rows, _ = train(Breaks(), on_nonfinite="skip")
     assert (fitted.skipped, fitted.steps) == (1, 5)
-    assert all(math.isfinite(row["train_loss"]) for row in rows)
+    assert all(math.isfinite(row.train_loss) for row in rows)
     assert all(value.isfinite().all() for value in fitted.last.values())
     with pytest.raises(RunFailure, match="steps were left out"):
         train(AlwaysNan(), on_nonfinite="skip", epochs=5)
@@ -452,11 +454,9 @@ def test_a_collapse_ends_training_and_brings_back_the_robust_weights_if_so_asked
 ) -> None:
     shares = iter([0.3, 0.6, 0.1, 0.1, 0.1, 0.1])
 
-    def validate(*_: Any) -> tuple[dict[str, float], torch.Tensor]:
+    def validate(*_: Any) -> Validation:
         share = next(shares)
-        names = ("train_accuracy", "validation_clean_accuracy")
-        found = dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": share}
-        return found, packed(np.arange(100) < 100 * share)
+        return Validation(0.9, 0.9, share, packed(np.arange(100) < 100 * share))
 
     monkeypatch.setattr("robustrun.training.validation._validate", validate)
     fitted, rows, _ = train(Recorder(), images(4), epochs=6, on_collapse=action)
@@ -473,11 +473,9 @@ def test_what_a_resumed_training_finds_includes_the_epochs_before(
     more."""
     share = {1: 0.3, 2: 0.6, 3: 0.5, 4: 0.1, 5: 0.1}
 
-    def validate(*of: Any) -> tuple[dict[str, float], torch.Tensor]:
-        *_, epoch = of
-        names = ("train_accuracy", "validation_clean_accuracy")
-        found = dict.fromkeys(names, 0.9) | {"validation_robust_accuracy": share[epoch]}
-        return found, packed(np.arange(100) < 100 * share[epoch])
+    def validate(*of: Any) -> Validation:
+        robust = share[of[-1]]
+        return Validation(0.9, 0.9, robust, packed(np.arange(100) < 100 * robust))
 
     monkeypatch.setattr("robustrun.training.validation._validate", validate)
     kept = Kept()
@@ -490,9 +488,18 @@ def test_what_a_resumed_training_finds_includes_the_epochs_before(
     def trained(**more: Any) -> TrainingResult:
         return fit(network(), Recorder(), data, data, counts, how, lambda _: None, **more)
 
-    whole = trained(saves=kept)
+    whole = trained(checkpointer=kept)
     assert [(c.kind, c.best_epoch) for c in whole.overfitting] == [("catastrophic_overfitting", 2)]
     third = next(state for state, _ in kept.states if len(state["history"]) == 3)
     assert trained(start=copy.deepcopy(third)).overfitting == whole.overfitting
     del third["verdicts"]
     assert trained(start=third).overfitting == []
+
+
+def test_a_training_is_told_with_the_accuracies_of_its_last_epoch() -> None:
+    last = EpochMetrics(1, 20, 0.1, 2.3, None, 0.912, 0.5, 1.0)
+    said = progress_line(2, 30, 40, None, last)
+    assert said == "epoch 2/30  step 40  clean 91.2%  robust 50.0%"
+    assert progress_line(1, 30, 4, 2.3, None) == "epoch 1/30  step 4  loss 2.3000"
+    unmeasured = replace(last, validation_clean_accuracy=None, validation_robust_accuracy=None)
+    assert progress_line(2, 30, 40, 2.3, unmeasured) == "epoch 2/30  step 40  loss 2.3000"

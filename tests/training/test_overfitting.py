@@ -1,20 +1,23 @@
 """A loss of robust accuracy is told where luck does not explain it, and only there."""
 
-from typing import Any
-
 import numpy as np
 import pytest
 import torch
 
+from robustrun.training.metrics import EpochMetrics
 from robustrun.training.overfitting import overfitting_in, packed
 
 IMAGES = 200
 
 
-def rows_of(*robust: float, losses: tuple[float, ...] = ()) -> list[dict[str, Any]]:
+def metrics(epoch: int, robust: float | None, loss: float | None) -> EpochMetrics:
+    return EpochMetrics(epoch, epoch, 0.1, loss, None, None, robust, 1.0)
+
+
+def rows_of(*robust: float, losses: tuple[float, ...] = ()) -> list[EpochMetrics]:
     losses = losses or tuple(1 / (epoch + 1) for epoch in range(len(robust)))
     return [
-        {"epoch": epoch + 1, "validation_robust_accuracy": share, "train_loss": loss}
+        metrics(epoch + 1, share, loss)
         for epoch, (share, loss) in enumerate(zip(robust, losses, strict=True))
     ]
 
@@ -24,11 +27,9 @@ def first_images(share: float, images: int) -> torch.Tensor:
     return packed(np.arange(images) < round(share * images))
 
 
-def found_in(history: list[dict[str, Any]], images: int = IMAGES) -> list[tuple[str, int]]:
-    known = [row for row in history if row["validation_robust_accuracy"] is not None]
-    verdicts = {
-        row["epoch"]: first_images(row["validation_robust_accuracy"], images) for row in known
-    }
+def found_in(history: list[EpochMetrics], images: int = IMAGES) -> list[tuple[str, int]]:
+    known = [row for row in history if row.validation_robust_accuracy is not None]
+    verdicts = {row.epoch: first_images(row.validation_robust_accuracy, images) for row in known}
     return [(c.kind, c.epoch) for c in overfitting_in(history, verdicts, len(history))]
 
 
@@ -51,11 +52,11 @@ def found_in_verdicts(verdicts: np.ndarray) -> list[tuple[str, int]]:
         # One bad epoch at a high rate, whose loss rose as well, and one that lasts.
         (rows_of(0.6, 0.2, 0.6, 0.6, losses=(1.0, 1.4, 0.9, 0.8)), []),
         (rows_of(0.6, 0.2, 0.1, 0.1, losses=(1, 2, 2, 2)), [("catastrophic_overfitting", 3)]),
-        ([{"epoch": 1, "validation_robust_accuracy": None, "train_loss": 1.0}], []),
+        ([metrics(1, None, 1.0)], []),
     ],
 )
 def test_collapses_are_read_from_the_history(
-    history: list[dict[str, Any]], found: list[tuple[str, int]]
+    history: list[EpochMetrics], found: list[tuple[str, int]]
 ) -> None:
     # 500 images: the smallest loss told, 4 points, is 20 of them and none won, p = 1e-6.
     assert found_in(history, images=500) == found
@@ -119,9 +120,7 @@ def test_planted_collapses_are_found(images: int, lost: float, kind: str) -> Non
 
 def test_an_epoch_without_verdicts_is_passed_over() -> None:
     history = rows_of(0.9, 0.5, 0.46, 0.45, 0.44)
-    verdicts = {
-        row["epoch"]: first_images(row["validation_robust_accuracy"], 500) for row in history
-    }
+    verdicts = {row.epoch: first_images(row.validation_robust_accuracy, 500) for row in history}
     del verdicts[1]
     (collapse,) = overfitting_in(history, verdicts, 5)
     assert (collapse.best, collapse.best_epoch, collapse.epoch) == (0.5, 2, 5)
