@@ -49,7 +49,7 @@ TRIED_IN = {
     "run_folder/load.py": "test_measured_again.py",
     "run_folder/lpips_network.py": "methods/test_pat.py",
     "run_folder/provenance.py": "run_folder/test_repetition.py",
-    "run_folder/schema.py": "report/test_summary.py",
+    "run_folder/recording.py": "command_line/test_main.py",
     "run_folder/sections.py": "command_line/test_main.py",
     "training/learner.py": "training/test_fit.py",
     "training/optimizers.py": "training/test_fit.py",

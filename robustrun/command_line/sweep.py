@@ -36,6 +36,7 @@ from robustrun.configuration.words import Line
 from robustrun.errors import ConfigError
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER, locked
+from robustrun.run_folder.schema import RunRecord, read_record
 from robustrun.storage import files
 
 SWEEP = "sweep.json"
@@ -206,8 +207,6 @@ def run_one_of_sweep(composed: DictConfig, resumes: bool) -> float | None:
     claimed = begun = (resumes or session.resumes) and provenance.taken(folder)
     try:
         if begun and provenance.status(folder) == "completed":
-            from robustrun.run_folder.schema import read_record
-
             return _selection_metric(read_record(folder))
         run_config = load_composed(composed, session.folders)
         if not begun:
@@ -243,14 +242,13 @@ def _add_row(session: Session) -> None:
     session.summary.write()
 
 
-def _selection_metric(record: Any) -> float | None:
+def _selection_metric(record: RunRecord) -> float | None:
     """Robust accuracy on the validation split, else clean, of the weights that a run kept."""
-    best = record.training and record.training.best
+    best = record.training.best if record.training else None
     if best is None:
         return None
     robust, clean = best.validation_robust_accuracy, best.validation_clean_accuracy
-    accuracy: float | None = clean if robust is None else robust
-    return accuracy
+    return clean if robust is None else robust
 
 
 def _record_failure(composed: DictConfig, folder: Path, message: str) -> None:

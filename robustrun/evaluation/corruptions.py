@@ -19,8 +19,9 @@ from robustrun.datasets.checks import require_labels
 from robustrun.datasets.corruptions import CorruptedImages, PerturbationSequences
 from robustrun.errors import DataError
 from robustrun.evaluation.clean import predict
+from robustrun.evaluation.findings import CorruptionResult, FlipResult
 from robustrun.evaluation.measurement import Subject
-from robustrun.evaluation.outcome import CorruptionResult, Evaluation, FlipResult
+from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Corruptions, EvaluationPlan, Perturbations
 from robustrun.evaluation.statistics import accuracy

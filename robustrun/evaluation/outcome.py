@@ -1,22 +1,14 @@
 """What an evaluation found, example by example."""
 
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from robustrun.compute.predictions import NO_ANSWER
+from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
 from robustrun.evaluation.table import as_table
 from robustrun.types import Images
-
-
-@dataclass(frozen=True)
-class StageResult:
-    """A part of an attack made of attacks, as results.json has it."""
-
-    name: str
-    standing: int  # images that are right after it
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -33,38 +25,6 @@ class AttackResult:
     stages: tuple[StageResult, ...]  # of an attack made of attacks
     seconds: float
     no_answer: np.ndarray  # whose logits are not finite, on the clean image or under the attack
-
-
-@dataclass(frozen=True)
-class Check:
-    """One question that the audit puts to a number, as results.json has it."""
-
-    check: str
-    status: Literal["pass", "warn", "fail"]
-    measured: float | str | None = None  # None: not finite
-    expected: float | str | None = None
-    why: str = ""  # what was found and means, and unless it passes what to do
-
-
-@dataclass(frozen=True)
-class CorruptionResult:
-    """Accuracy under common corruptions, as results.json has it."""
-
-    accuracy: float  # mean over corruptions; fractions, as all others
-    by_corruption: dict[str, float]  # mean over severities
-    by_severity: dict[str, dict[str, float]]  # corruption: severity: accuracy
-    non_finite: int  # images whose logits are not finite
-    seconds: float
-
-
-@dataclass(frozen=True)
-class FlipResult:
-    """How often perturbation sequences flip an answer, as results.json has it."""
-
-    flip_rate: float  # mean over perturbations, of the share of frames that change the answer
-    by_perturbation: dict[str, float]
-    non_finite: int  # images whose logits are not finite
-    seconds: float
 
 
 @dataclass(frozen=True, repr=False)

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 
 from robustrun.evaluation.attack_run import run_attack, seconds_before
+from robustrun.evaluation.findings import StageResult
 from robustrun.evaluation.measurement import Subject
-from robustrun.evaluation.outcome import AttackResult, Evaluation, StageResult
+from robustrun.evaluation.outcome import AttackResult, Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy
 from robustrun.types import ATTACKS, Attack, HasEffectiveSettings, HasOwnUnit, Staged

@@ -13,9 +13,8 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from robustrun.errors import DataError
-from robustrun.evaluation.outcome import Check, CorruptionResult, FlipResult, StageResult
-from robustrun.training.metrics import EpochMetrics
-from robustrun.training.overfitting import Overfitting
+from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
+from robustrun.training.metrics import EpochMetrics, Overfitting
 
 SCHEMA_VERSION = 1
 RESULTS = "results.json"

@@ -3,38 +3,18 @@ which validation images withstood the attack."""
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustrun.evaluation.statistics import at_least
-from robustrun.training.metrics import EpochMetrics
+from robustrun.training.metrics import EpochMetrics, Overfitting
 
 Verdicts = Mapping[int, Tensor]  # by epoch, as `packed` made them
 HALF, POINTS = 0.5, 0.10  # catastrophic: below half of the best, and by more than ten points
 LOST, EPOCHS = 0.03, 3  # robust: so many points below the best, so many epochs in a row
 ALARM = 0.05  # the chance that a run in which nothing is lost is warned of
-
-
-@dataclass(frozen=True)
-class Overfitting:
-    """When robust accuracy on the validation split was lost, and from where."""
-
-    kind: Literal["catastrophic_overfitting", "robust_overfitting"]
-    epoch: int
-    robust_accuracy: float
-    best: float
-    best_epoch: int
-
-    def __str__(self) -> str:
-        return (
-            f"{self.kind.replace('_', ' ')} at epoch {self.epoch}: robust accuracy on the "
-            f"validation split is {self.robust_accuracy:.1%}, after {self.best:.1%} at epoch "
-            f"{self.best_epoch}"
-        )
 
 
 def packed(robust: np.ndarray) -> Tensor:

@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 
 from robustrun.training.learner import Learner, State, weights
-from robustrun.training.metrics import EpochMetrics
-from robustrun.training.overfitting import Overfitting, overfitting_in
+from robustrun.training.metrics import EpochMetrics, Overfitting
+from robustrun.training.overfitting import overfitting_in
 from robustrun.training.settings import Select
 
 log = logging.getLogger(__name__)

@@ -1,6 +1,7 @@
 """A sweep is told by the folders of its runs, whichever process did them."""
 
 import csv
+import dataclasses
 import json
 import os
 import subprocess
@@ -20,6 +21,8 @@ from robustrun.report import collect
 from robustrun.report.summary import SweepSummary
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import locked
+from robustrun.run_folder.schema import RunRecord, RunSection, TrainingSection
+from robustrun.training.metrics import EpochMetrics
 
 SMALL = ("model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none")
 
@@ -159,11 +162,16 @@ def test_an_interrupted_sweep_has_the_run_that_was_interrupted_in_its_summary(
 
 
 def test_the_job_returns_the_robust_accuracy_on_the_validation_split() -> None:
-    best = {"validation_clean_accuracy": 0.9, "validation_robust_accuracy": 0.5}
-    assert sweep._selection_metric({"training": {"best": best}}) == 0.5
-    best["validation_robust_accuracy"] = None  # type: ignore[assignment]
-    assert sweep._selection_metric({"training": {"best": best}}) == 0.9
-    assert sweep._selection_metric({"training": None}) is None
+    def trained(best: EpochMetrics | None) -> RunRecord:
+        run = RunSection(status="completed")
+        return RunRecord(run=run, training=TrainingSection(best=best))
+
+    best = EpochMetrics(2, 20, 0.1, 1.0, 0.95, 0.9, 0.5, 3.0)
+    assert sweep._selection_metric(trained(best)) == 0.5
+    clean_alone = dataclasses.replace(best, validation_robust_accuracy=None)
+    assert sweep._selection_metric(trained(clean_alone)) == 0.9
+    assert sweep._selection_metric(trained(None)) is None
+    assert sweep._selection_metric(RunRecord(run=RunSection(status="failed"))) is None
 
 
 def test_the_summary_of_a_sweep_reads_what_each_run_left_once(
@@ -174,8 +182,8 @@ def test_the_summary_of_a_sweep_reads_what_each_run_left_once(
     walk = os.walk
     monkeypatch.setattr(
         collect,
-        "_whole",
-        lambda raw, whole=collect._whole: read.append(raw["run"]["id"]) or whole(raw),
+        "read_record",
+        lambda folder, whole=collect.read_record: read.append(folder.name) or whole(folder),
     )
     monkeypatch.setattr(sweep.os, "walk", lambda place: walked.append(place) or walk(place))
     session = Session()

@@ -7,9 +7,10 @@ import torch
 from evaluation.grey_images import CPU, grey, linear
 from robustrun.attacks.fgsm import FGSM
 from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.findings import Check
 from robustrun.evaluation.measure import accuracies, measure
 from robustrun.evaluation.measurement import Subject
-from robustrun.evaluation.outcome import Check, Evaluation
+from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 
 

@@ -22,7 +22,7 @@ from robustrun.evaluation.audit.target import (
     share_of,
     status_of,
 )
-from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.findings import Check
 from robustrun.evaluation.statistics import ONE_SIDED, at_least, exact_interval
 from robustrun.losses import margin
 from robustrun.types import Rescalable

@@ -30,8 +30,9 @@ from robustrun.evaluation.audit.model_checks import MODEL_CHECKS, no_adversary
 from robustrun.evaluation.audit.settings import AuditSettings
 from robustrun.evaluation.audit.target import AuditTarget, FiniteGradients, craft_with
 from robustrun.evaluation.audit.transfer import transfer
+from robustrun.evaluation.findings import Check
 from robustrun.evaluation.measurement import Subject
-from robustrun.evaluation.outcome import Check, Evaluation
+from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.types import Attack, Images
 

@@ -10,7 +10,7 @@ from robustrun.attacks.geometry.ball import length, per_example
 from robustrun.attacks.pgd import PGD
 from robustrun.evaluation.audit.settings import Differences
 from robustrun.evaluation.audit.target import AuditTarget, compare_attack, craft_with
-from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.findings import Check
 
 
 def finite_differences(s: AuditTarget) -> Check:

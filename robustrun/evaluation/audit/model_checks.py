@@ -6,7 +6,7 @@ from torch import nn
 from robustrun.compute.modes import BatchNorm
 from robustrun.compute.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
 from robustrun.evaluation.audit.target import AuditTarget, Status
-from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.findings import Check
 from robustrun.types import Attack, Staged
 
 SUMS_TO_ONE = 1e-4  # above the rounding of a float32 softmax over 1,000 classes

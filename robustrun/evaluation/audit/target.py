@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from robustrun.compute.predictions import predicted
 from robustrun.evaluation.audit.settings import AuditSettings
 from robustrun.evaluation.checks import check_images
-from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.findings import Check
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import exact_interval
 from robustrun.types import Attack

@@ -9,7 +9,7 @@ from robustrun.attacks.search.ascent import ascend
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.audit.target import AuditTarget, compare_attack
-from robustrun.evaluation.outcome import Check
+from robustrun.evaluation.findings import Check
 
 BATCH = 64  # images at each step of training the surrogate
 

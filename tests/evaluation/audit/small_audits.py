@@ -10,8 +10,8 @@ from torch import nn
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.evaluation.audit.audit import audit
+from robustrun.evaluation.findings import Check
 from robustrun.evaluation.measurement import Subject
-from robustrun.evaluation.outcome import Check
 from robustrun.evaluation.search_networks import SearchNetworks
 from robustrun.evaluation.setting import Setting
 from robustrun.experiment import run
