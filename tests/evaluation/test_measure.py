@@ -1,8 +1,23 @@
 """Measuring: robust accuracy, on linear networks."""
 
-from evaluation.grey_images import measured, pgd
+from typing import Any
+
+import pytest
+import torch
+
+from evaluation.grey_images import grey, linear, measured, pgd
 from robustrun.attacks.fgsm import FGSM
+from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.measure import choose_examples, evaluate
+from robustrun.evaluation.settings import EvaluationPlan
 from robustrun.evaluation.statistics import accuracy
+
+FIVE = TensorImages(grey(0.1, 0.2, 0.3, 0.4, 0.5), torch.arange(5))
+
+
+def plan(**changed: Any) -> EvaluationPlan:
+    settings = {"examples": None, "choose": "random", "batch_size": 2, "radii": (), "attacks": {}}
+    return EvaluationPlan(**settings | changed, audit=None, corruptions=None, perturbations=None)
 
 
 def test_robust_accuracy_of_a_linear_model_is_what_the_paper_and_pencil_say() -> None:
@@ -12,3 +27,46 @@ def test_robust_accuracy_of_a_linear_model_is_what_the_paper_and_pencil_say() ->
     assert found.attacks["pgd"].robust.tolist() == [False, True, True, False]
     assert found.attacks["fgsm"].robust.tolist() == [False, True, True, False]
     assert accuracy(found.worst_case) == 0.5  # clean errors count against it
+
+
+@pytest.mark.parametrize(
+    ("model", "images", "attacks", "said"),
+    [
+        (len, [], {}, "The model is a builtin_function_or_method, but must be a torch.nn.Module"),
+        (linear(), [], [FGSM("linf", 0.1)], "The attacks are a list, but must be a mapping"),
+        (linear(), [], {"a": 3}, "The attack 'a' is a int, but must be one of"),
+        (linear(), [], {"a": len}, "The attack 'a' is a builtin_function_or_method"),
+        (linear(), 3, {}, r"are a int, but must be tensors \(x, y\), a loader of"),
+    ],
+)
+def test_what_is_no_model_no_attack_or_no_images_is_a_type_error(
+    model: Any, images: Any, attacks: Any, said: str
+) -> None:
+    with pytest.raises(TypeError, match=said):
+        evaluate(model, images, attacks)
+
+
+@pytest.mark.parametrize(
+    ("examples", "choose", "places"),
+    [
+        (None, "first", [0, 1, 2, 3, 4]),
+        (3, "first", [0, 1, 2]),
+        (5, "random", [0, 1, 2, 3, 4]),
+        (9, "first", [0, 1, 2, 3, 4]),
+    ],
+)
+def test_so_many_test_images_are_measured_as_asked_for(
+    examples: int | None, choose: str, places: list[int], caplog: pytest.LogCaptureFixture
+) -> None:
+    chosen, found = choose_examples(FIVE, plan(examples=examples, choose=choose))
+    assert found.tolist() == places
+    assert chosen.labels.tolist() == places
+    told = "evaluation.examples is 9, but the test set has 5 images" in caplog.text
+    assert told == (examples == 9)
+
+
+def test_random_examples_are_the_same_at_every_call_and_in_order() -> None:
+    (_, first), (_, again) = (choose_examples(FIVE, plan(examples=3)) for _ in range(2))
+    assert first.tolist() == again.tolist() == sorted(set(first.tolist()))
+    (_, more) = choose_examples(FIVE, plan(examples=4))
+    assert set(first.tolist()) < set(more.tolist())
