@@ -1,8 +1,9 @@
 """One attack over all batches: its seed, its faster form, and what memory holds."""
 
 import copy
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -15,8 +16,12 @@ from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.noise import GaussianNoise
 from robustrun.compute import threads
 from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.attack_run import run_attack, seconds_before
 from robustrun.evaluation.measure import accuracies, evaluate, measure
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.search_networks import search_networks
 from robustrun.evaluation.setting import Setting
+from robustrun.storage.journal import Journal
 
 
 @pytest.fixture(scope="module")
@@ -97,3 +102,53 @@ def test_a_batch_that_does_not_fit_into_memory_is_attacked_in_halves(
     assert "in halves" in caplog.text
     with pytest.raises(torch.OutOfMemoryError):
         measure(linear(), images, 2, accuracies({"large": Large(0)}), setting)
+
+
+@pytest.mark.parametrize("batches", [0, 1, 2])
+def test_batches_that_the_journal_has_are_not_attacked_again(batches: int, tmp_path: Path) -> None:
+    levels, labels = (0.45, 0.3, 0.7, 0.55), torch.tensor([0, 0, 1, 1])
+
+    @dataclass(frozen=True)
+    class Watched:
+        norm: ClassVar[str] = "linf"
+        epsilon: ClassVar[float] = 0.1
+        bounded: ClassVar[bool] = True
+        adversarial: ClassVar[bool] = True
+        seen: list[int] = field(default_factory=list)
+
+        def __call__(self, model, x, y, *, generator=None):
+            self.seen.append(len(x))
+            return FGSM("linf", 0.1)(model, x, y)
+
+    path, images = tmp_path / "journal", TensorImages(grey(*levels), labels)
+    networks = search_networks(linear(), images, Setting(0, 2, CPU))
+    subject, tried = Subject(networks, images, 2), np.arange(4)
+    setting = Setting(0, 2, CPU, journal=Journal(path, "this"))
+    whole, _ = run_attack(Watched(), "fgsm", subject, tried, setting)  # type: ignore[arg-type]
+    assert whole.tolist() == [False, True, True, False]
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[: 1 + batches]))  # stopped after so many
+    attack, journal = Watched(), Journal(path, "this")
+    spent = seconds_before(journal, "fgsm")
+    assert (spent > 0) == (batches > 0)
+    again = Setting(0, 2, CPU, journal=journal)
+    found, no_answer = run_attack(attack, "fgsm", subject, tried, again)  # type: ignore[arg-type]
+    assert found.tolist() == whole.tolist()
+    assert not no_answer.any()
+    assert attack.seen == [2] * (2 - batches)
+
+
+def test_images_that_the_journal_knows_to_have_no_answer_are_recalled_as_such() -> None:
+    class Known(Journal):
+        def recall(self, key: str) -> Any:
+            note = {"right": [1, 0], "no_answer": [1], "seconds": 1.5}
+            return {"a batch 0": note, "a batch 1": {"right": [0], "seconds": 2.0}}.get(key)
+
+    images = TensorImages(grey(0.1, 0.2, 0.3, 0.4), torch.zeros(4, dtype=torch.long))
+    setting = Setting(0, 2, CPU, journal=Known())
+    subject = Subject(search_networks(linear(), images, setting), images, 2)
+    tried = np.array([0, 2, 3])
+    right, no_answer = run_attack(FGSM("linf", 0.1), "a", subject, tried, setting)
+    assert right.tolist() == [True, False, False, False]
+    assert no_answer.tolist() == [False, False, True, False]
+    assert seconds_before(setting.journal, "a") == 3.5

@@ -1,16 +1,23 @@
 """Accuracy against the radius, on linear networks."""
 
+import logging
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 
 from evaluation.grey_images import CPU, grey, linear, measured, pgd
+from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.fmn import FMN
+from robustrun.attacks.noise import GaussianNoise
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.curve import AccuracyCurve
 from robustrun.evaluation.measure import accuracies, measure
 from robustrun.evaluation.setting import Setting
+from robustrun.storage.journal import Journal
 
 
 def test_the_curve_falls_and_a_success_at_a_smaller_radius_counts() -> None:
@@ -62,3 +69,42 @@ def test_a_curve_ends_where_the_ball_holds_every_image() -> None:
         (0.1, 1),
         (1, 1),
     ]
+
+
+@pytest.mark.parametrize(
+    ("attack", "points", "said"),
+    [
+        (GaussianNoise("linf", 0.1), [], "noise has no radius to change"),
+        (FGSM("linf", 0.0), [(0.0, 3)], "every multiple of the radius 0 is 0"),
+    ],
+)
+def test_where_no_radius_can_be_changed_that_is_said(
+    attack: Any, points: list[tuple[float, int]], said: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    images = TensorImages(grey(0.45, 0.3, 0.7), torch.tensor([0, 0, 1]))
+    with caplog.at_level(logging.INFO):
+        entries = [*accuracies({"noise": attack}), AccuracyCurve("noise", attack, (2.0,))]
+        found = measure(linear(), images, 2, entries, Setting(0, 2, CPU))
+    assert [(radius, int(right.sum())) for radius, right in found.curve] == points
+    assert said in caplog.text
+
+
+def test_distances_that_the_journal_has_are_not_searched_again(tmp_path: Path) -> None:
+    fmn = FMN("linf", 0.1, 40, 0.2, 0.01, 0.05, 0.001)
+    images = TensorImages(grey(0.45, 0.3, 0.72), torch.tensor([0, 0, 1]))
+
+    def curve(network: nn.Module) -> list[list[bool]]:
+        setting = Setting(0, 2, CPU, journal=Journal(tmp_path / "journal", "this"))
+        entries = [*accuracies({"fmn": fmn}), AccuracyCurve("fmn", fmn, (0.4, 2.1))]
+        return [right.tolist() for _, right in measure(network, images, 2, entries, setting).curve]
+
+    class Deaf(nn.Module):
+        """The same answers without a gradient: no search could be run on it."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            logits: torch.Tensor = linear()(x.detach())
+            return logits
+
+    first = curve(linear())
+    assert first == [[True] * 3, [True] * 3, [False, True, True], [False, False, True]]
+    assert curve(Deaf()) == first

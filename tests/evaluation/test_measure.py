@@ -1,5 +1,6 @@
 """Measuring: robust accuracy, on linear networks."""
 
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -35,6 +36,8 @@ def test_robust_accuracy_of_a_linear_model_is_what_the_paper_and_pencil_say() ->
         (len, [], {}, "The model is a builtin_function_or_method, but must be a torch.nn.Module"),
         (linear(), [], [FGSM("linf", 0.1)], "The attacks are a list, but must be a mapping"),
         (linear(), [], {"a": 3}, "The attack 'a' is a int, but must be one of"),
+        (linear(), [], {"a": pgd}, "The attack 'a' is a function"),
+        (linear(), [], {"a": SimpleNamespace(adversarial=True)}, "'a' is a SimpleNamespace"),
         (linear(), [], {"a": len}, "The attack 'a' is a builtin_function_or_method"),
         (linear(), 3, {}, r"are a int, but must be tensors \(x, y\), a loader of"),
     ],
@@ -61,8 +64,8 @@ def test_so_many_test_images_are_measured_as_asked_for(
     chosen, found = choose_examples(FIVE, plan(examples=examples, choose=choose))
     assert found.tolist() == places
     assert chosen.labels.tolist() == places
-    told = "evaluation.examples is 9, but the test set has 5 images" in caplog.text
-    assert told == (examples == 9)
+    said = "evaluation.examples is 9, but the test set has 5 images"
+    assert [record.message for record in caplog.records] == ([said] if examples == 9 else [])
 
 
 def test_random_examples_are_the_same_at_every_call_and_in_order() -> None:

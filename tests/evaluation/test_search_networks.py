@@ -3,6 +3,7 @@
 import copy
 
 import pytest
+import torch
 from compute.digits_network import attack, digits, digits_network
 from torch import nn
 
@@ -27,3 +28,9 @@ def test_which_network_an_attack_sees(network: nn.Module) -> None:
     assert isinstance(fast.fast, FoldedCopy)
     assert fast.of(fab) is fast.fast
     assert getattr(fast.of(pgd), "low") is True  # noqa: B009
+
+
+def test_without_an_image_there_is_nothing_to_try_a_copy_on(network: nn.Module) -> None:
+    none = digits().subset(torch.arange(0))
+    found = search_networks(network, none, Setting(0, 100, CPU, "bfloat16"))
+    assert found == SearchNetworks(network, network)

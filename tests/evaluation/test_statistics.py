@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robustrun.evaluation.statistics import at_least, exact_interval, per_class, wilson
+from robustrun.evaluation.statistics import accuracy, at_least, exact_interval, per_class, wilson
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
@@ -53,3 +53,8 @@ def test_the_exact_interval_of_a_share(
     successes: int, trials: int, low: float, high: float
 ) -> None:
     assert exact_interval(successes, trials) == pytest.approx((low, high), abs=5e-5)
+
+
+def test_where_nothing_was_counted_any_share_is_possible() -> None:
+    assert wilson(0, 0) == (0.0, 1.0)
+    assert accuracy(np.zeros(0, dtype=bool)) == 0.0

@@ -6,7 +6,10 @@ import pytest
 import torch
 from torch import nn
 
+from evaluation.audit.audit_targets import target
 from evaluation.audit.small_audits import JUDGE, QUICK, SETTINGS, audited, configuration, failed
+from evaluation.grey_images import grey, linear
+from robustrun.evaluation.audit import attack_checks
 from robustrun.types import Images
 
 
@@ -37,3 +40,98 @@ def test_too_few_images_for_a_pass_to_mean_something_are_told(
     settings = dataclasses.replace(QUICK, examples=None, steps=1, surrogate_steps=1)
     check = audited(standard, chosen, JUDGE, settings)["enough_images"]
     assert (check.status, check.measured) == (status, examples)
+
+
+HUNDRED = grey(*[0.45] * 50, *[0.55] * 50)
+LABELS = torch.arange(100) // 50
+
+
+def turned(count: int) -> torch.Tensor:
+    """The images that the run's attack leaves right, if it turns the first `count`."""
+    return torch.arange(100) >= count
+
+
+class Draws(nn.Module):
+    """Right on clean images; wrong on the last `count` of a batch once anything changes."""
+
+    def __init__(self, count: int) -> None:
+        super().__init__()
+        self.count = count
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        changed = (x != HUNDRED[: len(x)]).flatten(1).any(dim=1)
+        wrong = changed & (torch.arange(len(x)) >= len(x) - self.count)
+        return nn.functional.one_hot(torch.where(wrong, 1 - LABELS, LABELS), 2).float()
+
+
+@pytest.mark.parametrize(
+    ("attack", "noise", "status"),
+    [
+        (50, 0, "pass"),
+        (50, 1, "pass"),  # by luck
+        (100, 40, "pass"),  # noise turns many, and the attack all of them
+        (0, 10, "fail"),  # what stands under the attack falls under noise
+        (60, 60, "fail"),
+        (60, 40, "fail"),
+    ],
+)
+def test_noise_that_turns_what_the_attack_leaves_is_flagged(
+    attack: int, noise: int, status: str
+) -> None:
+    audited = target(Draws(noise), HUNDRED, LABELS, robust=turned(attack))
+    check = attack_checks.random_noise(audited)
+    assert (check.status, check.measured) == (status, pytest.approx(1 - noise / 100))
+    assert f"Noise turns {noise} images, the attack {attack}" in check.why
+    assert ("hardly searches" in check.why) == (status == "fail")
+
+
+@pytest.mark.parametrize(
+    ("only_attack", "both", "only_noise", "status"),
+    [
+        (5, 15, 4, "fail"),  # no more than a coin gives the attack
+        (14, 15, 3, "pass"),
+        (3, 60, 0, "fail"),
+        (6, 60, 0, "warn"),  # noise alone turns more than half of all that fall
+        (70, 25, 0, "pass"),
+    ],
+)
+def test_an_attack_that_is_hardly_better_than_noise_is_flagged(
+    only_attack: int, both: int, only_noise: int, status: str
+) -> None:
+    # The images from the last on: those of noise alone, of both, of the attack alone.
+    places = torch.arange(100).flip(0)
+    by_attack = (places >= only_noise) & (places < only_noise + both + only_attack)
+    audited = target(Draws(only_noise + both), HUNDRED, LABELS, robust=~by_attack)
+    assert attack_checks.random_noise(audited).status == status
+
+
+def test_an_attack_that_has_no_other_radius_is_told() -> None:
+    class Fixed:
+        norm, epsilon, bounded, adversarial = "linf", 0.1, True, True
+
+    check = attack_checks.large_radius(target(linear(), HUNDRED, LABELS, attack=Fixed()))
+    assert (check.status, check.measured) == ("warn", "not measured")
+
+
+@pytest.mark.parametrize(
+    ("stubborn", "status"), [(0, "pass"), (1, "pass"), (9, "warn"), (50, "warn"), (51, "fail")]
+)
+def test_what_stands_in_a_ball_that_holds_grey_is_flagged(stubborn: int, status: str) -> None:
+    """Up to 50 images are of one class: one grey image could have the answer of all of them."""
+
+    class Misses:
+        """Turns all but so many."""
+
+        norm, epsilon, bounded, adversarial = "linf", 0.1, True, True
+
+        def with_radius(self, epsilon: float) -> "Misses":
+            self.epsilon = epsilon  # 0.5, in which grey is
+            return self
+
+        def __call__(self, model, x, y, *, generator=None):
+            moved = x.clone()
+            moved[stubborn:] = 1 - moved[stubborn:]
+            return moved
+
+    check = attack_checks.large_radius(target(linear(), HUNDRED, LABELS, attack=Misses()))
+    assert (check.status, check.measured) == (status, stubborn / 100)
