@@ -121,7 +121,7 @@ def random_noise(s: AuditTarget) -> Check:
         # the attack must turn more than a fair coin would give it.
         if at_least(only_attack, only_attack + only_noise) > ONE_SIDED:
             status = "fail"
-        elif at_least(noise, attack + only_noise) <= 0 and status == "pass":
+        elif at_least(noise, attack + only_noise) <= ONE_SIDED and status == "pass":
             status = "warn"  # of all that fall, noise alone turns more than half
     why = f"Noise turns {noise} images, the attack {attack}"
     if status != "pass":
