@@ -20,7 +20,7 @@ from robustrun.types import DATASETS, Splits
 
 @DATASETS.register("cifar10", "cifar100")
 @dataclass(frozen=True)
-class Cifar:
+class CIFAR:
     """50,000 training and 10,000 test images, 32 x 32 RGB, kept in memory as uint8."""
 
     ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER

@@ -20,7 +20,7 @@ Block = Callable[[int, int, int], nn.Module]  # input channels, output channels,
 
 @MODELS.register("resnet18", "resnet50")
 @dataclass(frozen=True)
-class Resnet:
+class ResNet:
     """Four stages of 64 to 512 channels (ResNet-50: times 4); batch norm after each convolution.
 
     11,173,962 (ResNet-18) and 23,520,842 (ResNet-50) parameters for colour images and 10 classes.
@@ -51,7 +51,7 @@ class Resnet:
 
 @MODELS.register("preact_resnet18")
 @dataclass(frozen=True)
-class PreactResnet18:
+class PreActResNet18:
     """Four stages of 64 to 512 channels; batch norm and ReLU before each convolution and the end.
 
     11,172,170 parameters for colour images and 10 classes, as in Rice et al. (2020) and AWP. Some
@@ -69,7 +69,7 @@ class PreactResnet18:
         return ResidualNetwork(
             Normalize(self.mean, self.std, shape[0]),
             conv3x3(shape[0], 64),
-            stages(PreactBlock, 64, (64, 128, 256, 512), (2, 2, 2, 2)),
+            stages(PreActBlock, 64, (64, 128, 256, 512), (2, 2, 2, 2)),
             nn.Sequential(nn.BatchNorm2d(512), nn.ReLU()),
             nn.Linear(512, classes),
         )
@@ -119,7 +119,7 @@ class ResidualBlock(nn.Module):
         return F.relu(self.branch(x) + self.shortcut(x))
 
 
-class PreactBlock(nn.Module):
+class PreActBlock(nn.Module):
     """Two convolutions, batch norm and ReLU before each; a projection starts after the first."""
 
     def __init__(self, inputs: int, outputs: int, stride: int) -> None:

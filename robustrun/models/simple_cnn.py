@@ -14,7 +14,7 @@ SMALLEST = 4  # pixels a side, which two poolings halve
 
 @MODELS.register("simple_cnn")
 @dataclass(frozen=True)
-class SimpleCnn:
+class SimpleCNN:
     """conv5-relu-pool, conv5-relu-pool, then linear layers; 62,006 parameters at 3 x 32 x 32, K=10.
 
     Images under 32 pixels keep their size in the convolutions (padding 2), since two unpadded 5 x 5
@@ -33,13 +33,13 @@ class SimpleCnn:
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         require_size(shape, SMALLEST, "simple_cnn")
-        return SimpleCnnNetwork(self, shape, classes)
+        return SimpleCNNNetwork(self, shape, classes)
 
 
-class SimpleCnnNetwork(nn.Module):
-    """The network of `SimpleCnn`."""
+class SimpleCNNNetwork(nn.Module):
+    """The network of `SimpleCNN`."""
 
-    def __init__(self, settings: SimpleCnn, shape: Shape, classes: int) -> None:
+    def __init__(self, settings: SimpleCNN, shape: Shape, classes: int) -> None:
         super().__init__()
         channels, height, width = shape
         padding = 0 if min(height, width) >= 32 else 2

@@ -21,7 +21,7 @@ LAYERS = sum(2 * len(block) + 1 for block in BLOCKS)
 
 @MODELS.register("vgg_features")
 @dataclass(frozen=True)
-class VggFeatures:
+class VGGFeatures:
     """The first `layers` of VGG-16, frozen and always in eval mode, then fc 120-84-K.
 
     The notebook speaks of the features up to the second max-pool, and its slice [:9] ends with the
@@ -42,20 +42,20 @@ class VggFeatures:
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         if self.weights == "random":
-            return VggFeaturesNetwork(self, shape, classes)
+            return VGGFeaturesNetwork(self, shape, classes)
         published = self.weights == "pretrained"
         state = _published() if published else read(self.weights, "model.weights")
-        network = VggFeaturesNetwork(self, shape, classes)
+        network = VGGFeaturesNetwork(self, shape, classes)
         statistics, own = dict(network.normalize.named_buffers()), network.features.state_dict()
         layers = aligned(network.features, state, self.weights, statistics)
         fill(network.features, {k: layers[k] for k in own if k in layers}, self.weights)
         return network
 
 
-class VggFeaturesNetwork(nn.Module):
-    """The network of `VggFeatures`; its features' weights are random."""
+class VGGFeaturesNetwork(nn.Module):
+    """The network of `VGGFeatures`; its features' weights are random."""
 
-    def __init__(self, settings: VggFeatures, shape: Shape, classes: int) -> None:
+    def __init__(self, settings: VGGFeatures, shape: Shape, classes: int) -> None:
         super().__init__()
         layers = vgg16_features()
         shown = [i for i in range(LAYERS - 1) if isinstance(layers[i + 1], nn.MaxPool2d)]
@@ -69,7 +69,7 @@ class VggFeaturesNetwork(nn.Module):
         self.fc2 = nn.Linear(*settings.hidden)
         self.fc3 = nn.Linear(settings.hidden[1], classes)
 
-    def train(self, mode: bool = True) -> "VggFeaturesNetwork":
+    def train(self, mode: bool = True) -> "VGGFeaturesNetwork":
         super().train(mode)
         self.features.eval()
         return self

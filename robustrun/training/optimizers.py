@@ -12,7 +12,7 @@ from robustrun.types import OPTIMIZERS
 
 @OPTIMIZERS.register("sgd")
 @dataclass(frozen=True)
-class Sgd:
+class SGD:
     """Stochastic gradient descent with momentum; the decay falls on all parameters."""
 
     lr: float

@@ -9,13 +9,13 @@ import pytest
 import torch
 
 from datasets.small_sets import COMMON, whole
-from robustrun.datasets.cifar import Cifar
+from robustrun.datasets.cifar import CIFAR
 from robustrun.errors import DataError
 
 
-def cifar(root: Path, **changed: Any) -> Cifar:
+def cifar(root: Path, **changed: Any) -> CIFAR:
     settings: dict[str, Any] = {"name": "cifar10", "root": str(root), "download": False}
-    return Cifar(**settings | COMMON | changed)
+    return CIFAR(**settings | COMMON | changed)
 
 
 def fake_cifar10(root: Path, each: int) -> np.ndarray:

@@ -6,9 +6,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.models.resnet import PreactResnet18, Resnet
-from robustrun.models.simple_cnn import SimpleCnn
-from robustrun.models.vgg_features import VggFeatures
+from robustrun.models.resnet import PreActResNet18, ResNet
+from robustrun.models.simple_cnn import SimpleCNN
+from robustrun.models.vgg_features import VGGFeatures
 from robustrun.models.wide_resnet import WideResNet
 from robustrun.types import Model, Shape
 
@@ -23,11 +23,11 @@ def wide(depth: int, widen_factor: int, name: str = "wide_resnet", dropout: floa
 
 
 OURS: dict[str, Model] = {
-    "simple_cnn": SimpleCnn(widths=(6, 16), **LINEAR),
-    "vgg_features": VggFeatures(weights="random", layers=9, **LINEAR),
-    "resnet18": Resnet(name="resnet18", **PLAIN),
-    "resnet50": Resnet(name="resnet50", **PLAIN),
-    "preact_resnet18": PreactResnet18(**PLAIN),
+    "simple_cnn": SimpleCNN(widths=(6, 16), **LINEAR),
+    "vgg_features": VGGFeatures(weights="random", layers=9, **LINEAR),
+    "resnet18": ResNet(name="resnet18", **PLAIN),
+    "resnet50": ResNet(name="resnet50", **PLAIN),
+    "preact_resnet18": PreActResNet18(**PLAIN),
     "wide_resnet28_10": wide(28, 10, name="wide_resnet28_10"),
     "wide_resnet34_10": wide(34, 10, name="wide_resnet34_10"),
 }

@@ -11,14 +11,14 @@ from torch import Tensor
 from models.networks import COLOUR, DIGITS, LINEAR, PLAIN, ROUNDING, sizes
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.torchvision import Torchvision
-from robustrun.models.vgg_features import VggFeatures
+from robustrun.models.vgg_features import VGGFeatures
 from robustrun.types import Model
 
 
 @pytest.mark.parametrize(
     "settings",
     [
-        VggFeatures(weights="pretrained", layers=9, **LINEAR),
+        VGGFeatures(weights="pretrained", layers=9, **LINEAR),
         Torchvision(architecture="resnet18", weights="pretrained", **PLAIN),
     ],
 )

@@ -17,7 +17,7 @@ from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import ConfigError
 from robustrun.training.batching import Batching, batching, norm_of_one
 from robustrun.training.fit import fit
-from robustrun.training.optimizers import Sgd
+from robustrun.training.optimizers import SGD
 from robustrun.training.schedules import Constant
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.state import TrainingResult
@@ -204,7 +204,7 @@ def trained(model: nn.Module, count: int, size: int) -> tuple[TrainingResult, Re
         checkpoint_steps=None,
         validation_attack=FGSM("linf", 0.0),
     )
-    how = TrainingPlan(settings, Sgd(0.1, 0.9, False, 0.0), Constant(), RUNTIME, 3)
+    how = TrainingPlan(settings, SGD(0.1, 0.9, False, 0.0), Constant(), RUNTIME, 3)
     method, data = Recorder(), images(count)
     counts = torch.bincount(data.labels, minlength=2)
     return fit(model, method, data, None, counts, how, lambda history: None), method

@@ -24,7 +24,7 @@ from robustrun.methods.standard import Standard
 from robustrun.training.batching import Batching, shuffled
 from robustrun.training.fit import fit, progress_line, train_batch
 from robustrun.training.metrics import EpochMetrics
-from robustrun.training.optimizers import AdamW, Sgd
+from robustrun.training.optimizers import SGD, AdamW
 from robustrun.training.overfitting import packed
 from robustrun.training.schedules import Constant, MultiStep, OneCycle
 from robustrun.training.settings import Training, TrainingPlan
@@ -102,7 +102,7 @@ def train(method: Recorder, validation: TensorImages | None = None, **changes: A
         validation,
         torch.tensor([5, 5]),
         TrainingPlan(
-            plan(**changes), Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1), RUNTIME, 3
+            plan(**changes), SGD(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1), RUNTIME, 3
         ),
         lambda history: rows.append(history[-1]),
     )
@@ -169,7 +169,7 @@ def test_smoothing_labels_that_no_loss_would_see_is_refused() -> None:
         train(Recorder(), label_smoothing=0.1)
 
 
-@pytest.mark.parametrize("optimizer", [Sgd(0.5, 0.9, False, 0.0), AdamW(0.5, (0.9, 0.99), 0.0)])
+@pytest.mark.parametrize("optimizer", [SGD(0.5, 0.9, False, 0.0), AdamW(0.5, (0.9, 0.99), 0.0)])
 def test_the_momentum_follows_a_schedule_that_cycles_it(optimizer: Any) -> None:
     class Momenta(Recorder):
         def step(self, learner: Any, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
@@ -290,7 +290,7 @@ def test_recomputed_statistics_are_those_of_the_averaged_weights_on_the_training
     def fitted(buffers: str) -> tuple[TrainingResult, nn.Module]:
         model = with_batch_norm()
         settings = plan(epochs=3, ema_decay=0.8, ema_buffers=buffers, batch_size=5)
-        how = TrainingPlan(settings, Sgd(0.5, 0.9, False, 0.0), Constant(), RUNTIME, 3)
+        how = TrainingPlan(settings, SGD(0.5, 0.9, False, 0.0), Constant(), RUNTIME, 3)
         counts = torch.tensor([5, 5])
         return fit(model, Recorder(), data, None, counts, how, lambda history: None), model
 
@@ -399,7 +399,7 @@ def test_training_goes_on_from_any_step_to_the_same_bits(
         torch.manual_seed(0)
         model = nn.Sequential(nn.Flatten(), nn.BatchNorm1d(16), nn.Linear(16, 2))
         settings = plan(epochs=3, ema_decay=decay, ema_buffers=buffers, select="best_clean")
-        sgd, rate = Sgd(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1)
+        sgd, rate = SGD(0.5, 0.9, False, 0.0), MultiStep((0.5,), 0.1)
         how = TrainingPlan(settings, sgd, rate, RUNTIME, 3)
         if "start" in more:
             more["start"], rng = more["start"]
@@ -481,7 +481,7 @@ def test_what_a_resumed_training_finds_includes_the_epochs_before(
     kept = Kept()
     data, how = (
         images(),
-        TrainingPlan(plan(epochs=5), Sgd(0.5, 0.9, False, 0.0), Constant(), RUNTIME, 3),
+        TrainingPlan(plan(epochs=5), SGD(0.5, 0.9, False, 0.0), Constant(), RUNTIME, 3),
     )
     counts = torch.tensor([5, 5])
 

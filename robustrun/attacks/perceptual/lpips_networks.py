@@ -111,7 +111,7 @@ class VGG16:
 
 @LPIPS_NETWORKS.register("alexnet_cifar")
 @dataclass(frozen=True)
-class CifarAlexNet:
+class CIFARAlexNet:
     """The AlexNet for 32 x 32 images with which the authors of PAT bound attacks on CIFAR."""
 
     weights: str | None
