@@ -38,7 +38,6 @@ TRIED_IN = {
     "configuration/catalogue.py": "configuration/test_plugins.py",
     "configuration/foresight.py": "test_what_is_asked.py",
     "datasets/checks.py": "datasets/test_border.py",
-    "datasets/relabelled.py": "test_measured_again.py",
     "datasets/watched.py": "datasets/test_border.py",
     "experiment.py": "command_line/test_main.py",
     "methods/batch_norm.py": "methods/test_mart.py",
