@@ -128,8 +128,7 @@ def _evaluate(
     """Measure, and leave the predictions and the figures; `result` is of the run's own training."""
     cfg, folder = run.config, run.folder
     images = data.examples.to(runtime.device)
-    evaluated: EvaluatedSection | None = run.sections.get("evaluated")
-    evaluation = evaluate(cfg, folder, data, images, model, runtime, evaluated)
+    evaluation = evaluate(cfg, folder, data, images, model, runtime, run.record.evaluated)
     subset = sections.subset_section(images, cfg.evaluation, data.splits)
     run.note(evaluation=sections.evaluation_section(evaluation, subset))
     artefacts.write_predictions(folder / "predictions.npz", evaluation, data.places)
@@ -302,7 +301,7 @@ def _draw(
 
 def _title(run: RunInProgress) -> str:
     """What was trained how, or measured again, and in which folder."""
-    cfg, evaluated = run.config, run.sections.get("evaluated")
+    cfg, evaluated = run.config, run.record.evaluated
     subject = Path(evaluated.source).name if evaluated else cfg.name_of("method")
     about = f"{subject} on {cfg.name_of('dataset')}, {cfg.name_of('model')}"
     return f"{about} ({run.folder.name})"

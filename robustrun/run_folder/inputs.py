@@ -67,12 +67,12 @@ def as_older_versions(
 def _named_files(plain: dict[str, Any]) -> dict[str, str | None]:
     """SHA-256 of the files that texts of the configuration name, in themselves or as the folder
     that holds them; the data set's own are among its images."""
-    found: dict[str, str | None] = {}
+    digests: dict[str, str | None] = {}
     for text in _texts({key: value for key, value in plain.items() if key != "dataset"}):
         for file in _files_at(Path(text).expanduser()):
             (digest,) = content_digests(file.parent, [os.fsencode(file.name)])
-            found[str(file)] = digest.hex()
-    return found
+            digests[str(file)] = digest.hex()
+    return digests
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -1,20 +1,21 @@
 """Where a run came from, kept in its folder so that it can continue: how and since when."""
 
-import json
 import os
 import shlex
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import yaml
 
 from robustrun.configuration import plugins
 from robustrun.errors import ConfigError, DataError
 from robustrun.run_folder.folder import CONFIGURATION, FILE, FOLDER, RUN_LOG, locked
+from robustrun.run_folder.schema import read_run
 from robustrun.storage import files
 
 
@@ -69,27 +70,25 @@ def start(folder: Path, plugins: dict[str, str], source: Path | None) -> Provena
     """Note that the run in `folder` begins, or continues; its configuration is in config.yaml."""
     file = folder / FOLDER / FILE
     if not file.is_file():
-        found = new(source, plugins=plugins)
+        about = new(source, plugins=plugins)
     else:
-        before = read(folder)
-        seconds = _status(folder).get("seconds") or before.seconds
+        before, run = read(folder), read_run(folder)
+        seconds = (run and run.seconds) or before.seconds
         again = [] if before.configuration else [_now()]
-        found = replace(before, resumed_at=[*before.resumed_at, *again], seconds=seconds)
-    found = replace(found, configuration=None)
-    files.write_json(file, asdict(found))
-    return found
+        about = replace(before, resumed_at=[*before.resumed_at, *again], seconds=seconds)
+    about = replace(about, configuration=None)
+    files.write_json(file, asdict(about))
+    return about
 
 
 def read(folder: Path) -> Provenance:
     """DataError unless a run was started in `folder`."""
     file = folder / FOLDER / FILE
     try:
-        about = json.loads(file.read_bytes())
-        known = {name.name for name in fields(Provenance)}
-        return Provenance(**{name: value for name, value in about.items() if name in known})
+        return msgspec.json.decode(file.read_bytes(), type=Provenance)
     except (FileNotFoundError, NotADirectoryError):
         raise DataError(f"{folder} is no run: {_why_none(folder)}") from None
-    except (ValueError, TypeError, AttributeError) as error:
+    except (msgspec.MsgspecError, RecursionError) as error:
         raise DataError(f"{file} is damaged ({error}).") from None
 
 
@@ -103,10 +102,10 @@ def configuration(folder: Path) -> dict[str, Any]:
     """What the run in `folder` is to do, as its config.yaml says, or what was asked for where it
     was stopped before that was written; DataError if there is neither."""
     if not (folder / CONFIGURATION).is_file():
-        found = read(folder).configuration
-        if found is None:
+        raw = read(folder).configuration
+        if raw is None:
             raise DataError(f"{folder} has no {CONFIGURATION}: its input was refused.")
-        return found
+        return raw
     try:
         raw = yaml.safe_load((folder / CONFIGURATION).read_bytes())
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -124,13 +123,14 @@ def restore_plugins(folder: Path) -> None:
 
 def status(folder: Path) -> str:
     """completed, failed, interrupted; empty where no results.json can be read."""
-    return str(_status(folder).get("status", ""))
+    run = read_run(folder)
+    return run.status if run else ""
 
 
 def outcome(folder: Path) -> tuple[str, str]:
     """The status, and what went wrong; both empty where no results.json can be read."""
-    about = _status(folder)
-    return str(about.get("status", "")), str(about.get("error") or "")
+    run = read_run(folder)
+    return (run.status, run.error or "") if run else ("", "")
 
 
 def resumable(folder: Path, plain: dict[str, Any]) -> bool:
@@ -143,14 +143,6 @@ def resumable(folder: Path, plain: dict[str, Any]) -> bool:
         return read(folder).source is None
     except (ConfigError, DataError, OSError, yaml.YAMLError):
         return False
-
-
-def _status(folder: Path) -> dict[str, Any]:
-    try:
-        about: dict[str, Any] = json.loads((folder / "results.json").read_bytes())["run"]
-        return about
-    except (OSError, ValueError, KeyError, TypeError):
-        return {}
 
 
 def require_same(folder: Path, plain: dict[str, Any]) -> None:

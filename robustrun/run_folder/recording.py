@@ -36,15 +36,15 @@ class RunInProgress:
     folder: Path
     provenance: provenance.Provenance
     began: float = field(default_factory=time.monotonic)
-    sections: dict[str, Any] = field(default_factory=dict)  # of the record, as far as they are made
     lost: dict[str, str] = field(default_factory=dict)  # what was to be made, and why it is not
 
     def __post_init__(self) -> None:
         self.tracker = Guarded(self.config.tracker, self.lost)
+        self.record = RunRecord(run=self._run("interrupted"), folder=self.folder)
 
     def note(self, **sections: Any) -> None:
         """Keep what a stage found, as sections of the record."""
-        self.sections |= sections
+        self.record = dataclasses.replace(self.record, **sections)
 
     @contextmanager
     def spared(self, what: str) -> Iterator[None]:
@@ -70,13 +70,13 @@ class RunInProgress:
         return record
 
     def _record(self, status: str, error: str | None) -> RunRecord:
-        evaluated = self.sections.get("evaluated")
+        evaluated = self.record.evaluated
         whole = evaluated is None or evaluated.kind == "run"
         configured = dump(self.config) if whole else _without_training(dump(self.config))
         run = self._run(status, error)
-        return RunRecord(run=run, config=configured, folder=self.folder, **self.sections)
+        return dataclasses.replace(self.record, run=run, config=configured)
 
-    def _run(self, status: str, error: str | None) -> RunSection:
+    def _run(self, status: str, error: str | None = None) -> RunSection:
         about = self.provenance
         return RunSection(
             id=self.folder.name,

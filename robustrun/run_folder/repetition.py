@@ -68,11 +68,11 @@ def repeated_line(line: Line) -> tuple[Line, list[Path], list[str]]:
             f"{run} is an evaluation of {about.source}: repeat it with robustrun evaluate. "
             f"It was made by: {about.command}"
         )
-    found = settled(run, composition.named_folders(line))
-    given = with_others(found, line.words)
+    repetition = settled(run, composition.named_folders(line))
+    given = with_others(repetition, line.words)
     gone = ("--config-path", "--config-name")
     flags = tuple(flag for flag in line.flags if flag[0] not in gone)
-    return Line(flags, tuple(given)), found.folders, found.remarks
+    return Line(flags, tuple(given)), repetition.folders, repetition.remarks
 
 
 def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
@@ -86,28 +86,28 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
         )
     if not typed:
         return dump(load_config(raw_config(run))), []
-    found = settled(run, composition.named_folders(line), MEASURING)
-    raw = composition.compose_config(with_others(found, line.words), found.folders)
-    _require_own_normalisation(found, typed, raw)
+    repetition = settled(run, composition.named_folders(line), MEASURING)
+    raw = composition.compose_config(with_others(repetition, line.words), repetition.folders)
+    _require_own_normalisation(repetition, typed, raw)
     chosen = {name: raw[name] for name in MEASURING if touches(name, typed)}
     options = {name: option for name, option in raw["options"].items() if name in chosen}
-    chosen["options"] = found.before["options"] | options
-    chosen["plugins"] = list(dict.fromkeys([*found.before["plugins"], *raw["plugins"]]))
-    return found.before | chosen, found.remarks
+    chosen["options"] = repetition.before["options"] | options
+    chosen["plugins"] = list(dict.fromkeys([*repetition.before["plugins"], *raw["plugins"]]))
+    return repetition.before | chosen, repetition.remarks
 
 
 def _require_own_normalisation(
-    found: Repetition, typed: Iterable[Override], raw: dict[str, Any]
+    repetition: Repetition, typed: Iterable[Override], raw: dict[str, Any]
 ) -> None:
     """ConfigError for another mean or std than the network's own, which it was trained with."""
     for key in ("mean", "std"):
-        own = found.before["model"].get(key, found.before["dataset"][key])
+        own = repetition.before["model"].get(key, repetition.before["dataset"][key])
         now = _numbers(raw["dataset"][key])
         if f"dataset.{key}" in {words.key(word) for word in typed} and now != own:
             raise ConfigError(
-                f"dataset.{key} is {now}, but the network of {found.run} normalises inside itself "
-                f"with {own}, as it was trained: images are given to it in [0, 1]. Leave the word "
-                f"out."
+                f"dataset.{key} is {now}, but the network of {repetition.run} normalises inside "
+                f"itself with {own}, as it was trained: images are given to it in [0, 1]. Leave "
+                "the word out."
             )
 
 
@@ -130,24 +130,24 @@ def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Rep
     folders = [*folders, *(folder for folder in kept if folder.is_dir())]
     before = dump(load_config(configuration(run)))
     if about is not None and about.overrides is not None:
-        found = Repetition(run, before, list(about.overrides), folders)
-        _set_what_differs(found, sections)
-        if found.words != about.overrides:
+        repetition = Repetition(run, before, list(about.overrides), folders)
+        _set_what_differs(repetition, sections)
+        if repetition.words != about.overrides:
             set_now = ", ".join(
-                words.key(words.parse(w)) for w in found.words[len(about.overrides) :]
+                words.key(words.parse(w)) for w in repetition.words[len(about.overrides) :]
             )
-            found.remarks.append(
+            repetition.remarks.append(
                 f"the catalogue is no longer the one that {run} was made from: these keep the "
                 f"run's values: {set_now}."
             )
-        return found
-    found = Repetition(run, before, _options_of(before, folders), folders)
-    _set_what_differs(found, sections)
-    found.remarks.append(
+        return repetition
+    repetition = Repetition(run, before, _options_of(before, folders), folders)
+    _set_what_differs(repetition, sections)
+    repetition.remarks.append(
         f"{run} does not keep the words that it was made from. From its config.yaml they may have "
-        f"been: {' '.join(found.words)}"
+        f"been: {' '.join(repetition.words)}"
     )
-    return found
+    return repetition
 
 
 def _options_of(before: dict[str, Any], folders: list[Path]) -> list[str]:
@@ -189,22 +189,23 @@ def _numbers(value: Any) -> Any:
         return value
 
 
-def _set_what_differs(found: Repetition, sections: Iterable[str]) -> None:
-    """Add words to `found` until the catalogue makes the run's configuration of them."""
+def _set_what_differs(repetition: Repetition, sections: Iterable[str]) -> None:
+    """Add words to `repetition` until the catalogue makes the run's configuration of them."""
     for _ in range(ROUNDS):
-        now = dump(load_config(composition.compose_config(found.words, found.folders)))
+        now = dump(load_config(composition.compose_config(repetition.words, repetition.folders)))
         differing = [
             (key, then)
-            for key, then, _ in provenance.differences(found.before, now)
-            if key.partition(".")[0] in (tuple(sections) or found.before) and key[:8] != "options."
+            for key, then, _ in provenance.differences(repetition.before, now)
+            if key.partition(".")[0] in (tuple(sections) or repetition.before)
+            and key[:8] != "options."
         ]
         if not differing:
             return
         key, then = min(differing, key=lambda item: _rank(item[0]))
-        found.words = [*found.words, _setting(key, then, found.before)]
+        repetition.words = [*repetition.words, _setting(key, then, repetition.before)]
     raise DataError(
-        f"The configuration of {found.run} cannot be made from the catalogue any more: {key} was "
-        f"{then!r}."
+        f"The configuration of {repetition.run} cannot be made from the catalogue any more: {key} "
+        f"was {then!r}."
     )
 
 
@@ -223,21 +224,23 @@ def _setting(key: str, value: Any, before: dict[str, Any]) -> str:
     return f"++{key}={words.literal(value)}"
 
 
-def with_others(found: Repetition, others: Iterable[str]) -> list[str]:
+def with_others(repetition: Repetition, others: Iterable[str]) -> list[str]:
     """The run's words with these others: a key's new value replaces the old one, and old words
     that a changed option has no key for are left out, as are radii where the norm changes."""
     new = words.parse_all(others)
-    old = words.parse_all(found.words)
+    old = words.parse_all(repetition.words)
     taken = {words.key(word): word for word in new}
     kept = [word for word in old if words.key(word) not in taken]
     as_before = {words.key(word): word for word in old if words.key(word) in taken}
     given = [_in_the_form_of(as_before.get(words.key(word)), word) for word in new]
-    changed = {key for key in taken if _changes(found, key, taken[key])}
-    dropped = [word for word in kept if not _applies(word, changed, given, found)]
-    dropped += _of_another_norm([w for w in kept if w not in dropped], given, found)
+    changed = {key for key in taken if _changes(repetition, key, taken[key])}
+    dropped = [word for word in kept if not _applies(word, changed, given, repetition)]
+    dropped += _of_another_norm([w for w in kept if w not in dropped], given, repetition)
     if dropped:
         left = ", ".join(str(word.input_line) for word in dropped)
-        found.remarks.append(f"of the words of {found.run}, these no longer apply: {left}.")
+        repetition.remarks.append(
+            f"of the words of {repetition.run}, these no longer apply: {left}."
+        )
     return [*(str(w.input_line) for w in kept if w not in dropped), *given]
 
 
@@ -249,27 +252,27 @@ def _in_the_form_of(before: Override | None, word: Override) -> str:
     return {OverrideType.ADD: "+", OverrideType.FORCE_ADD: "++"}.get(before.type, "") + line
 
 
-def _changes(found: Repetition, key: str, word: Override) -> bool:
+def _changes(repetition: Repetition, key: str, word: Override) -> bool:
     """Whether a word chooses another option of a group."""
-    if key not in options_by_group(found.folders):
+    if key not in options_by_group(repetition.folders):
         return False
-    return word.is_sweep_override() or word.value() != found.before["options"].get(key)
+    return word.is_sweep_override() or word.value() != repetition.before["options"].get(key)
 
 
-def _applies(word: Override, changed: set[str], given: list[str], found: Repetition) -> bool:
+def _applies(word: Override, changed: set[str], given: list[str], repetition: Repetition) -> bool:
     """Whether an old word still means something where these groups have other options."""
-    if words.group(word) not in changed or words.key(word) in options_by_group(found.folders):
+    if words.group(word) not in changed or words.key(word) in options_by_group(repetition.folders):
         return True
     added = word.type is OverrideType.ADD  # to the option that was there
-    return not added and _exists(words.key(word), _alone(given, found), found)
+    return not added and _exists(words.key(word), _alone(given, repetition), repetition)
 
 
-def _alone(given: list[str], found: Repetition) -> list[list[str]]:
+def _alone(given: list[str], repetition: Repetition) -> list[list[str]]:
     """The groups' options among the run's words and these, once for each option that is swept."""
-    groups = options_by_group(found.folders)
+    groups = options_by_group(repetition.folders)
     chosen = [w for w in words.parse_all(given) if words.key(w) in groups]
     keys = {words.key(word) for word in chosen}
-    old = [w for w in words.parse_all(found.words) if words.key(w) in groups]
+    old = [w for w in words.parse_all(repetition.words) if words.key(w) in groups]
     fixed = [str(w.input_line) for w in old if words.key(w) not in keys]
     fixed += [str(w.input_line) for w in chosen if not w.is_sweep_override()]
     swept = [w for w in chosen if w.is_sweep_override()]
@@ -280,9 +283,9 @@ def _alone(given: list[str], found: Repetition) -> list[list[str]]:
     ] or [fixed]
 
 
-def _exists(key: str, choices: list[list[str]], found: Repetition) -> bool:
+def _exists(key: str, choices: list[list[str]], repetition: Repetition) -> bool:
     for given in choices:
-        block: Any = composition.compose_config(given, found.folders)
+        block: Any = composition.compose_config(given, repetition.folders)
         for part in key.split("."):
             if not isinstance(block, dict) or part not in block:
                 return False
@@ -290,7 +293,9 @@ def _exists(key: str, choices: list[list[str]], found: Repetition) -> bool:
     return True
 
 
-def _of_another_norm(kept: list[Override], given: list[str], found: Repetition) -> list[Override]:
+def _of_another_norm(
+    kept: list[Override], given: list[str], repetition: Repetition
+) -> list[Override]:
     """Old words for radii and steps, where the new words change the norm."""
     candidates = [
         word
@@ -302,5 +307,5 @@ def _of_another_norm(kept: list[Override], given: list[str], found: Repetition) 
         return []
     others = [str(word.input_line) for word in kept if word not in candidates]
     fixed = [str(word.input_line) for word in typed if not word.is_sweep_override()]
-    now = composition.compose_config([*others, *fixed], found.folders)
-    return candidates if now["attack"]["norm"] != found.before["attack"]["norm"] else []
+    now = composition.compose_config([*others, *fixed], repetition.folders)
+    return candidates if now["attack"]["norm"] != repetition.before["attack"]["norm"] else []

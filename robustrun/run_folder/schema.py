@@ -267,6 +267,19 @@ class _Version:
     schema_version: int
 
 
+@dataclass(frozen=True)
+class _RunAlone:
+    run: RunSection
+
+
+def read_run(folder: Path) -> RunSection | None:
+    """What the run in `folder` says of itself, without the rest; None if that cannot be read."""
+    try:
+        return msgspec.json.decode((folder / RESULTS).read_bytes(), type=_RunAlone).run
+    except (OSError, msgspec.MsgspecError, RecursionError):
+        return None
+
+
 def read_record(folder: Path) -> RunRecord:
     """What the run in `folder` left; DataError or OSError if that cannot be read."""
     return RunRecord.from_json((folder / RESULTS).read_bytes(), folder)

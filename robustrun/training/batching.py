@@ -68,7 +68,7 @@ def batching(model: nn.Module, images: int, shape: Shape, size: int) -> Batching
     return Batching(size, merged=True)
 
 
-class _Found(Exception):
+class _LayerReached(Exception):
     """Ends a forward pass at the layer that was looked for."""
 
 
@@ -92,15 +92,15 @@ def _first_with_one_value(
 
     def look(module: nn.Module, inputs: tuple[Any, ...]) -> None:
         if inputs[0].numel() == inputs[0].shape[1]:
-            raise _Found(layers[module])
+            raise _LayerReached(layers[module])
 
     hooks = [layer.register_forward_pre_hook(look) for layer in layers]
     generators = [device] if device.type == "cuda" else []
     try:
         with torch.no_grad(), torch.random.fork_rng(generators):
             model.forward(torch.full((1, *shape), 0.5, device=device))  # not as compiled
-    except _Found as found:
-        return str(found)
+    except _LayerReached as layer:
+        return str(layer)
     finally:
         for hook in hooks:
             hook.remove()

@@ -65,19 +65,19 @@ def fit(
         while state.epoch <= how.training.epochs and not _stopped_early(state, how.training):
             began = time.monotonic()
             loss = _epoch(state, method, train, how, bar, checkpointer)
-            found = validated(state, train, validation, how, checkpointer)
+            accuracies = validated(state, train, validation, how, checkpointer)
             row = EpochMetrics(
                 state.epoch,
                 learner.steps,
                 learner.lr,
                 loss,
-                found.train,
-                found.clean,
-                found.robust,
+                accuracies.train,
+                accuracies.clean,
+                accuracies.robust,
                 time.monotonic() - began,
             )
             with interrupts.held() as arrived:
-                state.end_epoch(row, found.verdicts)
+                state.end_epoch(row, accuracies.verdicts)
                 epoch_end(state.history)
                 if arrived or checkpointer.due(learner.steps, True):
                     checkpointer.save(state.state_dict())

@@ -36,7 +36,7 @@ def overfitting_in(
     """
     rows = [row for row in history if row.epoch in verdicts]
     level = ALARM / max(1, epochs * (epochs - 1) // 2)
-    found: dict[str, Overfitting] = {}
+    first: dict[str, Overfitting] = {}
     for place, row in enumerate(rows):
         best = max(rows[: place + 1], key=_robust)
         recent = rows[: place + 1][-EPOCHS:]
@@ -44,10 +44,10 @@ def overfitting_in(
             ("catastrophic_overfitting", _broken_down(recent, best), [row]),
             ("robust_overfitting", _overfitted(recent, best), recent),
         ):
-            if kind not in found and holds and _beyond_luck(lost, best, verdicts, level):
+            if kind not in first and holds and _beyond_luck(lost, best, verdicts, level):
                 values = row.epoch, _robust(row), _robust(best), best.epoch
-                found[kind] = Overfitting(kind, *values)  # type: ignore[arg-type]
-    return list(found.values())
+                first[kind] = Overfitting(kind, *values)  # type: ignore[arg-type]
+    return list(first.values())
 
 
 def _robust(row: EpochMetrics) -> float:
