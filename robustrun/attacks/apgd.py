@@ -47,12 +47,12 @@ from robustrun.types import ATTACKS
 @ATTACKS.register("apgd")
 @dataclass(frozen=True)
 class APGD:
-    """Ascent with momentum; the step is halved, and the best point returned to, where it stalls.
+    """Ascent with momentum; where it stalls, the step is halved and the best point returned to.
 
     It stalls where at most `rho` of a period's steps raised the loss, or where neither step nor
     best loss has changed for a period. With `targets`, each of the likeliest wrong classes is
-    aimed at in turn. An image leaves the batch as soon as it fools the model. Runs that are done at
-    once draw one start for the images that are left, and nothing else.
+    aimed at in turn. An image leaves the batch as soon as it fools the model. Runs that are done
+    together draw one start for the images that are left, and nothing else.
     """
 
     norm: Norm
@@ -108,7 +108,7 @@ class APGD:
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
     ) -> tuple[int, Rows]:
-        """(how many runs, one for each target and restart; what does them)."""
+        """(the number of runs, one for each target and restart; the function that does them)."""
         aims = top_wrong_classes(model, x, y, self.targets) if self.targets else y[:, None]
         aims = aims.repeat_interleave(self.restarts, dim=1)
         return aims.shape[1], partial(self._run, model, x, y, aims, generator)
@@ -131,8 +131,8 @@ class APGD:
         for multiple, steps, last in self._schedule():
             epsilon, step_size = multiple * self.epsilon, multiple * self.step_size
             s = initial_state(left, x, y, aim, project(point, x, self.norm, epsilon), step_size)
-            found, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, last)
-        return found
+            x_adv, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, last)
+        return x_adv
 
     def _schedule(self) -> Iterator[tuple[float, int, bool]]:
         """(multiple of epsilon, steps, is it the last) of each phase; the last takes the rest."""
@@ -210,14 +210,14 @@ class APGD:
         return gap(logits, y, aim) if self.targets else margin(logits, y)
 
     def _kind(self, classes: int) -> str:
-        """The loss for so many classes: a ratio of logits needs 3 of them, towards a target 4."""
+        """The loss for this number of classes: a ratio of logits needs 3, towards a target 4."""
         needed = 4 if self.targets else 3
         return "difference" if self.loss == "dlr" and classes < needed else self.loss
 
     with_radius = same_at_radius
 
     def effective_settings(self, classes: int) -> dict[str, Any]:
-        """The settings as they apply to a model with so many classes, and what had to change."""
+        """The settings as they apply to this number of classes, and what had to change."""
         if self._kind(classes) == self.loss:
             return settings_for(self, classes)
         change = "a difference of logits instead of their ratio (DLR)"

@@ -1,4 +1,4 @@
-"""AutoAttack: four attacks without a knob to turn (Croce & Hein 2020,
+"""AutoAttack: four attacks without parameters to tune (Croce & Hein 2020,
 https://arxiv.org/abs/2003.01690), as https://github.com/fra31/auto-attack runs them.
 """
 
@@ -19,7 +19,7 @@ from robustrun.types import ATTACKS, Attack
 Version = Literal["standard", "plus", "rand"]
 
 # What each version consists of, in order, and the effort of each part. The values themselves are
-# in the YAML files; a run in which one of these is lower or higher has to go by another name.
+# in the YAML files; a run in which one of these is lower or higher needs another name.
 VERSIONS: dict[Version, dict[str, dict[str, Any]]] = {
     "standard": {
         "apgd_ce": {"loss": "ce", "targets": 0, "steps": 100, "restarts": 1, "eot": 1},
@@ -46,9 +46,10 @@ STANDARD_L1 = {"apgd_ce": {"restarts": 5}, "apgd_t": {"targets": 5}}  # where l1
 @ATTACKS.register("autoattack")
 @dataclass(frozen=True)
 class AutoAttack:
-    """APGD on cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square: each image that
-    one of them turns is done. `plus` adds restarts and the untargeted attacks, `rand` averages
-    gradients, for models with noise. Fewer steps, queries or targets: that is an `ensemble`.
+    """APGD on cross-entropy, targeted APGD on the DLR loss, targeted FAB, Square: an image is done
+    once one of them fools the model. `plus` adds restarts and the untargeted attacks, `rand`
+    averages gradients, for models with noise. Fewer steps, queries or targets: that is an
+    `ensemble`.
     """
 
     norm: Norm
@@ -68,9 +69,9 @@ class AutoAttack:
             differs = self.norm == "l1" and self.version == "standard"
             l1 = STANDARD_L1.get(name, {}) if differs else {}
             for key, value in (effort | l1).items():
-                found = getattr(self.attacks[name], key, None)
+                setting = getattr(self.attacks[name], key, None)
                 right = f"{value!r}{self._or_an_ensemble()}"
-                require(found == value, f"attacks.{name}.{key}", found, right)
+                require(setting == value, f"attacks.{name}.{key}", setting, right)
 
     def _or_an_ensemble(self) -> str:
         return f" in AutoAttack ({self.version}, {self.norm}); with name=ensemble, as you like"

@@ -20,8 +20,8 @@ from robustrun.losses import margin
 from robustrun.types import ATTACKS
 
 INSIDE = 1 - 1e-6  # the tanh of no finite number is 1: black and white are moved in by this much
-CHECKS = 10  # how often in a descent progress is checked
-PROGRESS = 0.9999  # a descent that has not fallen below this share of its last check is over
+CHECKS = 10  # how often in a descent it is checked whether the loss still falls
+DECREASE = 0.9999  # a descent whose loss is above this share of the last check's is over
 
 
 @ATTACKS.register("cw_l2")
@@ -113,7 +113,7 @@ class CWL2:
             stay = nearest.distance[rows] > enough
             if step % max(self.steps // CHECKS, 1) == 0:
                 value = value.detach()
-                stay &= value <= PROGRESS * checked[rows]
+                stay &= value <= DECREASE * checked[rows]
                 checked[rows] = value
             if not stay.any():
                 break

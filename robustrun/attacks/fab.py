@@ -35,7 +35,7 @@ from robustrun.errors import require
 from robustrun.types import ATTACKS
 
 DUAL = {"linf": "l1", "l2": "l2", "l1": "linf"}
-SHORTEST = 1e-8  # steps count as at least so long when they are compared: both may be zero
+SHORTEST = 1e-8  # the least length of a step when two are compared: both may be zero
 
 
 @ATTACKS.register("fab")
@@ -87,7 +87,7 @@ class FAB:
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
     ) -> tuple[int, Rows]:
-        """(how many runs, one for each target and restart; what does them)."""
+        """(the number of runs, one for each target and restart; the function that does them)."""
         aims = top_wrong_classes(model, x, y, self.targets) if self.targets else y[:, None]
         runs = aims.shape[1] * self.restarts
         return runs, partial(self._run, model, x, y, aims, generator)

@@ -47,10 +47,10 @@ class FastLPA:
     ) -> Tensor:
         with attack_mode(model):
             perception = self.lpips.of(model, x)
-            found = self._search()(perception, x, y, self.bound, generator)
+            x_adv = self._search()(perception, x, y, self.bound, generator)
             with torch.no_grad():
                 clean = perception.features(x)
-            x_adv = project_lpips(perception, found, x, clean, self.bound)
+            x_adv = project_lpips(perception, x_adv, x, clean, self.bound)
             return check_inside(perception, x_adv, x, clean, self.bound)
 
     @property

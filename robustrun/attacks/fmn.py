@@ -99,8 +99,8 @@ class FMN:
             slope = slope.where(per_example(height.isfinite(), slope), 0.0)  # no answer: back to x
             alpha, gamma = self._pace(step)
             delta, best = point.detach() - x, nearest.distance[rows]
-            there = length(delta, self.norm).flatten() + self._to_boundary(height, slope)
-            radius = _resized(radius, gamma, fooled, best, there.double())
+            to_boundary = length(delta, self.norm).flatten() + self._to_boundary(height, slope)
+            radius = _resized(radius, gamma, fooled, best, to_boundary.double())
             delta = self._into(delta + alpha * steepest(slope, "l2"), radius)
             point, radius, rows, x, y = (
                 each[stay] for each in ((x + delta).clamp(0.0, 1.0), radius, rows, x, y)
@@ -129,11 +129,13 @@ class FMN:
     with_radius = same_at_radius
 
 
-def _resized(radius: Tensor, gamma: float, fooled: Tensor, best: Tensor, there: Tensor) -> Tensor:
-    """The next radii: smaller where the model is fooled, otherwise larger; `best` are the distances
-    found so far (infinite: none), `there` how far the boundary seems to be."""
-    # Where the model is linear, the boundary is exactly `there` and is never crossed; and where
-    # the image box cuts steps short, the ball has to grow all the same.
-    base = torch.where(torch.isfinite(best), radius, torch.maximum(radius, there))
+def _resized(
+    radius: Tensor, gamma: float, fooled: Tensor, best: Tensor, to_boundary: Tensor
+) -> Tensor:
+    """The next radii: smaller where the model is fooled, otherwise larger; `best` are the smallest
+    distances so far (infinite: none), `to_boundary` how far the boundary seems to be."""
+    # Where the model is linear, `to_boundary` is exact and the boundary is never crossed; and where
+    # the image box cuts steps short, the ball has to grow nevertheless.
+    base = torch.where(torch.isfinite(best), radius, torch.maximum(radius, to_boundary))
     smaller = torch.minimum(radius * (1 - gamma), best)
     return torch.where(fooled, smaller, base * (1 + gamma))

@@ -32,7 +32,7 @@ class LPA:
     After a round, lambda grows tenfold for the images that are outside the ball. An image is done
     as soon as it fools the model inside the ball, and that image is kept. The authors project the
     others once, at the end; here each round ends with a projection that is tried on the model,
-    since late rounds, with their large lambda, can lose what an early one had all but found.
+    since late rounds, with their large lambda, can lose what an early one had nearly found.
     A model that measures the distance itself (lpips.network self) is easily overrated: judge by
     a fixed network.
     """
@@ -69,28 +69,28 @@ class LPA:
             with torch.no_grad():
                 clean = perception.features(x)
             x_adv = gaussian_start(x, self.start_std, generator).clamp(0.0, 1.0)
-            found = self._search(perception, x_adv, x, y, clean)
-            return check_inside(perception, found, x, clean, self.bound)
+            x_adv = self._search(perception, x_adv, x, y, clean)
+            return check_inside(perception, x_adv, x, clean, self.bound)
 
     def _search(
         self, perception: PerceptualModel, x_adv: Tensor, x: Tensor, y: Tensor, clean: Tensor
     ) -> Tensor:
         """Images in the ball; the search continues from where it was, not from their
         projections."""
-        found = x_adv.clone()
+        images = x_adv.clone()
         penalty = x.new_full((len(x),), self.penalty)
         left = torch.arange(len(x), device=x.device)
         for _ in range(self.rounds):
             tried = left
             left, distance = self._round(perception, x_adv, y, clean, penalty, left)
-            found[tried] = x_adv[tried]
+            images[tried] = x_adv[tried]
             if len(left) == 0:
                 break
-            found[left] = project_lpips(perception, x_adv[left], x[left], clean[left], self.bound)
+            images[left] = project_lpips(perception, x_adv[left], x[left], clean[left], self.bound)
             penalty[left[distance >= self.bound]] *= PENALTY_GROWTH
             with torch.no_grad():
-                left = left[predicted(perception.model(found[left])) == y[left]]
-        return found
+                left = left[predicted(perception.model(images[left])) == y[left]]
+        return images
 
     def _round(
         self,

@@ -34,7 +34,7 @@ class MultiTargeted:
 
     Towards one class the surface is smoother than towards whichever is likeliest at the moment.
     The step shrinks tenfold at the shares `drops` of a run. An image leaves the batch, and is kept,
-    as soon as any class fools the model. Runs that are done at once draw one start for the images
+    as soon as any class fools the model. Runs that are done together draw one start for the images
     that are left.
     """
 
@@ -74,8 +74,8 @@ class MultiTargeted:
     def _plan(
         self, model: nn.Module, x: Tensor, y: Tensor, generator: torch.Generator | None
     ) -> tuple[int, Rows]:
-        """(how many runs; what does them): all classes once before any twice, since the first
-        restart finds most of what there is."""
+        """(the number of runs; the function that does them): all classes once before any twice,
+        since most images that fool the model are found by the first restart."""
         aims = top_wrong_classes(model, x, y, self.targets).repeat(1, self.restarts)
         return aims.shape[1], partial(self._run, model, x, y, aims, generator)
 

@@ -21,8 +21,8 @@ class PGD:
     """x <- project(x + step_size * steepest(grad loss)), `steps` times, `restarts` times over.
 
     An example is done as soon as one iterate fools the model, and keeps that image: once fooled,
-    always fooled, whatever a later step or restart finds. The examples that are left are
-    attacked on. So robust accuracy is at most that of the last iterate alone.
+    always fooled, whatever a later step or restart finds. The attack continues on the examples
+    that are left. So robust accuracy is at most that of the last iterate alone.
     """
 
     norm: Literal["linf", "l2"]

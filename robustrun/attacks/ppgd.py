@@ -26,7 +26,7 @@ from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS
 
-FLAT = 1e-4  # a gradient shorter than this (in logits per pixel unit) shows no way
+FLAT = 1e-4  # a gradient shorter than this (in logits per pixel unit) shows no direction
 
 
 @ATTACKS.register("ppgd")

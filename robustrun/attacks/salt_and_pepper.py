@@ -14,7 +14,7 @@ from robustrun.types import ATTACKS
 @ATTACKS.register("salt_and_pepper")
 @dataclass(frozen=True)
 class SaltAndPepper:
-    """Each pixel, in all its channels at once, turns white or black with probability `amount` / 2.
+    """Each pixel, in all its channels, becomes white or black with probability `amount` / 2 each.
 
     Its colour analogue, each channel on its own, is the impulse noise of the common corruptions
     (Hendrycks & Dietterich, https://arxiv.org/abs/1903.12261). `norm` and `epsilon` only name the

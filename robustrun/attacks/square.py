@@ -29,7 +29,7 @@ from robustrun.errors import require
 from robustrun.losses import margin
 from robustrun.types import ATTACKS
 
-# The share of changed pixels is halved after so many queries, if there are 10,000 of them.
+# The share of changed pixels is halved after each of these queries, if there are 10,000 of them.
 HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 INSIDE = 1.0 - 1e-6  # l1: rounding of the sum must not leave the ball
 
@@ -46,8 +46,8 @@ class Square:
     the same place. An image leaves the batch as soon as it fools the model.
 
     Each run draws, for all the images it begins with: for all queries, the windows' places and
-    (linf) the colours or (l2, l1) the turn of the pattern; the start; then, for l2 and l1, one
-    sign per image and channel at each query.
+    (linf) the colours or (l2, l1) the orientation of the pattern; the start; then, for l2 and l1,
+    one sign per image and channel at each query.
     """
 
     norm: Norm
@@ -111,7 +111,7 @@ class Square:
         return active.images
 
     def side(self, query: int, height: int, width: int) -> int:
-        """The side of the window at this query, before what the norm asks of it."""
+        """The side of the window at this query, before the limits of the norm."""
         if self.rescale_schedule:
             query = int(query / self.queries * 10000)
         share = self.p_init / 2 ** bisect_left(HALVED_AFTER, query)
@@ -144,7 +144,7 @@ class _Stripes:
 
 
 class _Patterns:
-    """l2 and l1: the perturbation is moved about in windows, as two humps of opposite sign."""
+    """l2 and l1: the perturbation is moved between windows, as two humps of opposite sign."""
 
     def __init__(self, attack: Square, x: Tensor, generator: torch.Generator | None) -> None:
         self.attack, self.x, self.generator = attack, x, generator
@@ -178,7 +178,7 @@ class _Patterns:
         fresh = self._pattern(side, self.turns[query]) * self._image_signs()[index]
         fresh += delta[first] / (TINY + mass ** (1 / self.power))
         delta[first] = 0.0
-        mass = mass + self._mass(delta[second])  # what the windows share counts once
+        mass = mass + self._mass(delta[second])  # where the windows overlap counts once
         delta[second] = 0.0
         mass = mass + spare.clamp_min(0.0) / x.shape[1]
         if self.power == 1:

@@ -21,7 +21,7 @@ from robustrun.types import ATTACKS
 @ATTACKS.register("stadv")
 @dataclass(frozen=True)
 class StAdv:
-    """Each pixel takes its colour from a little way off, found by bilinear interpolation.
+    """Each pixel takes its colour from a short distance away, by bilinear interpolation.
 
     Adam on margin - smoothness * sum of the differences between neighbours' displacements, both
     parts of each displacement within `bound`. The bound is a share of half the image's side: 0.05
@@ -80,6 +80,6 @@ def displace(x: Tensor, flow: Tensor) -> Tensor:
         for size in (height, width)
     )
     places = torch.stack(torch.meshgrid(across, down, indexing="xy"), dim=-1)
-    # The flow is clamped to the bound; interpolated colours need no clamp but for rounding.
+    # The flow is clamped to the bound; interpolated colours need a clamp for rounding alone.
     moved = F.grid_sample(x, places + flow, padding_mode="border", align_corners=False)
     return moved.clamp(0.0, 1.0)

@@ -41,8 +41,8 @@ def distance(x_adv: Tensor, x: Tensor, norm: str) -> Tensor:
     delta = (x_adv.double() - x.double()).flatten(1)
     if norm == "linf":
         return delta.abs().amax(dim=1) if delta.numel() else delta.sum(dim=1)
-    found: Tensor = torch.linalg.vector_norm(delta, ord={"l2": 2, "l1": 1}[norm], dim=1)
-    return found
+    distances: Tensor = torch.linalg.vector_norm(delta, ord={"l2": 2, "l1": 1}[norm], dim=1)
+    return distances
 
 
 def project(x_adv: Tensor, x: Tensor, norm: str, epsilon: float) -> Tensor:

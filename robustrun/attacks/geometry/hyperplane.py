@@ -1,7 +1,7 @@
 """Projection on a hyperplane inside the image box, in each norm: the inner problem of FAB
 (Croce & Hein 2020, https://arxiv.org/abs/1907.02044, section 3.1).
 
-All tensors are N x D (flattened images), but for those that say K x N x D.
+All tensors are N x D (flattened images), except those that say K x N x D.
 """
 
 import torch
@@ -12,10 +12,10 @@ TINY = 1e-30  # keeps the division by a vanishing slope finite; slopes are scale
 
 def to_hyperplane(x: Tensor, slope: Tensor, gap: Tensor, norm: str) -> Tensor:
     """The smallest d with slope · d = -gap and x + d in [0, 1]; `x` and d are K x N x D, `gap` is
-    K x N: several points may share a slope.
+    K x N: several points may have the same slope.
 
     Where the box ends before the hyperplane, the d that comes nearest to it. Every pixel moves
-    against its slope, if at all; the norm decides how the way is shared out among them.
+    against its slope, if at all; the norm decides how far each of them moves.
     """
     steep = slope.abs()
     scale = steep.amax(dim=-1, keepdim=True).clamp_min(TINY)

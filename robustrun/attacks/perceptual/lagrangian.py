@@ -22,8 +22,8 @@ RATE_OFFSET = 1e-4  # keeps the step finite where the features hardly change
 class LagrangianSearch:
     """Climbs margin - lambda * max(0, d - bound), d the LPIPS distance to the clean image.
 
-    A step goes along the normalised gradient, so far that d changes by `bound` * 0.1^(t/T): how
-    far that is in pixels, a second forward pass `probe` further on tells. lambda is
+    A step goes along the normalised gradient, so far that d changes by `bound` * 0.1^(t/T); a
+    second forward pass, `probe` further along, measures how far that is in pixels. lambda is
     `penalty` * 0.1^(1 - t/T). The result is not projected: d only stays near the bound.
     """
 
@@ -64,7 +64,7 @@ class LagrangianSearch:
         bound: float,
         done: float,
     ) -> Tensor:
-        """One step, when the share `done` of the search lies behind."""
+        """One step; `done` is the share of the search that is done, 0 to 1."""
         point = x_adv.detach().requires_grad_()
         logits, features = perception.logits_and_features(point)
         excess = (lpips_distance(features, clean) - bound).clamp_min(0.0)

@@ -18,8 +18,8 @@ CHANNEL_NORM_OFFSET = 1e-10  # the authors'; where no channel is active the feat
 def normalised_features(activations: list[Tensor]) -> Tensor:
     """N x D features whose Euclidean distance is LPIPS.
 
-    Each layer phi becomes phi / (||phi||_2 over its channels + 1e-10) / sqrt(H W), in float32 at
-    the least: a distance between nearly equal vectors is no business of half precision.
+    Each layer phi becomes phi / (||phi||_2 over its channels + 1e-10) / sqrt(H W), in float32 or
+    better: half precision is too coarse for the distance between nearly equal vectors.
     """
     layers = []
     for activation in activations:
@@ -84,11 +84,11 @@ class LPIPS:
     enlarge_to: int | None  # pixels; smaller images are scaled up for the network; null: never
 
     def __post_init__(self) -> None:
-        known = {"self", *LPIPS_NETWORKS}
-        if self.network not in known:
+        networks = {"self", *LPIPS_NETWORKS}
+        if self.network not in networks:
             raise ConfigError(
-                f"network is {self.network!r}, which is not known."
-                f"{did_you_mean(self.network, known)}"
+                f"network is {self.network!r}, which is not networks."
+                f"{did_you_mean(self.network, networks)}"
             )
         size, alone = self.enlarge_to, self.network != "self"
         require(size is None or size >= 1, "enlarge_to", size, "at least 1, or null")

@@ -41,11 +41,15 @@ class FeatureNetwork(nn.Module):
     std: Tensor
 
     def __init__(
-        self, features: nn.Sequential, shown: tuple[int, ...], smallest: int, enlarge_to: int | None
+        self,
+        features: nn.Sequential,
+        output_layers: tuple[int, ...],
+        smallest: int,
+        enlarge_to: int | None,
     ) -> None:
         super().__init__()
-        self.features = features[: shown[-1] + 1]
-        self.shown = shown
+        self.features = features[: output_layers[-1] + 1]
+        self.output_layers = output_layers
         self.smallest = smallest  # pixels; below it a pooling layer has nothing left to pool
         self.enlarge_to = enlarge_to
         self.register_buffer("mean", torch.tensor(IMAGENET_MEAN).view(1, 3, 1, 1), persistent=False)
@@ -56,7 +60,7 @@ class FeatureNetwork(nn.Module):
         activations = []
         for index, layer in enumerate(self.features):
             x = layer(x)
-            if index in self.shown:
+            if index in self.output_layers:
                 activations.append(x)
         return activations
 
@@ -167,7 +171,7 @@ def _layers_only(state: Weights, source: str) -> Weights:
     inner = state.get("model", state)
     layers = inner if isinstance(inner, dict) else state
     mark = "features."
-    found = {k[k.index(mark) + len(mark) :]: v for k, v in layers.items() if mark in k}
-    if not found:
+    convolutions = {k[k.index(mark) + len(mark) :]: v for k, v in layers.items() if mark in k}
+    if not convolutions:
         raise DataError(f"{source} holds no layers of a network (no key has {mark!r} in its name).")
-    return found
+    return convolutions

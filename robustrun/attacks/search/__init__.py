@@ -1,1 +1,1 @@
-"""Searches that several attacks share."""
+"""Searches that several attacks use."""

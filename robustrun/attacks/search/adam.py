@@ -13,7 +13,7 @@ BETA1, BETA2, OFFSET = 0.9, 0.999, 1e-8  # the paper's, as torch has them
 
 @dataclass
 class Adam:
-    """The running moments of the gradient, one row per image; every image begins at once."""
+    """The running moments of the gradient, one row per image; all images begin together."""
 
     lr: float
     mean: Tensor

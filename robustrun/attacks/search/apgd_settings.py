@@ -1,5 +1,5 @@
-"""What APGD's blocks of settings hold: checks of progress, phases, sparsity (Croce & Hein 2020,
-https://arxiv.org/abs/2003.01690; for l1: 2021, https://arxiv.org/abs/2103.01208).
+"""What APGD's blocks of settings hold: checks of the step size, phases, sparsity (Croce & Hein
+2020, https://arxiv.org/abs/2003.01690; for l1: 2021, https://arxiv.org/abs/2103.01208).
 """
 
 from dataclasses import asdict, dataclass
@@ -9,7 +9,7 @@ from robustrun.errors import require
 
 @dataclass(frozen=True)
 class Checks:
-    """When progress is checked: periods as shares of the steps, the first, then ever shorter."""
+    """When the step size is checked: periods as shares of the steps, the later the shorter."""
 
     first: float
     shorter: float  # what each period is shorter by than the one before
@@ -47,7 +47,7 @@ class Phase:
 
 @dataclass(frozen=True)
 class Sparsity:
-    """l1 only: a step moves the pixels with the largest gradients, few and ever fewer."""
+    """l1 only: a step moves the pixels with the largest gradients, few and then fewer."""
 
     start: float  # share of the pixels that a step moves before the first check
     divisor: float  # later: the share of pixels changed in the best point, divided by this

@@ -20,7 +20,8 @@ Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at cl
 
 @dataclass
 class APGDState:
-    """One row per image that is still attacked, and run that is done on it at once."""
+    """One row for each image that is still attacked, and each of the runs that are done on it
+    together."""
 
     image: Tensor  # which image it is
     x: Tensor
@@ -53,7 +54,7 @@ class APGDState:
 def initial_state(
     image: Tensor, x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float
 ) -> APGDState:
-    """All rows, before the first look at the model."""
+    """All rows, before the first pass through the model."""
     zero, none = torch.zeros_like(x[:, 0, 0, 0]), torch.zeros_like(x)
     lowest = torch.full_like(zero, -torch.inf)
     return APGDState(
@@ -78,7 +79,7 @@ def initial_state(
 
 
 def evaluate_point(s: APGDState, model: nn.Module, loss: Loss, passes: int) -> Tensor:
-    """Gradient (the mean over `passes`), loss and verdict (of the last pass) where `s` stands.
+    """Gradient (the mean over `passes`), loss and verdict (of the last pass) at `s.point`.
 
     Returns which images fool the model, and remembers the best point.
     """
@@ -99,7 +100,7 @@ def evaluate_point(s: APGDState, model: nn.Module, loss: Loss, passes: int) -> T
 
 
 def step_with_momentum(s: APGDState, norm: str, epsilon: float, momentum: float) -> None:
-    """A step uphill, of which the share `momentum` is taken, and the rest of the step before."""
+    """A step uphill times `momentum`, and the step before times 1 - `momentum`."""
     aim = project(
         s.point + per_example(s.step_size, s.point) * steepest(s.slope, norm), s.x, norm, epsilon
     )
@@ -126,10 +127,10 @@ def halve_step_size(s: APGDState, period: int, rho: float) -> None:
 
 def update_sparsity(s: APGDState, sparsity: Sparsity, largest_step: float) -> None:
     """l1: as many pixels as the best point has changed, over a divisor; a smaller step, or, where
-    that number has just fallen, the first step size again, from the best point."""
+    that number has become much smaller, the first step size again, from the best point."""
     pixels = support(s.best - s.x)
-    fallen = pixels / s.pixels < sparsity.stable
+    fewer = pixels / s.pixels < sparsity.stable
     smaller = (s.step_size / sparsity.step_divisor).clamp_min(sparsity.smallest_step * largest_step)
-    s.step_size = torch.where(fallen, torch.full_like(smaller, largest_step), smaller)
-    s.return_to_best(fallen)
+    s.step_size = torch.where(fewer, torch.full_like(smaller, largest_step), smaller)
+    s.return_to_best(fewer)
     s.pixels, s.share = pixels, pixels / s.x[0].numel() / sparsity.divisor

@@ -38,7 +38,7 @@ def still_correct(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
 def run_until_fooled(model: nn.Module, x: Tensor, y: Tensor, runs: Iterable[Run]) -> Tensor:
     """Images after all `runs`; what is wrong from the start, or once fooled, is left alone.
 
-    Of an image that no run turns, the one of the largest margin is returned: nearest to a mistake.
+    Where no run fools the model, the image of the largest margin is returned: nearest to a mistake.
     """
     worst = _WorstCase(model, x, y)
     for run in runs if len(worst.left) else ():
@@ -55,9 +55,10 @@ def run_batched_until_fooled(
     plan: Callable[[], tuple[int, Rows]],
     batch_size: int | None = None,
 ) -> Tensor:
-    """The same for many runs of one attack, of which `plan` tells their number and what does them.
+    """The same for many runs of one attack: `plan` gives their number and the function that does
+    them.
 
-    The fewer images are left, the more of the runs are done at once, so that a batch stays as full
+    The fewer images are left, the more of the runs are done together, so that a batch stays as full
     as it was, or as `batch_size` allows if that is more.
     """
     most = max(batch_size or 0, len(x))

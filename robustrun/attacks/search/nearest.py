@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from robustrun.attacks.geometry.ball import distance, per_example, project
 from robustrun.attacks.search.cascade import still_correct
 
-# How far beyond its place an image is moved, step by step, that the last look finds right again.
+# Factors, tried in turn, on the distance of an image that the last check finds classified right.
 BEYOND = (1.001, 1.01, 1.1)
 
 
@@ -64,6 +64,6 @@ def nearest_of_all(search: Search, model: nn.Module, x: Tensor, y: Tensor) -> tu
     if len(x) > 0:
         left = still_correct(model, x, y).nonzero().squeeze(1)
         if len(left) > 0:
-            found = search(model, x[left], y[left], -1.0)
-            image[left], away[left] = found.confirmed(model, y[left])
+            nearest = search(model, x[left], y[left], -1.0)
+            image[left], away[left] = nearest.confirmed(model, y[left])
     return image, away

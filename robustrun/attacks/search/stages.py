@@ -74,8 +74,8 @@ def stages_at_radius(whole: A, epsilon: float) -> A:
 
 
 def settings_of_stages(whole: HasStages, classes: int) -> dict[str, Any]:
-    """The settings as they apply to a model with so many classes; `instead` collects what had to
-    change in the attacks."""
+    """The settings as they apply to this number of classes; `instead` collects what had to change
+    in the attacks."""
     settings = asdict(whole)
     stages = dict(settings["attacks"])
     for name, attack in whole.attacks.items():

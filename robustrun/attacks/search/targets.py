@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 
 class Targeted(Protocol):
-    """A frozen dataclass that aims at so many wrong classes."""
+    """A frozen dataclass that aims at this number of wrong classes."""
 
     __dataclass_fields__: ClassVar[dict[str, Any]]
 
@@ -20,7 +20,7 @@ class Targeted(Protocol):
 def settings_for(
     attack: Targeted, classes: int, substitutes: Mapping[str, tuple[Any, str]] | None = None
 ) -> dict[str, Any]:
-    """The settings as they apply to a model with so many classes; `instead` says what changed.
+    """The settings as they apply to this number of classes; `instead` says what changed.
 
     `substitutes`: for further settings that do not apply, the value that does, and its description.
     """

@@ -46,7 +46,7 @@ def search(
     """Adam on margin - smoothness * roughness, every displacement of `field` within `bound`.
 
     An image leaves the batch, and is kept, as soon as it fools the model; the others are returned
-    as they stand after the last step.
+    as they are after the last step.
     """
     active, adam = ActiveImages(x), Adam.of(field, lr)
     for step in range(steps + 1):
