@@ -224,7 +224,7 @@ def _epoch_end(run: RunInProgress) -> EpochEnd:
 
     def epoch_end(history: list[EpochMetrics]) -> None:
         artefacts.write_metrics(run.folder / "metrics.csv", history)
-        run.tracker.epoch(run.folder, dataclasses.asdict(history[-1]))
+        run.tracker.epoch(dataclasses.asdict(history[-1]))
         _log_epoch(history[-1], run.config.training.epochs)
 
     return epoch_end

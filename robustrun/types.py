@@ -334,13 +334,23 @@ class CyclesMomentum(Protocol):
 
 
 class Tracker(Protocol):
-    """Sends a run's configuration, epochs and results somewhere else; knows a run by its folder."""
+    """Where a run's configuration, epochs and results are sent besides its own folder."""
 
-    def start(self, folder: Path, config: dict[str, Any]) -> None: ...
+    def start(self, folder: Path, config: dict[str, Any]) -> "RunTracker":
+        """Send the configuration of the run in `folder`. If the run was started before, it is
+        resumed, and what is sent now belongs to the same run there. Whatever is raised here stops
+        the run before its training."""
+        ...
 
-    def epoch(self, folder: Path, row: dict[str, Any]) -> None: ...  # one row of metrics.csv
 
-    def finish(self, folder: Path, results: dict[str, Any]) -> None: ...
+@runtime_checkable
+class RunTracker(Protocol):
+    """A tracker's connection to one run, from its start to its end. Whatever is raised here is
+    told once; the run continues without its tracker."""
+
+    def epoch(self, row: dict[str, Any]) -> None: ...  # one row of metrics.csv
+
+    def finish(self, results: dict[str, Any]) -> None: ...  # results.json, of a failed run too
 
 
 METHODS: Registry[AnyMethod] = Registry("method")

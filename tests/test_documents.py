@@ -1,5 +1,6 @@
 """README and docs: their lines, links, words, and what they say can be typed."""
 
+import json
 import re
 import shlex
 import subprocess
@@ -149,7 +150,8 @@ def overrides(words: list[str]) -> list[str]:
     if not words or words[0] in (*SHOWING, "report", "resume"):
         return []
     rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
-    own = ("mine", "my_method", "corners", "perceptron", "medmnist")  # that the reader writes
+    # Those that the reader writes:
+    own = ("mine", "my_method", "corners", "perceptron", "medmnist", "json_lines")
     parts = ("…", "...", "NAME", "OVERRIDE", *own)
     groups = {word.partition("=")[0] for word in rest if word.partition("=")[2] in own}
     others = [word for word in rest if word.partition(".")[0] not in groups]
@@ -297,4 +299,11 @@ def test_an_example_runs_from_a_folder_of_its_own(option: Path, tmp_path: Path) 
     command = [sys.executable, "-m", "robustrun", *words]
     ended = subprocess.run(command, cwd=here, capture_output=True, text=True)
     assert ended.returncode == 0, ended.stderr
-    assert name in ended.stdout
+    if group == "tracker":
+        lines = [json.loads(line) for line in (here / f"{name}.txt").read_text().splitlines()]
+        assert len({line.pop("run") for line in lines}) == 1
+        assert lines[0] == {"seed": 0, "method": "standard"}
+        assert [line["epoch"] for line in lines[1:-1]] == [1]
+        assert lines[-1] == {"status": "completed"}
+    else:
+        assert name in ended.stdout

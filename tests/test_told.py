@@ -11,7 +11,7 @@ from robustrun import console
 from robustrun.command_line.main import run_command_line
 from robustrun.report import page
 from robustrun.run_folder import figures, model_card
-from robustrun.trackers.none import NoTracker
+from robustrun.trackers.none import UntrackedRun
 
 SHORT = [
     "training.epochs=1",
@@ -78,7 +78,7 @@ def test_a_run_from_which_nothing_is_missing_says_so_in_its_results(here: Path) 
 def test_a_tracker_that_broke_is_named_at_the_end(
     here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(NoTracker, "epoch", fails)
+    monkeypatch.setattr(UntrackedRun, "epoch", fails)
     assert run_command_line(SHORT) == 0
     assert "OSError: the pen is dry" in results_of(here)[0]["run"]["lost"]["tracker"]
     assert "not made: tracker (OSError: the pen is dry" in capfd.readouterr().out

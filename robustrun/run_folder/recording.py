@@ -22,7 +22,9 @@ from robustrun.run_folder import model_card, provenance
 from robustrun.run_folder.folder import CONFIGURATION, locked
 from robustrun.run_folder.schema import RESULTS, RunRecord, RunSection, read_record
 from robustrun.storage import files
-from robustrun.trackers.guarded import Guarded
+from robustrun.trackers import guarded
+from robustrun.trackers.none import UntrackedRun
+from robustrun.types import RunTracker
 
 log = logging.getLogger(__name__)
 OF_TRAINING = ("method", "recipe", "optimizer", "schedule", "training")
@@ -37,10 +39,15 @@ class RunInProgress:
     provenance: provenance.Provenance
     began: float = field(default_factory=time.monotonic)
     lost: dict[str, str] = field(default_factory=dict)  # what was to be made, and why it is not
+    # What never started has nothing to finish.
+    tracker: RunTracker = field(default_factory=UntrackedRun)
 
     def __post_init__(self) -> None:
-        self.tracker = Guarded(self.config.tracker, self.lost)
         self.record = RunRecord(run=self._run("interrupted"), folder=self.folder)
+
+    def start_tracker(self, config: dict[str, Any]) -> None:
+        """Send the configuration, as dumped; ConfigError if the tracker cannot start."""
+        self.tracker = guarded.started(self.config.tracker, self.folder, config, self.lost)
 
     def note(self, **sections: Any) -> None:
         """Keep what a stage found, as sections of the record."""
@@ -61,7 +68,7 @@ class RunInProgress:
         before = len(self.lost)
         with self.spared(model_card.NAME):
             model_card.write(record)
-        self.tracker.finish(self.folder, record.results)
+        self.tracker.finish(record.results)
         if len(self.lost) > before:
             record = dataclasses.replace(record, run=self._run(status, error))
             _write(record)
@@ -111,7 +118,7 @@ def recorded(
         about = provenance.start(folder, plugins.places(run_config), source)
         run = RunInProgress(run_config, folder, about)
         try:
-            run.tracker.start(folder, plain)
+            run.start_tracker(plain)
             stages(run)
         except Exception as error:
             run.end("failed", f"{type(error).__name__}: {error}")

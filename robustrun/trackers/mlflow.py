@@ -15,6 +15,26 @@ LONGEST = 500  # characters of a parameter, which MLflow limits
 ENDED = {"completed": "FINISHED", "interrupted": "KILLED"}
 
 
+class MLflowRun:
+    """One run of an MLflow store."""
+
+    def __init__(self, client: Any, run_id: str, folder: Path) -> None:
+        self.client, self.run_id, self.folder = client, run_id, folder
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        for name, value in numbers(row).items():
+            self.client.log_metric(self.run_id, name, value, step=row["epoch"])
+
+    def finish(self, results: dict[str, Any]) -> None:
+        for name, value in final(results).items():
+            self.client.log_metric(self.run_id, name, value)
+        for path in pictures(self.folder):
+            self.client.log_artifact(self.run_id, str(path), "figures")
+        for path in model(self.folder):
+            self.client.log_artifact(self.run_id, str(path), "model")
+        self.client.set_terminated(self.run_id, ENDED.get(results["run"]["status"], "FAILED"))
+
+
 @TRACKERS.register("mlflow")
 @dataclass(frozen=True)
 class MLflow:
@@ -27,30 +47,17 @@ class MLflow:
         right = "a database (sqlite:///outputs/mlflow.db) or a server's address (https://...)"
         require("://" in self.uri and not self.uri.startswith("file:"), "uri", self.uri, right)
 
-    def start(self, folder: Path, config: dict[str, Any]) -> None:
-        client = self._client()
-        if (folder / RUN_ID).exists():
-            client.update_run(self._id(folder), status="RUNNING")
-            return
-        run = client.create_run(self._experiment(client), run_name=folder.name)
-        (folder / RUN_ID).write_text(run.info.run_id, encoding="utf-8")
-        for name, value in flat(config).items():
-            client.log_param(run.info.run_id, name, str(value)[:LONGEST])
-
-    def epoch(self, folder: Path, row: dict[str, Any]) -> None:
-        client, run = self._client(), self._id(folder)
-        for name, value in numbers(row).items():
-            client.log_metric(run, name, value, step=row["epoch"])
-
-    def finish(self, folder: Path, results: dict[str, Any]) -> None:
-        client, run = self._client(), self._id(folder)
-        for name, value in final(results).items():
-            client.log_metric(run, name, value)
-        for path in pictures(folder):
-            client.log_artifact(run, str(path), "figures")
-        for path in model(folder):
-            client.log_artifact(run, str(path), "model")
-        client.set_terminated(run, ENDED.get(results["run"]["status"], "FAILED"))
+    def start(self, folder: Path, config: dict[str, Any]) -> MLflowRun:
+        client, place = self._client(), folder / RUN_ID
+        if place.exists():
+            run_id = place.read_text(encoding="utf-8").strip()
+            client.update_run(run_id, status="RUNNING")
+        else:
+            run_id = client.create_run(self._experiment(client), run_name=folder.name).info.run_id
+            place.write_text(run_id, encoding="utf-8")
+            for name, value in flat(config).items():
+                client.log_param(run_id, name, str(value)[:LONGEST])
+        return MLflowRun(client, run_id, folder)
 
     def _client(self) -> Any:
         mlflow = package("mlflow", "mlflow")
@@ -68,6 +75,3 @@ class MLflow:
             database = Path(self.uri.removeprefix(SQLITE)).resolve()
             place = (database.parent / "mlflow_artifacts").as_uri()
         return str(client.create_experiment(self.experiment, artifact_location=place))
-
-    def _id(self, folder: Path) -> str:
-        return (folder / RUN_ID).read_text(encoding="utf-8").strip()

@@ -7,16 +7,20 @@ from typing import Any
 from robustrun.types import TRACKERS
 
 
+class UntrackedRun:
+    """Takes every call and keeps nothing."""
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        pass
+
+    def finish(self, results: dict[str, Any]) -> None:
+        pass
+
+
 @TRACKERS.register("none")
 @dataclass(frozen=True)
 class NoTracker:
-    """Takes every call and keeps nothing."""
+    """Sends nothing anywhere."""
 
-    def start(self, folder: Path, config: dict[str, Any]) -> None:
-        pass
-
-    def epoch(self, folder: Path, row: dict[str, Any]) -> None:
-        pass
-
-    def finish(self, folder: Path, results: dict[str, Any]) -> None:
-        pass
+    def start(self, folder: Path, config: dict[str, Any]) -> UntrackedRun:
+        return UntrackedRun()

@@ -11,7 +11,33 @@ from PIL import Image
 from robustrun.trackers.contents import final, model, numbers, package, pictures
 from robustrun.types import TRACKERS
 
-_WRITERS: dict[Path, Any] = {}  # the open files, by run: a tracker knows a run by its folder
+
+class TensorBoardRun:
+    """The open event file of one run."""
+
+    def __init__(self, writer: Any, folder: Path) -> None:
+        self.writer, self.folder = writer, folder
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        for name, value in numbers(row).items():
+            self.writer.add_scalar(name, value, row["epoch"])
+        self.writer.flush()
+
+    def finish(self, results: dict[str, Any]) -> None:
+        try:
+            for name, value in final(results).items():
+                self.writer.add_scalar(name, value, 0)
+            for path in pictures(self.folder):
+                with Image.open(path) as picture:
+                    pixels = np.asarray(picture.convert("RGB"))
+                self.writer.add_image(path.stem, pixels, dataformats="HWC")
+            # Event files hold no weights: what they can hold of the model is where it is.
+            for path in model(self.folder):
+                card = path.suffix == ".md"
+                text = path.read_text(encoding="utf-8") if card else _code(str(path))
+                self.writer.add_text(f"model/{path.name}", text)
+        finally:
+            self.writer.close()
 
 
 @TRACKERS.register("tensorboard")
@@ -24,35 +50,13 @@ class TensorBoard:
 
     flush_seconds: int  # of the writer's own thread, beside the flush after every epoch
 
-    def start(self, folder: Path, config: dict[str, Any]) -> None:
+    def start(self, folder: Path, config: dict[str, Any]) -> TensorBoardRun:
         module = package("torch.utils.tensorboard", "tensorboard")
         writer = module.SummaryWriter(str(folder / "tensorboard"), flush_secs=self.flush_seconds)
-        _WRITERS[folder] = writer
         text = yaml.safe_dump(config, sort_keys=False)
         writer.add_text("config", _code(text))
         writer.flush()
-
-    def epoch(self, folder: Path, row: dict[str, Any]) -> None:
-        writer = _WRITERS[folder]
-        for name, value in numbers(row).items():
-            writer.add_scalar(name, value, row["epoch"])
-        writer.flush()
-
-    def finish(self, folder: Path, results: dict[str, Any]) -> None:
-        writer = _WRITERS.pop(folder)
-        try:
-            for name, value in final(results).items():
-                writer.add_scalar(name, value, 0)
-            for path in pictures(folder):
-                with Image.open(path) as picture:
-                    pixels = np.asarray(picture.convert("RGB"))
-                writer.add_image(path.stem, pixels, dataformats="HWC")
-            # Event files hold no weights: what they can hold of the model is where it is.
-            for path in model(folder):
-                text = path.read_text(encoding="utf-8") if path.suffix == ".md" else str(path)
-                writer.add_text(f"model/{path.name}", text if path.suffix == ".md" else _code(text))
-        finally:
-            writer.close()
+        return TensorBoardRun(writer, folder)
 
 
 def _code(text: str) -> str:

@@ -3,12 +3,35 @@
 import hashlib
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Literal
 
 from robustrun.trackers.contents import final, model, numbers, package, pictures
 from robustrun.types import TRACKERS
 
-_RUNS: dict[Path, Any] = {}  # the open runs, by folder: a tracker knows a run by its folder
+
+class WeightsAndBiasesRun:
+    """One open run of W&B."""
+
+    def __init__(self, wandb: ModuleType, run: Any, folder: Path) -> None:
+        self.wandb, self.run, self.folder = wandb, run, folder
+
+    def epoch(self, row: dict[str, Any]) -> None:
+        self.run.log(numbers(row), step=row["epoch"])
+
+    def finish(self, results: dict[str, Any]) -> None:
+        try:
+            self.run.summary.update(final(results))
+            images = {path.stem: self.wandb.Image(str(path)) for path in pictures(self.folder)}
+            if images:
+                self.run.log({f"figures/{name}": image for name, image in images.items()})
+            artifact = self.wandb.Artifact(f"model-{self.run.id}", type="model")
+            for path in model(self.folder):
+                artifact.add_file(str(path))
+            self.run.log_artifact(artifact)
+        finally:
+            completed = results["run"]["status"] == "completed"
+            self.run.finish(exit_code=0 if completed else 1)
 
 
 @TRACKERS.register("wandb")
@@ -21,9 +44,9 @@ class WeightsAndBiases:
     entity: str | None
     mode: Literal["online", "offline"]
 
-    def start(self, folder: Path, config: dict[str, Any]) -> None:
+    def start(self, folder: Path, config: dict[str, Any]) -> WeightsAndBiasesRun:
         wandb = package("wandb", "wandb")
-        _RUNS[folder] = wandb.init(
+        run = wandb.init(
             project=self.project,
             entity=self.entity,
             mode=self.mode,
@@ -35,22 +58,4 @@ class WeightsAndBiases:
             config=config,
             settings=wandb.Settings(silent=True, console="off"),
         )
-
-    def epoch(self, folder: Path, row: dict[str, Any]) -> None:
-        _RUNS[folder].log(numbers(row), step=row["epoch"])
-
-    def finish(self, folder: Path, results: dict[str, Any]) -> None:
-        wandb = package("wandb", "wandb")
-        run = _RUNS.pop(folder)
-        done = results["run"]["status"] == "completed"
-        try:
-            run.summary.update(final(results))
-            images = {path.stem: wandb.Image(str(path)) for path in pictures(folder)}
-            if images:
-                run.log({f"figures/{name}": image for name, image in images.items()})
-            artifact = wandb.Artifact(f"model-{run.id}", type="model")
-            for path in model(folder):
-                artifact.add_file(str(path))
-            run.log_artifact(artifact)
-        finally:
-            run.finish(exit_code=0 if done else 1)
+        return WeightsAndBiasesRun(wandb, run, folder)

@@ -14,12 +14,12 @@ def test_mlflow_has_config_epochs_results_figures_and_model(folder: Path, tmp_pa
     mlflow = pytest.importorskip("mlflow", reason="pip install robustrun[mlflow]")
     uri = f"sqlite:///{tmp_path}/store/mlflow.db"
     tracker = MLflow(uri, "robustrun")
-    tracker.start(folder, CONFIG)
+    killed = tracker.start(folder, CONFIG)
     for epoch in (1, 2):
-        tracker.epoch(folder, row(epoch))
-    tracker.start(folder, CONFIG)  # resumed: the same run goes on
-    tracker.epoch(folder, row(3))
-    tracker.finish(folder, RESULTS)
+        killed.epoch(row(epoch))
+    resumed = tracker.start(folder, CONFIG)  # the same run there
+    resumed.epoch(row(3))
+    resumed.finish(RESULTS)
     client = mlflow.MlflowClient(uri)
     experiment = client.get_experiment_by_name("robustrun")
     (run,) = client.search_runs([experiment.experiment_id])
