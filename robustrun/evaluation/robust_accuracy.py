@@ -3,7 +3,7 @@
 import dataclasses
 import logging
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -40,20 +40,9 @@ def attack_result(
     attack: Attack, name: str, subject: Subject, before: Evaluation, setting: Setting
 ) -> AttackResult:
     """The attack on what is right in `before`, or for noise, on every image."""
-    began, spent = time.monotonic(), 0.0  # the latter before an interruption
-    count = len(before.labels)
     # An adversary need not try what is wrong already; noise is measured on every image.
-    robust = before.clean_right if attack.adversarial else np.ones(count, dtype=bool)
-    stages, no_answer = [], before.no_answer
-    for stage, part in attack.stages() if isinstance(attack, Staged) else [("", attack)]:
-        start = time.monotonic()
-        label = f"{name}/{stage}" if stage else name
-        earlier = seconds_before(setting.journal, label)
-        robust, none = run_attack(part, label, subject, np.flatnonzero(robust), setting)
-        no_answer = no_answer | none
-        spent += earlier
-        seconds = time.monotonic() - start + earlier
-        stages.append(StageResult(stage, int(robust.sum()), seconds))
+    tried = before.clean_right if attack.adversarial else np.ones_like(before.clean_right)
+    run = _run_stages(attack, name, subject, tried, setting)
     unit, size = (
         attack.own_radius if isinstance(attack, HasOwnUnit) else (attack.norm, attack.epsilon)
     )
@@ -63,12 +52,37 @@ def attack_result(
         unit,
         size,
         _settings(attack, before.classes),
-        robust & before.clean_right,
-        None if attack.adversarial else robust,
-        tuple(stages) if isinstance(attack, Staged) else (),
-        time.monotonic() - began + spent,
-        no_answer,
+        run.right & before.clean_right,
+        None if attack.adversarial else run.right,
+        tuple(run.stages) if isinstance(attack, Staged) else (),
+        sum(stage.seconds for stage in run.stages),
+        run.no_answer | before.no_answer,
     )
+
+
+@dataclass
+class _Run:
+    """What the stages of an attack have left so far."""
+
+    right: np.ndarray  # bool, one per image
+    no_answer: np.ndarray
+    stages: list[StageResult] = field(default_factory=list)
+
+
+def _run_stages(
+    attack: Attack, name: str, subject: Subject, tried: np.ndarray, setting: Setting
+) -> _Run:
+    """Each stage on what the ones before it left right; an attack of no stages is one."""
+    run = _Run(tried, np.zeros_like(tried))
+    for stage, part in attack.stages() if isinstance(attack, Staged) else [("", attack)]:
+        began = time.monotonic()
+        label = f"{name}/{stage}" if stage else name
+        earlier = seconds_before(setting.journal, label)  # of an evaluation that was interrupted
+        run.right, lost = run_attack(part, label, subject, np.flatnonzero(run.right), setting)
+        run.no_answer = run.no_answer | lost
+        seconds = time.monotonic() - began + earlier
+        run.stages.append(StageResult(stage, int(run.right.sum()), seconds))
+    return run
 
 
 def _settings(attack: Attack, classes: int) -> dict[str, Any]:

@@ -87,13 +87,17 @@ def state_before(folder: Path, now: dict[str, Any], data: Data) -> dict[str, Any
     provenance.require_equal(before["config"], now["config"], folder)
     present = as_older_versions(now["inputs"], before.get("inputs"), data)
     provenance.require_same_inputs(before.get("inputs"), present, folder)
-    for name in ("torch", "device_name", "threads", "precision", "compile"):
-        then, today = before["environment"][name], now["environment"][name]
-        if then != today:
-            log.warning("%s was %s and is %s: the last bits may differ", name, then, today)
+    _warn_of_another_place(before["environment"], now["environment"])
     restore_rng(loaded["rng"])
     state: dict[str, Any] = loaded["fit"]
     return state
+
+
+def _warn_of_another_place(before: dict[str, Any], now: dict[str, Any]) -> None:
+    for name in ("torch", "device_name", "threads", "precision", "compile"):
+        if before[name] != now[name]:
+            values = (name, before[name], now[name])
+            log.warning("%s was %s and is %s: the last bits may differ", *values)
 
 
 def load(folder: Path) -> dict[str, Any] | None:

@@ -40,6 +40,12 @@ def pays(
         except Exception as error:  # no compiler, or Python that cannot be followed
             log.warning("%s: compiling failed: %s", about, str(error).partition("\n")[0])
             return False
+    return _worth(about, steps, plain, times)
+
+
+def _worth(about: str, steps: int, plain: float, times: list[float]) -> bool:
+    """Whether so many steps of `plain` seconds are more than what compiling takes, which the first
+    of the compiled steps' `times` have in them."""
     fast = min(times)
     compiling = sum(times) - len(times) * fast
     needed = break_even(plain, fast, compiling)

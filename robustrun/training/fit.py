@@ -25,7 +25,7 @@ from robustrun.training.state import (
     TrainingResult,
     TrainingState,
 )
-from robustrun.training.validation import validated
+from robustrun.training.validation import Validation, validated
 from robustrun.types import AfterUpdate, AnyMethod, CyclesMomentum, Images, OwnStep
 
 log = logging.getLogger(__name__)
@@ -66,22 +66,20 @@ def fit(
             began = time.monotonic()
             loss = _epoch(state, method, train, how, bar, checkpointer)
             accuracies = validated(state, train, validation, how, checkpointer)
-            row = EpochMetrics(
-                state.epoch,
-                learner.steps,
-                learner.lr,
-                loss,
-                accuracies.train,
-                accuracies.clean,
-                accuracies.robust,
-                time.monotonic() - began,
-            )
+            row = _metrics(state, loss, accuracies, time.monotonic() - began)
             with interrupts.held() as arrived:
                 state.end_epoch(row, accuracies.verdicts)
                 epoch_end(state.history)
                 if arrived or checkpointer.due(learner.steps, True):
                     checkpointer.save(state.state_dict())
     return _result(state, how.training, len(train))
+
+
+def _metrics(
+    state: TrainingState, loss: float | None, accuracies: Validation, seconds: float
+) -> EpochMetrics:
+    learner, measured = state.learner, (accuracies.train, accuracies.clean, accuracies.robust)
+    return EpochMetrics(state.epoch, learner.steps, learner.lr, loss, *measured, seconds)
 
 
 def _stopped_early(state: TrainingState, training: Training) -> bool:

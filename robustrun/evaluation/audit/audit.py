@@ -89,33 +89,47 @@ def audit(
     `surrogate` is a network of the same classes whose adversarial images are tried; without one,
     it is trained. The network is left as it was. A check that the journal has is not made again.
     """
-    images, model = subject.images, subject.network
-    count = min(plan.examples or len(images), len(images))
+    count = min(plan.examples or len(subject.images), len(subject.images))
     if count == 0:
         return []
-    with _contained(model, setting):
-        drawn = torch.randperm(len(images))[:count].sort().values
-        x, y = _whole(images.subset(drawn), setting)
-        logits = _logits(model, x, setting.batch_size)
-        answers = predicted(logits)
-        right, no_answer = answers == y, answers == NO_ANSWER
-        target = AuditTarget(
-            network=model,
-            model=FiniteGradients(model),
-            classes=subject.classes,
-            attack=attack,
-            settings=plan,
-            surrogate=surrogate,
-            setting=setting,
-            x=x,
-            y=y,
-            logits=logits,
-            robust=right if robust is None else right & robust[drawn].to(x.device),
-            no_answer=(
-                no_answer if unanswered is None else no_answer | unanswered[drawn].to(x.device)
-            ),
-        )
+    with _contained(subject.network, setting):
+        drawn = torch.randperm(len(subject.images))[:count].sort().values
+        target = _target(subject, drawn, attack, plan, setting, surrogate)
+        if robust is not None:
+            target = replace(target, robust=target.robust & robust[drawn].to(target.x.device))
+        if unanswered is not None:
+            lost = unanswered[drawn].to(target.x.device)
+            target = replace(target, no_answer=target.no_answer | lost)
         return _checked(target, attacked=robust is not None)
+
+
+def _target(
+    subject: Subject,
+    drawn: Tensor,
+    attack: Attack,
+    plan: AuditSettings,
+    setting: Setting,
+    surrogate: nn.Module | None,
+) -> AuditTarget:
+    """The images `drawn` (indices), before any attack."""
+    network = subject.network
+    x, y = _whole(subject.images.subset(drawn), setting)
+    logits = _logits(network, x, setting.batch_size)
+    answers = predicted(logits)
+    return AuditTarget(
+        network=network,
+        model=FiniteGradients(network),
+        classes=subject.classes,
+        attack=attack,
+        settings=plan,
+        surrogate=surrogate,
+        setting=setting,
+        x=x,
+        y=y,
+        logits=logits,
+        robust=answers == y,
+        no_answer=answers == NO_ANSWER,
+    )
 
 
 @contextmanager
