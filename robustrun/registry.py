@@ -4,6 +4,7 @@ import importlib
 import logging
 import pkgutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from inspect import getattr_static
 from typing import Generic, TypeVar
 
 from robustrun.errors import ConfigError, did_you_mean
@@ -26,12 +27,20 @@ class Registry(Generic[T]):
     """The classes of one configuration group, by name.
 
     `@METHODS.register("trades")` above a frozen dataclass is all that is needed; registering a
-    name twice is an error unless it is the same class imported again. `renamed` are methods that
-    had another name once: a class that has the old one alone is warned of, since nothing calls it.
+    name twice is an error unless it is the same class imported again.
+
+    `forms` are the Protocols that an object of the group may have, each as its members with their
+    meaning; `renamed` are methods that had another name once: a class that has the old one alone is
+    warned of, since nothing calls it.
     """
 
-    def __init__(self, group: str, renamed: Mapping[str, str] | None = None) -> None:
-        self.group, self.renamed = group, renamed or {}
+    def __init__(
+        self,
+        group: str,
+        *forms: Mapping[str, str],
+        renamed: Mapping[str, str] | None = None,
+    ) -> None:
+        self.group, self.forms, self.renamed = group, forms, renamed or {}
         self._classes: dict[str, type[T]] = {}
 
     def register(self, *names: str) -> Callable[[C], C]:
@@ -57,6 +66,25 @@ class Registry(Generic[T]):
                     new,
                 )
 
+    def missing(self, instance: object) -> str:
+        """What an object lacks of the form that it is nearest to, with the meaning of each member;
+        empty if it lacks nothing."""
+        lacks = [
+            [f"{name} ({meaning})" for name, meaning in form.items() if not _has(instance, name)]
+            for form in self.forms
+        ]
+        if not all(lacks):
+            return ""
+        share = [len(lack) / len(form) for lack, form in zip(lacks, self.forms, strict=True)]
+        if min(share) < 1:
+            return ", ".join(lacks[share.index(min(share))])
+        return "; or ".join(", ".join(lack) for lack in lacks)
+
+    def require_complete(self, instance: object, key: str) -> None:
+        """ConfigError, which begins with `key`, if an object of the group lacks a member."""
+        if lacks := self.missing(instance):
+            raise ConfigError(f"{key}: the class {type(instance).__qualname__} lacks {lacks}.")
+
     def __getitem__(self, name: str) -> type[T]:
         try:
             return self._classes[name]
@@ -72,6 +100,12 @@ class Registry(Generic[T]):
 
     def __contains__(self, name: object) -> bool:
         return name in self._classes
+
+
+def _has(instance: object, name: str) -> bool:
+    """Whether the object has the attribute; a property is not computed for it."""
+    none = object()
+    return getattr_static(instance, name, none) is not none or hasattr(instance, name)
 
 
 def import_modules(package: str) -> list[str]:

@@ -353,14 +353,40 @@ class RunTracker(Protocol):
     def finish(self, results: dict[str, Any]) -> None: ...  # results.json, of a failed run too
 
 
-METHODS: Registry[AnyMethod] = Registry("method")
-MODELS: Registry[Model] = Registry("model")
-DATASETS: Registry[Dataset] = Registry("dataset")
+# --- the registries: the members of each group's Protocol, with what they are ---------------------
+
+METHODS: Registry[AnyMethod] = Registry(
+    "method",
+    {
+        "perturb": "a method (learner, x, y) that returns the images to train on",
+        "loss": "a method (learner, x, x_adv, y) that returns the mean loss of a batch",
+    },
+    {"step": "a method (learner, x, y) that trains on one batch and returns the loss"},
+)
+MODELS: Registry[Model] = Registry(
+    "model", {"build": "a method (shape, classes) that returns the network"}
+)
+DATASETS: Registry[Dataset] = Registry("dataset", {"load": "a method () that returns Splits"})
 ATTACKS: Registry[Attack] = Registry(
     "attack",
-    {"at": "with_radius", "describe": "effective_settings", "reach": "own_radius"},
+    {
+        "norm": "the norm of its ball: linf, l2 or l1",
+        "epsilon": "the radius of its ball, in pixel units",
+        "bounded": "True or False: whether every image that it returns lies in its ball",
+        "adversarial": "True or False: whether it looks for mistakes",
+        "__call__": "a method (model, x, y, *, generator=None) that returns the images",
+    },
+    renamed={"at": "with_radius", "describe": "effective_settings", "reach": "own_radius"},
 )
-DEVICES: Registry[Device] = Registry("device")
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer")
-SCHEDULES: Registry[Schedule] = Registry("schedule")
-TRACKERS: Registry[Tracker] = Registry("tracker")
+DEVICES: Registry[Device] = Registry(
+    "device", {"prepare": "a method (work) that returns a Runtime"}
+)
+OPTIMIZERS: Registry[Optimizer] = Registry(
+    "optimizer", {"build": "a method (model) that returns a torch.optim.Optimizer"}
+)
+SCHEDULES: Registry[Schedule] = Registry(
+    "schedule", {"factor": "a method (progress) that returns what the rate is multiplied by"}
+)
+TRACKERS: Registry[Tracker] = Registry(
+    "tracker", {"start": "a method (folder, config) that returns a RunTracker"}
+)

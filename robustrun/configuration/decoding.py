@@ -101,7 +101,9 @@ def _registered(registry: Registry[Any], value: Any, key: str) -> Any:
     cls = registry[items["name"]]
     if "name" not in _kinds(cls, f"{key}."):
         del items["name"]
-    return _dataclass(cls, items, key)
+    part = _dataclass(cls, items, key)
+    registry.require_complete(part, key)
+    return part
 
 
 def _dataclass(cls: Any, value: Any, key: str) -> Any:

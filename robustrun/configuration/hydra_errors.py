@@ -11,6 +11,15 @@ from robustrun.configuration.composition import compose_config
 from robustrun.configuration.former_keys import present_key
 from robustrun.errors import did_you_mean
 
+NORMS = ("linf", "l2", "l1")
+FOLLOWED = {  # what other options take from the attack and the data set
+    "attack.norm": "linf, l2 or l1",
+    "attack.epsilon": "the radius in pixel units",
+    "dataset.epsilon": "for each norm a radius in pixel units",
+    "dataset.mean": "a list of numbers, one or one per channel",
+    "dataset.std": "a list of numbers, one or one per channel",
+}
+
 
 def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Path] = ()) -> str:
     """One paragraph on what is wrong with the overrides, and the nearest right words;
@@ -22,10 +31,24 @@ def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Pat
         return f"{group}={option}: there is no such {group}.{did_you_mean(option, known)}"
     if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given, folders)
-    if found := re.search(r"Interpolation key 'dataset\.epsilon\.(\w*)' not found", text):
-        return f"attack.norm is {found.group(1)!r}, but must be one of linf, l2, l1."
+    if found := re.search(r"Interpolation key '(\w+)\.([\w.]+)' not found", text):
+        return _nothing_to_follow(found.group(1), found.group(2), _full_key(text), given)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)
+
+
+def _nothing_to_follow(group: str, key: str, follower: str, given: Iterable[str]) -> str:
+    """On a key that an option lacks although others take their values from it."""
+    block, _, norm = key.partition(".")
+    if (group, block) == ("dataset", "epsilon") and norm not in NORMS:
+        return f"attack.norm is {norm!r}, but must be one of {', '.join(NORMS)}."
+    option = next((word for word in given if word.startswith(f"{group}=")), f"of {group}")
+    meaning = FOLLOWED.get(f"{group}.{block}")
+    return (
+        f"{group}.{key} is missing, but {follower} takes its value from there. The option {option} "
+        f"must have the key {block}{f' ({meaning})' if meaning else ''} in its YAML file, and its "
+        f"class a field {block}."
+    )
 
 
 def _full_key(text: str) -> str:

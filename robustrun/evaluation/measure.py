@@ -21,7 +21,7 @@ from robustrun.evaluation.search_networks import search_networks
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import EvaluationPlan
 from robustrun.models import trial
-from robustrun.types import Attack, Images, Splits
+from robustrun.types import ATTACKS, Attack, Images, Splits
 
 log = logging.getLogger(__name__)
 PLACE = "images given to evaluate"
@@ -123,10 +123,10 @@ def _require_types(model: Any, attacks: Any) -> None:
             f'The attacks are a {type(attacks).__name__}, but must be a mapping: {{"pgd": attack}}.'
         )
     for name, attack in attacks.items():
-        if not callable(attack) or not hasattr(attack, "adversarial"):
+        if lacks := ATTACKS.missing(attack):
             raise TypeError(
                 f"The attack {name!r} is a {type(attack).__name__}, but must be one of "
-                f"robustrun.attacks, or like them (robustrun.types.Attack)."
+                f"robustrun.attacks, or like them (robustrun.types.Attack). It lacks {lacks}."
             )
 
 

@@ -330,7 +330,7 @@ def follows_gradient(attack: Attack | type[Attack]) -> bool:
         return any(follows_gradient(part) for _, part in attack.stages())
     if isinstance(attack, DeclaresGradient):
         return attack.needs_gradient
-    return bool(attack.adversarial)
+    return bool(getattr(attack, "adversarial", True))  # of a class, it may be a field
 
 
 def _why_no_gradient(network: nn.Module, x: Tensor) -> str | None:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 from hydra.errors import HydraException
+from omegaconf.errors import OmegaConfBaseException
 
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.hydra_errors import in_plain_words
@@ -34,6 +35,35 @@ def test_a_wrong_key_or_option_is_answered_with_the_nearest(word: str, right: st
     message = said(word)
     assert right in message
     assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    ("option", "text", "right"),
+    [
+        ("attack=own", "tries: 3", "must have the key norm (linf, l2 or l1) in its YAML file"),
+        ("attack=own", "norm: linf", "must have the key epsilon (the radius in pixel units) in"),
+        ("dataset=own", "mean: [0.5]\nstd: [1]", "the key epsilon (for each norm a radius in"),
+        ("dataset=own", "epsilon: {linf: 0.1}\nstd: [1]", "must have the key mean (a list of"),
+    ],
+)
+def test_a_part_of_ones_own_that_lacks_what_others_follow_is_named_with_the_key(
+    option: str, text: str, right: str, tmp_path: Path
+) -> None:
+    file = tmp_path / f"{option.replace('=', '/')}.yaml"
+    file.parent.mkdir()
+    file.write_text(f"# Own\nname: own\n{text}\n")
+    with pytest.raises(OmegaConfBaseException) as raised:
+        compose_config([option, "method=pgd_at"], [tmp_path])
+    message = in_plain_words(raised.value, [option], [tmp_path])
+    assert f"The option {option} " in message
+    assert right in message
+
+
+def test_a_norm_that_no_data_set_has_a_radius_for_is_the_users_slip() -> None:
+    with pytest.raises(OmegaConfBaseException) as raised:
+        compose_config(["attack.norm=l7"])
+    right = "attack.norm is 'l7', but must be one of linf, l2, l1."
+    assert in_plain_words(raised.value, ["attack.norm=l7"]) == right
 
 
 def test_a_key_that_only_another_option_has_is_not_its_own_suggestion() -> None:

@@ -38,6 +38,7 @@ def test_robust_accuracy_of_a_linear_model_is_what_the_paper_and_pencil_say() ->
         (linear(), [], {"a": 3}, "The attack 'a' is a int, but must be one of"),
         (linear(), [], {"a": pgd}, "The attack 'a' is a function"),
         (linear(), [], {"a": SimpleNamespace(adversarial=True)}, "'a' is a SimpleNamespace"),
+        (linear(), [], {"a": lambda *given: 0}, r"lacks norm \(.*\), epsilon \(.*\), bounded \("),
         (linear(), [], {"a": len}, "The attack 'a' is a builtin_function_or_method"),
         (linear(), 3, {}, r"are a int, but must be tensors \(x, y\), a loader of"),
     ],

@@ -2,6 +2,7 @@
 
 import logging
 from collections import namedtuple
+from dataclasses import make_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -477,3 +478,12 @@ def test_a_network_that_is_refused_keeps_its_mode(training: bool) -> None:
     with pytest.raises(DataError):
         tried(network, sample(SHAPE), CLASSES, "one logit")
     assert all(module.training == training for module in network.modules())
+
+
+@pytest.mark.parametrize(("adversarial", "follows"), [(True, True), (False, False)])
+def test_an_attack_may_have_it_as_a_setting_whether_it_looks_for_mistakes(
+    adversarial: bool, follows: bool
+) -> None:
+    kind: Any = make_dataclass("Either", [("adversarial", bool)], frozen=True)
+    assert follows_gradient(kind)  # the class alone cannot tell
+    assert follows_gradient(kind(adversarial)) == follows

@@ -106,5 +106,7 @@ class LPIPS:
 
 @functools.lru_cache(maxsize=4)  # these networks are frozen: all batches use one
 def _load(lpips: LPIPS, device: torch.device) -> nn.Module:
-    network = LPIPS_NETWORKS[lpips.network](lpips.weights, lpips.enlarge_to).load()
+    source = LPIPS_NETWORKS[lpips.network](lpips.weights, lpips.enlarge_to)
+    LPIPS_NETWORKS.require_complete(source, "lpips.network")
+    network = source.load()
     return network.to(device).eval().requires_grad_(False)

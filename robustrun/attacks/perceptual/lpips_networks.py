@@ -31,7 +31,9 @@ class LPIPSNetwork(Protocol):
         ...
 
 
-LPIPS_NETWORKS: Registry[LPIPSNetwork] = Registry("lpips.network")
+LPIPS_NETWORKS: Registry[LPIPSNetwork] = Registry(
+    "lpips.network", {"load": "a method () that returns the network"}
+)
 
 
 class FeatureNetwork(nn.Module):
