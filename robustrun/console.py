@@ -38,6 +38,7 @@ WINDOW = (
 )
 TIME = "%Y-%m-%d %H:%M:%S"
 PLAIN = "%(asctime)s %(levelname)s %(message)s"
+CHATTY = ("matplotlib", "torch._subclasses")
 log = logging.getLogger(__name__)
 
 
@@ -63,6 +64,19 @@ def handler() -> logging.Handler:
 
 
 @contextmanager
+def _without_chatter() -> Iterator[None]:
+    """In this context, libraries that report their caches log nothing below a warning."""
+    levels = {logger: logger.level for logger in map(logging.getLogger, CHATTY)}
+    for logger, level in levels.items():
+        logger.setLevel(max(level, logging.WARNING))
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
+
+
+@contextmanager
 def logging_to(path: Path) -> Iterator[None]:
     """Everything that is logged, from INFO up, or shown goes to the file as well; once, if this is
     called again for the same file inside. Where nobody has set up logging, as in a program that
@@ -81,7 +95,8 @@ def logging_to(path: Path) -> Iterator[None]:
         logging.getLogger().addHandler(one)
     _FILES.append(file)
     try:
-        yield
+        with _without_chatter():
+            yield
     finally:
         ours.setLevel(level)
         _FILES.remove(file)

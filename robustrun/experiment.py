@@ -40,7 +40,6 @@ from robustrun.training.state import TrainingResult
 from robustrun.types import Adapts, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
-logging.getLogger("torch._subclasses").setLevel(logging.WARNING)  # it reports its caches
 
 
 def run(run_config: RunConfig, folder: str | Path | None = None) -> RunRecord:

@@ -4,6 +4,7 @@ import datetime
 import io
 import logging
 import re
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -298,3 +299,29 @@ def test_from_python_log_lines_are_shown_where_nobody_has_set_up_logging(
         ("INFO", "epoch 1"),
         ("INFO", "epoch 2"),
     ]
+
+
+@pytest.mark.parametrize("level", [logging.NOTSET, logging.DEBUG, logging.ERROR])
+@pytest.mark.parametrize("library", ["matplotlib", "torch._subclasses"])
+def test_what_libraries_say_of_their_caches_is_left_out_of_a_run_alone(
+    library: str, level: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    logger = logging.getLogger(library)
+    monkeypatch.setattr(logger, "level", level)
+    with pytest.raises(KeyError), console.logging_to(tmp_path / "run.log"):
+        within = logger.level
+        logging.getLogger(f"{library}.cache").info("hits")
+        logging.getLogger(f"{library}.cache").error("broken")
+        raise KeyError
+    assert within == max(level, logging.WARNING)
+    assert logger.level == level
+    assert parts_of((tmp_path / "run.log").read_text()) == [("ERROR", "broken")]
+
+
+def test_importing_a_run_and_its_figures_changes_no_logging() -> None:
+    code = (
+        "import logging, robustrun.experiment, robustrun.run_folder.figures\n"
+        "print([logging.getLogger(name).level for name in ('matplotlib', 'torch._subclasses')])"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ended.stdout.split() == ["[0,", "0]"]

@@ -4,7 +4,6 @@ Each is written twice: PNG to look at, SVG (FILE.svg beside FILE.png) to put int
 """
 
 import io
-import logging
 from math import nan
 from pathlib import Path
 
@@ -23,8 +22,6 @@ from robustrun.run_folder.schema import worst_status
 from robustrun.storage.files import write_atomically
 from robustrun.training.metrics import EpochMetrics
 from robustrun.types import Attack, Images
-
-logging.getLogger("matplotlib").setLevel(logging.WARNING)  # it reports its font cache
 
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"

@@ -11,7 +11,6 @@ from typing import Any
 
 import numpy as np
 import torch
-import torchvision
 from torch import nn
 
 from robustrun.configuration.run_config import RunConfig
@@ -109,6 +108,9 @@ def _peak_memory(device: torch.device) -> int | None:
 
 
 def environment_section(runtime: Runtime) -> EnvironmentSection:
+    # Seconds to import, and in its metadata the version lacks what it was built for (+cu132).
+    import torchvision
+
     return EnvironmentSection(
         robustrun=version("robustrun"),
         python=platform.python_version(),
