@@ -34,11 +34,8 @@ def measure(
     measurements: Iterable[Measurement],
     setting: Setting,
 ) -> Evaluation:
-    """Every measurement in turn; each may use what the ones before it found.
-
-    With the precision bfloat16, adversarial images are searched with a faster copy of the network;
-    what is found is judged on the network itself all the same.
-    """
+    """Every measurement in turn; each may use what the ones before it found. Whatever precision
+    adversarial images are searched in, they are judged on the network itself."""
     subject = Subject(search_networks(model.eval(), images, setting), images, classes)
     evaluation = nothing_measured(images, classes)
     for measurement in measurements:

@@ -10,7 +10,7 @@ from typing import Any
 from robustrun.report import encoding, grouping, published, summary
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
-from robustrun.run_folder.schema import CleanScore, EvaluationSection
+from robustrun.run_folder.schema import CleanScore, EvaluationSection, RunRecord
 
 log = logging.getLogger(__name__)
 POINTS = 60  # of a training curve; more are not seen at its width
@@ -54,21 +54,25 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _run(run: StoredRun, group: int | None, varying: list[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": run.name, "folder": run.folder.name}
-    record, evaluation = run.record, run.evaluation
+    record = run.record
     if record is None:
         return entry | {"problem": run.problem}
-    environment = asdict(record.environment) if record.environment else {}
     entry |= {
         "group": group,
         "status": record.run.status,
         "command": record.run.command,
         "error": record.run.error,
         "audit": summary.verdict(run),
-        "environment": {k: v for k, v in environment.items() if v not in (None, "")},
+        "environment": _environment(record),
         "settings": {k: run.settings[k] for k in varying if k in run.settings},
         "training": training(run.folder / "metrics.csv"),
     }
-    return entry if evaluation is None else entry | _measured(run, evaluation)
+    return entry | (_measured(run, run.evaluation) if run.evaluation else {})
+
+
+def _environment(record: RunRecord) -> dict[str, Any]:
+    values = asdict(record.environment) if record.environment else {}
+    return {name: value for name, value in values.items() if value not in (None, "")}
 
 
 def _measured(run: StoredRun, evaluation: EvaluationSection) -> dict[str, Any]:
@@ -100,19 +104,19 @@ def training(path: Path) -> dict[str, list[float | None]]:
     """The columns of metrics.csv, thinned; empty if there are none that can be read."""
     try:
         with path.open(newline="", encoding="utf-8") as file:
-            rows = list(csv.DictReader(file))
-        rows = _thinned(rows)
-        columns = {"epoch": [_value(row["epoch"]) for row in rows]}
-        for name in CURVES:
-            values = [_value(row.get(name)) for row in rows]
-            if any(value is not None for value in values):
-                columns[name] = values
+            return _columns(_thinned(list(csv.DictReader(file))))
     except FileNotFoundError:  # of a network that was only measured
         return {}
     except (OSError, ValueError, KeyError, csv.Error) as error:
         log.warning("no training curve of %s, which cannot be read: %s", path, error)
         return {}
-    return columns
+
+
+def _columns(rows: list[dict[str, str]]) -> dict[str, list[float | None]]:
+    """The epochs, and every curve that has a value."""
+    values = {name: [_value(row.get(name)) for row in rows] for name in CURVES}
+    known = {name: column for name, column in values.items() if any(v is not None for v in column)}
+    return {"epoch": [_value(row["epoch"]) for row in rows]} | known
 
 
 def _thinned(rows: list[dict[str, str]]) -> list[dict[str, str]]:

@@ -84,11 +84,10 @@ def _footnote(run: StoredRun, attack: AttackScore) -> str:
     record = run.record
     assert record is not None  # it has an attack
     assert record.evaluation is not None
-    total, dataset = attack.total, record.config["dataset"]["name"]
+    dataset = record.config["dataset"]["name"]
     version = record.environment.robustrun if record.environment else ""
-    said = [f"Measured by robustrun {version} on {total} images."]
-    available = record.dataset.test_size if record.dataset else None
-    if available is not None and total < available:
+    said = [f"Measured by robustrun {version} on {attack.total} images."]
+    if record.dataset and attack.total < (record.dataset.test_size or 0):
         said.append("This is a part of the test set; the leaderboard takes the whole one.")
     if dataset not in DATASETS:
         said.append(f"{dataset} is not a data set of RobustBench.")

@@ -117,21 +117,24 @@ def _corruptions(evaluation: EvaluationSection) -> list[str]:
 def _missing(record: RunRecord) -> list[str]:
     """What the numbers do not cover, and what was to be made and is not."""
     evaluation = _measured(record)
-    absent = evaluation.subset.classes_without_images if evaluation.subset else ()
     said = [f"not made: {what} ({why})" for what, why in record.run.lost.items()]
     said += [
         f"published for {entry['attack']}, which was not measured: {_number(entry)}"
         for entry in _published(record)
         if entry["attack"] not in evaluation.scores
     ]
-    if absent:
-        names = ", ".join(absent[:SHOWN]) + (" ..." if len(absent) > SHOWN else "")
-        classes = record.dataset.classes if record.dataset else len(absent)
-        said.append(
-            f"{len(absent)} of {classes} classes have no measured image "
-            f"({names}): balanced accuracy is over the others"
-        )
-    return said
+    return [*said, *_classes_without_images(record)]
+
+
+def _classes_without_images(record: RunRecord) -> list[str]:
+    subset = _measured(record).subset
+    absent = subset.classes_without_images if subset else ()
+    if not absent:
+        return []
+    names = ", ".join(absent[:SHOWN]) + (" ..." if len(absent) > SHOWN else "")
+    classes = record.dataset.classes if record.dataset else len(absent)
+    about = f"{len(absent)} of {classes} classes have no measured image ({names})"
+    return [f"{about}: balanced accuracy is over the others"]
 
 
 def _doubts(evaluation: EvaluationSection) -> list[str]:

@@ -36,8 +36,7 @@ from robustrun.types import Images, Runtime, Splits
 
 def dataset_section(cfg: RunConfig, data: Data) -> DatasetSection:
     splits, validation = data.splits, data.validation
-    prints = (value for value in data.fingerprints.values() if value is not None)
-    counts = torch.bincount(splits.test.labels, minlength=splits.classes)
+    prints = "".join(value for value in data.fingerprints.values() if value is not None)
     return DatasetSection(
         name=cfg.name_of("dataset"),
         classes=splits.classes,
@@ -47,10 +46,15 @@ def dataset_section(cfg: RunConfig, data: Data) -> DatasetSection:
         test_size=len(splits.test),
         input_shape=data.train.shape,
         class_counts=tuple(data.class_counts.tolist()),
-        test_class_counts=tuple(counts.tolist()),
-        fingerprint=hashlib.sha256("".join(prints).encode()).hexdigest(),
+        test_class_counts=_class_counts(splits.test, splits.classes),
+        fingerprint=hashlib.sha256(prints.encode()).hexdigest(),
         fingerprints=data.fingerprints,
     )
+
+
+def _class_counts(images: Images, classes: int) -> tuple[int, ...]:
+    """Images of each class."""
+    return tuple(torch.bincount(images.labels.cpu(), minlength=classes).tolist())
 
 
 def model_section(cfg: RunConfig, model: nn.Module) -> ModelSection:
@@ -84,7 +88,7 @@ def subset_section(images: Images, plan: EvaluationPlan, splits: Splits) -> Subs
     """Which test images were measured, and the classes of which there was none."""
     available, names = len(splits.test), list(splits.class_names)
     whole = len(images) == available
-    counts = torch.bincount(images.labels.cpu(), minlength=splits.classes).tolist()
+    counts = _class_counts(images, splits.classes)
     return Subset(
         size=len(images),
         of=available,

@@ -181,6 +181,10 @@ def _checked(s: AuditTarget, attacked: bool) -> list[Check]:
             checks.append(_once(s, question))
             bar.advance(1, checks[-1].check)
     for check in checks:
-        if check.status != "pass":
-            log.warning("audit: %s %ss: %s", check.check, check.status, check.why)
+        _log_doubt(check)
     return checks
+
+
+def _log_doubt(check: Check) -> None:
+    if check.status != "pass":
+        log.warning("audit: %s %ss: %s", check.check, check.status, check.why)
