@@ -2,6 +2,8 @@
 
 `old_runs/` was made by version 0.1.0 at commit 2a5d4aa, with networks of a few channels:
 `completed`: pgd_at on the digits, 6 epochs, APGD; `interrupted`: pgd_at, stopped by SIGTERM.
+`swept` was made at commit 227654a, when AWP was a method around another: at_awp with two sizes of
+the perturbation, of which the second run is missing.
 """
 
 import json
@@ -53,6 +55,32 @@ def test_an_interrupted_training_goes_on(old: Path) -> None:
     assert (results["run"]["status"], results["training"]["epochs"]) == ("completed", 30)
     after = (folder / "metrics.csv").read_text().splitlines()
     assert after[: len(rows)] == rows
+
+
+def test_a_run_whose_words_have_former_keys_is_measured_again_and_repeated(old: Path) -> None:
+    run = old / "swept" / "0"
+    assert run_command_line(["evaluate", str(run), "attack.steps=1"]) == 0
+    measured = max(Path("outputs").glob("*/*"))
+    then, now = (collect.read(folder).record for folder in (run, measured))
+    assert then is not None
+    assert now is not None
+    assert then.evaluation is not None
+    assert now.evaluation is not None
+    assert now.evaluation.clean.correct == then.evaluation.clean.correct
+    words = ["--config-path", str(run), "attack.steps=2", "hydra.run.dir=repeated"]
+    assert run_command_line(words) == 0
+    keys = {"training.weight_perturbation": 0.02, "training.warmup": 0.1, "method.inner.steps": 2}
+    for folder in (run, Path("repeated")):
+        settings = collect.read(folder).settings
+        assert {key: settings[key] for key in keys} == keys
+        assert (settings["method.name"], "method.gamma" in settings) == ("at_awp", False)
+
+
+def test_a_sweep_over_a_former_key_is_completed(old: Path) -> None:
+    assert run_command_line(["resume", str(old / "swept")]) == 0
+    runs = collect.find_runs([old / "swept"])
+    assert [run.settings["training.weight_perturbation"] for run in runs] == [0.02, 0.03]
+    assert {run.record.run.status for run in runs if run.record} == {"completed"}
 
 
 def _predictions(folder: Path) -> dict[int, tuple[int, int]]:

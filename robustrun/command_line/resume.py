@@ -13,7 +13,9 @@ from robustrun.command_line.failures import DONE
 from robustrun.command_line.parser import CommandParser
 from robustrun.command_line.sweep import SWEEP, Session
 from robustrun.configuration import words
+from robustrun.configuration.former_keys import present_key, with_present_words
 from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import CONFIGURATION
 
 SET_BY_US = ("hydra.sweep.dir", "hydra.searchpath")  # of a sweep that is resumed
 
@@ -76,6 +78,14 @@ def _folder(options: argparse.Namespace) -> Path:
     return folder.resolve()
 
 
+def _with_present_words(folder: Path, given: list[str]) -> list[str]:
+    """The words of a sweep that an earlier version began, as they are now."""
+    if not any(present_key(words.key(words.parse(word))) for word in given):
+        return given
+    runs = (file.parent for file in folder.rglob(CONFIGURATION))
+    return with_present_words(given, map(provenance.configuration, runs))
+
+
 def _resume_sweep(folder: Path) -> int:
     """Go through the whole sweep again, past what is finished."""
     about = json.loads((folder / SWEEP).read_bytes())
@@ -83,5 +93,6 @@ def _resume_sweep(folder: Path) -> int:
         os.chdir(about["directory"])
     line = words.split(about["arguments"])
     others = [word for word in line.words if words.key(words.parse(word)) not in SET_BY_US]
+    others = _with_present_words(folder, others)
     here = f"hydra.sweep.dir={words.quoted(str(folder))}"
     return experiments(replace(line, words=(here, *others)).arguments(), Session(resumes=True))

@@ -61,8 +61,6 @@ def _unknown_key(key: str, given: Iterable[str], folders: list[Path]) -> str:
     group, _, package = key.partition("@")
     if group in groups and package:
         return f"{key} is not in the configuration yet: to add it, write +{key}=OPTION."
-    if (present := present_key(key)) is not None:
-        return f"{key!r} is called {present} now."
     if key in groups or "/" in key:
         return f"{key!r} cannot be overridden; known groups: {', '.join(groups)}."
     try:
@@ -71,6 +69,9 @@ def _unknown_key(key: str, given: Iterable[str], folders: list[Path]) -> str:
         composed = compose_config(choices, folders)
     except Exception:  # the choices themselves may be wrong: then the key alone is named
         return f"{key!r} is not a key of the configuration (see `robustrun --cfg job`)."
+    present = present_key(key)
+    if present is not None and present in _flat(composed):
+        return f"{key!r} is not a key of the configuration: what was there before is {present} now."
     return (
         f"{key!r} is not a key of the configuration.{_nearest(key, [*_flat(composed), *groups])}"
         f"{_how_to_add(composed, key)} See `robustrun --cfg job`."

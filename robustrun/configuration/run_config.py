@@ -82,13 +82,26 @@ class RunConfig:
 
     def _require_combinable(self) -> None:
         """ConfigError for an option of training that cannot come with the method."""
-        size = self.training.weight_perturbation
+        size, method = self.training.weight_perturbation, f"method={self.name_of('method')}"
         require(
             not (size and isinstance(self.method, OwnStep)),
             "training.weight_perturbation",
             size,
-            f"0 with method={self.name_of('method')}: it perturbs the weights between an attack "
-            "and its loss, but this method makes its steps itself",
+            f"0 with {method}: it perturbs the weights between an attack and its loss, but this "
+            "method makes its steps itself",
+        )
+        smoothing, warmup = self.training.label_smoothing, self.training.warmup
+        require(
+            not smoothing or getattr(self.method, "smooths_labels", True),
+            "training.label_smoothing",
+            smoothing,
+            f"0 with {method}, whose loss has its own formula",
+        )
+        require(
+            not warmup or not getattr(self.schedule, "rises", False),
+            "training.warmup",
+            warmup,
+            f"0 with schedule={self.name_of('schedule')}, which rises by itself",
         )
 
     def name_of(self, group: str) -> str:

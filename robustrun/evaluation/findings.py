@@ -28,7 +28,7 @@ class Check:
 class CorruptionResult:
     """Accuracy under common corruptions."""
 
-    accuracy: float  # mean over corruptions; fractions, as all others
+    accuracy: float | None  # mean over corruptions; fractions, as all others; None: not finite
     by_corruption: dict[str, float]  # mean over severities
     by_severity: dict[str, dict[str, float]]  # corruption: severity: accuracy
     non_finite: int  # images whose logits are not finite
@@ -39,7 +39,9 @@ class CorruptionResult:
 class FlipResult:
     """How often perturbation sequences flip an answer."""
 
-    flip_rate: float  # mean over perturbations, of the share of frames that change the answer
+    flip_rate: (
+        float | None
+    )  # mean over perturbations, of the share of frames that change the answer
     by_perturbation: dict[str, float]
     non_finite: int  # images whose logits are not finite
     seconds: float

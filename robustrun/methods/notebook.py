@@ -6,7 +6,7 @@ from the clean image, with the network in train mode.
 """
 
 from dataclasses import dataclass
-from typing import cast
+from typing import ClassVar, cast
 
 import torch
 import torch.nn.functional as F
@@ -41,6 +41,8 @@ def check(epsilon: float, clamp: Range) -> None:
 class NotebookFGSMAT:
     """L = CE(f(x), y) during the first `clean_share` of the run, then CE(f(x'), y) alone."""
 
+    smooths_labels: ClassVar[bool] = False
+
     epsilon: float  # pixel units
     clamp: Range  # pixel values
     clean_share: float  # share of the run on clean images
@@ -67,6 +69,8 @@ class NotebookTRADES:
     TRADES has the cross-entropy on clean images, the gradient in both arguments of the KL term,
     and an x' that climbs this term.
     """
+
+    smooths_labels: ClassVar[bool] = False
 
     beta: float
     epsilon: float  # pixel units
@@ -103,6 +107,8 @@ class NotebookPAT:
     `notebook_pat` sets both.
     """
 
+    smooths_labels: ClassVar[bool] = False
+
     alpha: float  # weight of the feature distance
     epsilon: float  # pixel units
     clamp: Range  # pixel values
@@ -132,6 +138,8 @@ class NotebookRoBal:
 
     On a balanced data set all weights are 1.
     """
+
+    smooths_labels: ClassVar[bool] = False
 
     epsilon: float  # pixel units
     clamp: Range  # pixel values

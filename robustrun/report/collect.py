@@ -52,6 +52,7 @@ class StoredRun:
         if record is None:
             return {}
         whole = with_present_keys(dict(record.config))
+        whole.pop("recipe", None)  # other keys take their defaults from it: they say what was done
         chosen = whole.pop("options", None) or {}
         names = {f"{group}.name": record.option(group) for group in chosen if group in whole}
         settings = flat(whole) | names

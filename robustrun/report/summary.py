@@ -19,6 +19,7 @@ KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it
     *("device.name", "device.threads", "device.precision", "device.compile"),
     *("evaluation.examples", "evaluation.choose"),
 )
+SWEPT = ("attack.", "method.", "training.label_smoothing", "training.weight_perturbation")
 SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
 
 
@@ -66,7 +67,7 @@ def separating(
 
 def _rank(key: str) -> tuple[int, int]:
     """Names first, then the seed, then what users sweep, then depth."""
-    order = [key.endswith(".name"), key == "seed", key.startswith(("attack.", "method."))]
+    order = [key.endswith(".name"), key == "seed", key.startswith(SWEPT)]
     return (order.index(True) if True in order else len(order), key.count("."))
 
 

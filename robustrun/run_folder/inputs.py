@@ -4,10 +4,10 @@ import hashlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, fields, is_dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_origin, get_type_hints
 
 import torch
 from torch import nn
@@ -27,7 +27,7 @@ def inputs(cfg: RunConfig, data: Data) -> dict[str, str | None]:
     images, and of every file that the configuration names (weights, corruptions …)."""
     images = {f"{name} images": content for name, content in data.fingerprints.items()}
     classes = ", ".join(map(repr, data.splits.class_names))
-    return {"class names": classes} | images | _named_files(dump(cfg))
+    return {"class names": classes} | images | _named_files(cfg)
 
 
 def measured_subject(
@@ -64,23 +64,31 @@ def as_older_versions(
     return now | {key: pixels} if before.get(key) == pixels else now
 
 
-def _named_files(plain: dict[str, Any]) -> dict[str, str | None]:
+def _named_files(cfg: RunConfig) -> dict[str, str | None]:
     """SHA-256 of the files that texts of the configuration name, in themselves or as the folder
     that holds them; the data set's own are among its images."""
     digests: dict[str, str | None] = {}
-    for text in _texts({key: value for key, value in plain.items() if key != "dataset"}):
-        for file in _files_at(Path(text).expanduser()):
-            (digest,) = content_digests(file.parent, [os.fsencode(file.name)])
-            digests[str(file)] = digest.hex()
+    for part in (getattr(cfg, field.name) for field in fields(cfg) if field.name != "dataset"):
+        for text in _texts(part) if is_dataclass(part) else ():
+            for file in _files_at(Path(text).expanduser()):
+                (digest,) = content_digests(file.parent, [os.fsencode(file.name)])
+                digests[str(file)] = digest.hex()
     return digests
 
 
-def _texts(value: Any) -> Iterator[str]:
-    if isinstance(value, dict | list):
-        for item in value.values() if isinstance(value, dict) else value:
+def _texts(part: Any) -> Iterator[str]:
+    """The texts of a part, and of the parts in it, that may be anything: not those that name an
+    option of a few, which a folder may be called by chance."""
+    if is_dataclass(part):
+        kinds = get_type_hints(type(part))
+        for name in (field.name for field in fields(part)):
+            if get_origin(kinds[name]) is not Literal and name != "name":
+                yield from _texts(getattr(part, name))
+    elif isinstance(part, dict | list | tuple):
+        for item in part.values() if isinstance(part, dict) else part:
             yield from _texts(item)
-    elif isinstance(value, str) and value:
-        yield value
+    elif isinstance(part, str) and part:
+        yield part
 
 
 def _files_at(path: Path) -> list[Path]:

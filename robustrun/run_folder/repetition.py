@@ -13,6 +13,7 @@ from hydra.core.override_parser.types import Override, OverrideType
 from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import options_by_group
 from robustrun.configuration.decoding import dump, number
+from robustrun.configuration.former_keys import with_present_words
 from robustrun.configuration.run_config import load_config
 from robustrun.configuration.words import Line
 from robustrun.errors import ConfigError, DataError
@@ -128,14 +129,15 @@ def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Rep
             f"back, or name the one that has them now with -cd FOLDER."
         )
     folders = [*folders, *(folder for folder in kept if folder.is_dir())]
-    before = dump(load_config(configuration(run)))
+    raw = configuration(run)
+    before = dump(load_config(raw))
     if about is not None and about.overrides is not None:
-        repetition = Repetition(run, before, list(about.overrides), folders)
+        given = with_present_words(about.overrides, [raw])
+        repetition = Repetition(run, before, list(given), folders)
         _set_what_differs(repetition, sections)
-        if repetition.words != about.overrides:
-            set_now = ", ".join(
-                words.key(words.parse(w)) for w in repetition.words[len(about.overrides) :]
-            )
+        if repetition.words != given:
+            added = repetition.words[len(given) :]
+            set_now = ", ".join(words.key(words.parse(word)) for word in added)
             repetition.remarks.append(
                 f"the catalogue is no longer the one that {run} was made from: these keep the "
                 f"run's values: {set_now}."

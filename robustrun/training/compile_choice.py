@@ -74,7 +74,9 @@ def _learner(
     network = copy.deepcopy(model)
     if compiled:
         network.compile()
-    return new_learner(network.train(), train, class_counts, how)
+    learner = new_learner(network.train(), train, class_counts, how)
+    learner.batches = learner.total_steps - 1  # past whatever begins in the course of the run
+    return learner
 
 
 def _seconds(learner: Learner, method: AnyMethod, train: Images, how: TrainingPlan) -> list[float]:

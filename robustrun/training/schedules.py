@@ -69,6 +69,8 @@ class OneCycle:
         "length": 1.0,
     }
 
+    rises: ClassVar[bool] = True  # so that no warm-up comes before it
+
     peak: float  # share of the cycle
     shape: Literal["line", "cosine"]
     start: float  # factor on the rate at the beginning of the cycle

@@ -13,12 +13,6 @@ Select = Literal["best_robust", "best_clean", "last"]
 class Recipe:
     """What a method's authors trained with; other keys take their defaults from here."""
 
-    ADDED_LATER: ClassVar[dict[str, Any]] = {
-        "label_smoothing": 0.0,
-        "weight_perturbation": 0.0,
-        "weight_perturbation_warmup": 0.0,
-    }
-
     epochs: int
     batch_size: int
     lr: float
@@ -42,10 +36,6 @@ class Training:
     the method, and which weights are kept."""
 
     ADDED_LATER: ClassVar[dict[str, Any]] = {
-        "warmup": 0.0,
-        "label_smoothing": 0.0,
-        "weight_perturbation": 0.0,
-        "weight_perturbation_warmup": 0.0,
         "ema_buffers": "average",
         "ema_warmup": True,
         "ema_start": 0.0,

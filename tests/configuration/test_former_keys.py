@@ -5,7 +5,11 @@ from typing import Any
 import pytest
 
 from robustrun.configuration.composition import compose_config
-from robustrun.configuration.former_keys import present_key, with_present_keys
+from robustrun.configuration.former_keys import (
+    present_key,
+    with_present_keys,
+    with_present_words,
+)
 from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.errors import ConfigError
 
@@ -67,7 +71,7 @@ def test_a_key_in_both_places_with_two_values_is_refused() -> None:
 
 def test_the_same_name_in_a_method_of_another_is_left_alone() -> None:
     raw = {"method": {"name": "mine", "label_smoothing": 0.4}}
-    assert with_present_keys(raw) is raw
+    assert with_present_keys(raw) == raw
 
 
 @pytest.mark.parametrize(
@@ -84,5 +88,38 @@ def test_a_former_key_on_the_command_line_is_told_where_it_is_now(
     from robustrun.configuration.objects import compose
 
     assert present_key(former) == present
-    with pytest.raises(ConfigError, match=f"'{former}' is called {present} now"):
-        compose([f"{former}=1"])
+    said = f"'{former}' is not a key of the configuration: what was there before is {present} now"
+    with pytest.raises(ConfigError, match=said):
+        compose(["method=trades_awp", f"{former}=1"])
+
+
+def test_where_a_former_key_has_no_present_one_nothing_is_said_of_it() -> None:
+    from robustrun.configuration.objects import compose
+
+    with pytest.raises(ConfigError, match=r"'method\.base\.x' is not a key of the configuration\."):
+        compose(["method=robal", "method.base.x=1"])
+
+
+@pytest.mark.parametrize(
+    ("word", "present"),
+    [
+        ("method=trades_awp", "method=trades_awp"),
+        ("method.gamma=0.01", "training.weight_perturbation=0.01"),
+        ("++method.base.inner.steps=2", "++method.inner.steps=2"),
+        ("method.base.beta=1=2", "method.beta=1=2"),
+        ("~schedule.warmup", "~training.warmup"),
+        ("seed=3", "seed=3"),
+    ],
+)
+def test_the_words_of_a_run_with_awp_have_their_keys_where_they_are_now(
+    word: str, present: str
+) -> None:
+    assert with_present_words([word], [former("trades_awp")]) == [present]
+
+
+def test_a_key_of_another_method_with_a_former_name_stays() -> None:
+    raw = compose_config(["method=robal"])
+    assert with_present_words(["method.gamma=0.1"], [raw]) == ["method.gamma=0.1"]
+    smoothed = compose_config(["method=pgd_at"])
+    words = with_present_words(["method.label_smoothing=0.1"], [smoothed])
+    assert words == ["training.label_smoothing=0.1"]

@@ -1,12 +1,14 @@
 """Run folders of any version are read; a damaged one is listed."""
 
+import copy
 import json
 from pathlib import Path
 
 import pytest
 import run_folders
 
-from robustrun.report import collect, query
+from robustrun.configuration.composition import compose_config
+from robustrun.report import collect, query, summary
 
 WHOLE = run_folders.results("m", 0, 9, 5)
 
@@ -46,3 +48,21 @@ def test_results_of_an_earlier_schema_are_read_without_what_they_lack(tmp_path: 
     runs = collect.find_runs([run_folders.run(tmp_path / "early", early)])
     assert not runs[0].problem
     assert query.complete_row(runs[0])["worst_case"] == 0.28
+
+
+def test_runs_of_an_earlier_version_that_did_the_same_differ_in_nothing(tmp_path: Path) -> None:
+    raw = compose_config(["method=pgd_at", "training.label_smoothing=0.1"])
+    early = copy.deepcopy(raw)
+    early["method"]["label_smoothing"] = early["training"].pop("label_smoothing")
+    early["schedule"]["warmup"] = early["training"].pop("warmup")
+    for block in ("training", "recipe"):
+        for key in ("weight_perturbation", "weight_perturbation_warmup"):
+            del early[block][key]
+    del early["recipe"]["label_smoothing"]
+    for name, config in (("now", raw), ("early", early)):
+        run_folders.run(
+            tmp_path / name, run_folders.results("pgd_at", 0, 90, 50) | {"config": config}
+        )
+    runs = collect.find_runs([tmp_path])
+    assert summary.varying_keys(runs) == []
+    assert runs[0].settings["training.label_smoothing"] == 0.1

@@ -77,6 +77,15 @@ def test_what_does_not_break_even_is_not_compiled(
     [
         ("pgd_at", ("method.inner.steps=3",), 5),  # attack, loss, clean pass
         ("pgd_at", ("method.inner.steps=3", "training.weight_perturbation=0.01"), 6),
+        (  # which begins in the course of the run
+            "pgd_at",
+            (
+                "method.inner.steps=3",
+                "training.weight_perturbation=0.01",
+                "training.weight_perturbation_warmup=0.5",
+            ),
+            6,
+        ),
         ("fast_at", (), 2),
         ("free_at", ("method.replays=4",), 4),
         ("standard", (), 1),

@@ -207,6 +207,18 @@ def test_any_method_of_a_perturbation_and_a_loss_takes_it_by_one_word(option):
     assert (training.weight_perturbation, training.weight_perturbation_warmup) == (0.01, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("option", "word", "said"),
+    [
+        ("notebook_pat", "training.label_smoothing=0.1", "with method=notebook_pat, whose loss"),
+        ("standard", "training.warmup=0.1", "with schedule=onecycle, which rises by itself"),
+    ],
+)
+def test_what_cannot_come_together_is_refused_before_any_work(option, word, said):
+    with pytest.raises(ConfigError, match=said):
+        composed(option, word, "schedule=onecycle")
+
+
 @pytest.mark.parametrize("option", ["free_at", "notebook_trades"])
 def test_a_method_that_makes_its_own_step_is_refused_by_name(option):
     with pytest.raises(ConfigError, match=f"must be 0 with method={option}"):
