@@ -51,17 +51,17 @@ _foldings: WeakKeyDictionary[nn.Module, Folding | None] = WeakKeyDictionary()
 
 def folded(model: nn.Module) -> nn.Module:
     """`model`, which is in eval mode, with each batch norm folded into the convolution before it;
-    `model` itself where torch.fx cannot follow its Python. All other layers are shared with it, and
-    the next call for the same model changes what this one has returned."""
-    known = _foldings.get(model)
+    `model` itself where torch.fx cannot follow its Python. All other layers are those of `model`,
+    and the next call for the same model changes what this one has returned."""
+    folding = _foldings.get(model)
     state = _state(model)
-    if model not in _foldings or (known is not None and known.state != state):
-        known = _foldings[model] = _fold(model, state)
-    return model if known is None else known.refresh()
+    if model not in _foldings or (folding is not None and folding.state != state):
+        folding = _foldings[model] = _fold(model, state)
+    return model if folding is None else folding.refresh()
 
 
 def _state(model: nn.Module) -> list[Any]:
-    """Which tensors the model has, and where: what a trace holds on to, but for their values."""
+    """Which tensors the model has, and where: what a trace keeps, except their values."""
     tensors = [*model.parameters(), *model.buffers()]
     return [(id(tensor), tensor.device, tensor.dtype) for tensor in tensors]
 

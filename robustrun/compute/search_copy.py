@@ -33,13 +33,13 @@ class FoldedCopy(nn.Module):
 
 def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
     """A float32 copy of `model`, which is in eval mode, with each batch norm folded into the
-    convolution before it; None where the copy answers otherwise on the images `sample` (a network
+    convolution before it; None where its logits differ on the images `sample` (a network
     that draws numbers, or whose Python torch.fx cannot follow and that cannot be copied)."""
     try:
         network = copy.deepcopy(folded(model))
-        made = FoldedCopy(network, low=False).eval().requires_grad_(False)
+        folded_copy = FoldedCopy(network, low=False).eval().requires_grad_(False)
         with torch.no_grad():
-            logits, expected = made(sample), model(sample)
+            logits, expected = folded_copy(sample), model(sample)
     except Exception as error:
         log.info("the network cannot be copied for searching: %s", str(error).partition("\n")[0])
         return None
@@ -47,10 +47,10 @@ def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
     if not (logits - expected).abs().max() <= SAME * expected.abs().max():
         log.info("the network's copy answers otherwise: attacks search in float32")
         return None
-    made.network = thread_parallel(network, sample)
-    return made
+    folded_copy.network = thread_parallel(network, sample)
+    return folded_copy
 
 
-def as_bfloat16(made: FoldedCopy) -> FoldedCopy:
-    """The same copy, sharing its weights, with layers that compute in bfloat16."""
-    return FoldedCopy(made.network, low=True).eval()
+def as_bfloat16(folded_copy: FoldedCopy) -> FoldedCopy:
+    """The same copy, with the same weights, whose layers compute in bfloat16."""
+    return FoldedCopy(folded_copy.network, low=True).eval()

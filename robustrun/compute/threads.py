@@ -1,9 +1,9 @@
-"""A batch cut into shares, each passed through the network by a thread of its own.
+"""A batch cut into parts, each passed through the network by a thread of its own.
 
 The layers of a small network end before a second thread has woken up to help with them; half a
 batch keeps a thread busy all the way through (docs/performance.md). For networks in eval mode,
-where no image sees another. A product of matrices is rounded otherwise when it has other rows, so
-the last bits of a logit may differ.
+where no image affects another. A product of matrices is rounded differently when it has other rows,
+so the last bits of a logit may differ.
 """
 
 import copy
@@ -22,14 +22,14 @@ from torch import Tensor, nn
 from robustrun.compute.cost import multiply_adds
 
 log = logging.getLogger(__name__)
-PAYS_FROM = 2.5e7  # multiply-adds of a share: with fewer, handing it over costs what it saves
+PAYS_FROM = 2.5e7  # multiply-adds of a part: with fewer, handing it over costs what it saves
 ROWS_PAY_FROM = 50_000  # numbers of a tensor, for work of a dozen operations on it
-ROUNDING = 1e-5  # largest share of the largest logit by which shares may differ from the whole
+ROUNDING = 1e-5  # how far logits of parts may differ from the whole's, as a share of the largest
 _count = 1
 
 
 def set_parallelism(count: int) -> None:
-    """How many shares this process cuts batches into at most, from now on; 1: none."""
+    """From now on, this process cuts batches into at most `count` parts; 1: it cuts none."""
     global _count
     _count = count
 
@@ -42,20 +42,20 @@ def free_cores() -> int:
 
 
 class ThreadParallel(nn.Module):
-    """Logits and input gradients of a network, computed in up to `count` shares of at least
+    """Logits and input gradients of a network, computed in up to `count` parts of at least
     `smallest` images; no other gradients.
 
     Each thread has a copy of the modules, so that what a forward pass leaves in one disturbs no
-    other; weights and buffers are shared by all.
+    other; all have the same weights and buffers.
     """
 
     def __init__(self, network: nn.Module, count: int, smallest: int = 1) -> None:
         super().__init__()
         tensors = [*network.parameters(), *network.buffers()]
         copies = [copy.deepcopy(network, {id(t): t for t in tensors}) for _ in range(count - 1)]
-        shared = {id(t) for t in tensors}
-        for t in (t for part in copies for t in [*part.parameters(), *part.buffers()]):
-            if id(t) not in shared:  # TorchScript copies all there is
+        own = {id(t) for t in tensors}
+        for t in (t for each in copies for t in [*each.parameters(), *each.buffers()]):
+            if id(t) not in own:  # TorchScript copies everything
                 raise TypeError("copies of this network have weights of their own")
         self.networks = nn.ModuleList([network, *copies])
         self.smallest = smallest
@@ -75,7 +75,7 @@ class ThreadParallel(nn.Module):
 
 
 class _Pass(torch.autograd.Function):
-    """One forward pass; each share keeps a graph of its own for the backward pass."""
+    """One forward pass; each part keeps a graph of its own for the backward pass."""
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, networks: list[nn.Module], threads: int) -> Tensor:
@@ -83,8 +83,8 @@ class _Pass(torch.autograd.Function):
 
         def logits(number: int) -> Tensor:
             with torch.enable_grad():
-                found: Tensor = networks[number](pieces[number])
-            return found
+                output: Tensor = networks[number](pieces[number])
+            return output
 
         ctx.pieces, ctx.threads = pieces, threads
         ctx.logits = run_parallel(logits, len(pieces), threads)
@@ -99,42 +99,43 @@ class _Pass(torch.autograd.Function):
             value, x = ctx.logits[number], ctx.pieces[number]
             if not value.requires_grad:
                 return torch.zeros_like(x)
-            (found,) = torch.autograd.grad(
+            (slope_at_x,) = torch.autograd.grad(
                 value, x, slopes[number], retain_graph=True, allow_unused=True
             )
-            return torch.zeros_like(x) if found is None else found
+            return torch.zeros_like(x) if slope_at_x is None else slope_at_x
 
         return torch.cat(run_parallel(gradient, len(ctx.pieces), ctx.threads)), None, None
 
 
 def thread_parallel(network: nn.Module, sample: Tensor) -> nn.Module:
-    """`network`, which is in eval mode, in as many shares as `set_parallelism` said; itself where
-    that is one, on any device but the CPU, where it cannot be copied, or where the images `sample`
-    get other logits in parts (it draws random numbers, or an image sees the others)."""
+    """`network`, which is in eval mode, for batches in as many parts as `set_parallelism` said;
+    itself where that is one, on any device but the CPU, where it cannot be copied, or where the
+    images `sample` get other logits in parts (it draws random numbers, or an image affects the
+    others)."""
     if _count == 1 or sample.device.type != "cpu" or len(sample) < 2:
         return network
     try:
         work = multiply_adds(network, tuple(sample.shape[1:]))
-        made = ThreadParallel(network, _count)
+        parallel = ThreadParallel(network, _count)
         with torch.no_grad():
-            logits, expected = made(sample), network(sample)
+            logits, expected = parallel(sample), network(sample)
     except Exception as error:
         log.info(
             "the batches of this network are not divided among threads: %s",
             str(error).partition("\n")[0],
         )
         return network
-    made.smallest = math.ceil(PAYS_FROM / max(work, 1.0))
+    parallel.smallest = math.ceil(PAYS_FROM / max(work, 1.0))
     same = (logits - expected).abs().max() <= ROUNDING * expected.abs().max()
-    return made if bool(same) else network
+    return parallel if bool(same) else network
 
 
 @contextmanager
 def single_threaded_between_passes(network: nn.Module) -> Iterator[None]:
-    """In this context, the work between the passes of `network` has one thread if the network is in
-    shares: it is little, and waking the other threads for it costs more than they save."""
-    shared = any(isinstance(module, ThreadParallel) for module in network.modules())
-    with num_threads(1 if shared else torch.get_num_threads()):
+    """In this context, the work between the passes of `network` has one thread if its batches are
+    cut into parts: it is little, and waking other threads for it costs more than they save."""
+    parallel = any(isinstance(module, ThreadParallel) for module in network.modules())
+    with num_threads(1 if parallel else torch.get_num_threads()):
         yield
 
 
@@ -150,7 +151,7 @@ def map_rows(work: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
 
 
 def run_parallel(work: Callable[[int], Tensor], count: int, threads: int) -> list[Tensor]:
-    """[work(0), ..., work(count - 1)], all at the same time, each with so many threads for its
+    """[work(0), ..., work(count - 1)], all at the same time, each with `threads` threads for its
     layers; this thread does the first."""
     modes = torch.is_grad_enabled(), torch.is_inference_mode_enabled()
     low = torch.is_autocast_enabled("cpu"), torch.get_autocast_dtype("cpu")
@@ -176,7 +177,8 @@ def run_parallel(work: Callable[[int], Tensor], count: int, threads: int) -> lis
 
 @contextmanager
 def num_threads(threads: int) -> Iterator[None]:
-    """In this context, this thread computes a layer with so many; each thread has its number."""
+    """In this context, this thread computes each layer with `threads` threads; the number is a
+    thread's own."""
     before = torch.get_num_threads()
     if before != threads:
         torch.set_num_threads(threads)
@@ -189,4 +191,4 @@ def num_threads(threads: int) -> Iterator[None]:
 
 @cache
 def _threads() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(os.cpu_count(), "share", torch.set_num_threads, (1,))
+    return ThreadPoolExecutor(os.cpu_count(), "part", torch.set_num_threads, (1,))

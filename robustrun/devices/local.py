@@ -68,11 +68,11 @@ class LocalDevice:
         return "bfloat16" if worth else "float32"
 
     def _kind(self) -> str:
-        there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
+        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
         if self.name == "auto":
-            return next(kind for kind in ("cuda", "mps", "cpu") if there[kind])
-        if not there[self.name]:
-            have = ", ".join(kind for kind in there if there[kind])
+            return next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+        if not available[self.name]:
+            have = ", ".join(kind for kind in available if available[kind])
             raise ConfigError(
                 f"device.name is {self.name!r}, but PyTorch finds no such device. "
                 f"This machine has: {have}."

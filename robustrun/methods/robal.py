@@ -130,13 +130,13 @@ def cosine_head(model: nn.Module) -> CosineHead:
 
 def last_linear(model: nn.Module) -> tuple[str, nn.Linear]:
     """The last linear layer in the order of definition, with its name inside the network."""
-    found = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
-    if not found:
+    layers = [(name, m) for name, m in model.named_modules() if isinstance(m, nn.Linear)]
+    if not layers:
         raise ConfigError(
             "method.name is robal, which replaces the network's last linear layer, but this "
             "network has none. Choose a model that ends in a linear layer."
         )
-    return found[-1]
+    return layers[-1]
 
 
 def replaced(model: nn.Module, name: str, module: nn.Module) -> nn.Module:

@@ -38,11 +38,11 @@ class Torchvision:
     def build(self, shape: Shape, classes: int) -> nn.Module:
         from torchvision import models  # seconds: only where needed
 
-        known = models.list_models(module=models)
-        if self.architecture not in known:
+        names = models.list_models(module=models)
+        if self.architecture not in names:
             raise ConfigError(
                 f"model.architecture is {self.architecture!r}, which torchvision does not have."
-                f"{did_you_mean(self.architecture, known)}"
+                f"{did_you_mean(self.architecture, names)}"
             )
         normalize = colour("torchvision", shape, self.mean, self.std)
         if self.weights == "pretrained":

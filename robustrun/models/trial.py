@@ -97,7 +97,7 @@ def tried(network: nn.Module, x: Tensor, classes: int | None, name: str) -> nn.M
         adapted = network if how == Adaptation() else Adapted(network, how)
         _warn_of_changes(adapted, x, name)
         _require_untouched(network, *before, name)
-    for line in _said(how):
+    for line in _remarks(how):
         log.info("%s %s", name, line)
     return adapted
 
@@ -171,8 +171,8 @@ def reason(error: BaseException | None) -> str:
     named = [n for n, line in enumerate(lines) if re.match(r"[\w.]*(Error|Exception): ", line)]
     if named and "TorchScript" in str(error):
         lines = lines[named[-1] :]
-    said = " ".join(lines) or type(error).__name__
-    return said if len(said) <= LONGEST else f"{said[:LONGEST]} …"
+    text = " ".join(lines) or type(error).__name__
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} …"
 
 
 def _place_of_logits(output: Any, count: int, classes: int | None, name: str) -> str | int | None:
@@ -230,9 +230,9 @@ def _require_logits(logits: Any, count: int, classes: int | None, name: str) -> 
             f"logit for each of {classes or 'the'} classes. {advice}"
         )
     if shape != wanted:
-        known = f"the data set has {classes} classes" if classes else "one row each is due"
+        why = f"the data set has {classes} classes" if classes else "one row each is due"
         raise DataError(
-            f"{name} answers {count} images with {shape}, but {known}: logits of shape "
+            f"{name} answers {count} images with {shape}, but {why}: logits of shape "
             f"({wanted[0]}, {wanted[1]}) are needed."
         )
 
@@ -293,7 +293,7 @@ def same_values(one: Tensor, other: Tensor) -> bool:
     return one.shape == other.shape and bool(((one == other) | (one.isnan() & other.isnan())).all())
 
 
-def _said(how: Adaptation) -> list[str]:
+def _remarks(how: Adaptation) -> list[str]:
     """What was met, a line each."""
     lines = []
     if how.pick is not None:

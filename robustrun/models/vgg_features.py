@@ -58,8 +58,8 @@ class VGGFeaturesNetwork(nn.Module):
     def __init__(self, settings: VGGFeatures, shape: Shape, classes: int) -> None:
         super().__init__()
         layers = vgg16_features()
-        shown = [i for i in range(LAYERS - 1) if isinstance(layers[i + 1], nn.MaxPool2d)]
-        self.shown = [i for i in shown if i < settings.layers]
+        before_pooling = [i for i in range(LAYERS - 1) if isinstance(layers[i + 1], nn.MaxPool2d)]
+        self.before_pooling = [i for i in before_pooling if i < settings.layers]
         self.normalize = colour("vgg_features", shape, settings.mean, settings.std)
         self.features = layers[: settings.layers].eval().requires_grad_(False)
         poolings = sum(isinstance(layer, nn.MaxPool2d) for layer in self.features)
@@ -80,7 +80,7 @@ class VGGFeaturesNetwork(nn.Module):
         activations = []
         for index, layer in enumerate(self.features):
             x = layer(x)
-            if index in self.shown:
+            if index in self.before_pooling:
                 activations.append(x)
         x = F.relu(self.fc2(F.relu(self.fc1(x.flatten(1)))))
         return self.fc3(x), activations

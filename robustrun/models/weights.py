@@ -76,11 +76,11 @@ def _difference(
     table = [f"  {a:<{widths[0]}}  {b:<{widths[1]}}  {c}" for a, b, c in rows]
     more = [f"  and {len(wrong) - SHOWN} more"] if len(wrong) > SHOWN else []
     fit = len(own) - len(shapes) - len(missing)
-    said = (
+    message = (
         f"model.weights: {source} holds the weights of another network. Of the {len(own)} tensors "
         f"of the network {fit} fit, {', '.join(counts)}. {_hint(network, own, state, shapes)}"
     )
-    return "\n".join([said.rstrip(), *table, *more])
+    return "\n".join([message.rstrip(), *table, *more])
 
 
 def _shape(state: Weights, key: str) -> str:
@@ -98,11 +98,13 @@ def _hint(network: nn.Module, own: Weights, state: Weights, shapes: list[str]) -
     if not common:
         return "No name is in both: the file is of another architecture."
     if shapes and set(shapes) <= set(head_keys(network)):
-        there, here = (len(part[shapes[0]]) for part in (state, own))
-        return f"The number of classes differs: {there} in the file, {here} in the network."
+        in_file, in_network = (len(part[shapes[0]]) for part in (state, own))
+        return f"The number of classes differs: {in_file} in the file, {in_network} in the network."
     if shapes == first and state[shapes[0]].ndim == own[shapes[0]].ndim == 4:
-        there, here = (part[shapes[0]].shape[1] for part in (state, own))
-        return f"The number of channels differs: {there} in the file, {here} in the network."
+        in_file, in_network = (part[shapes[0]].shape[1] for part in (state, own))
+        return (
+            f"The number of channels differs: {in_file} in the file, {in_network} in the network."
+        )
     if len(shapes) > len(common) / 2:
         return "The names fit and the shapes do not: the file's network has another width."
     if len(common) > len(own) / 2:

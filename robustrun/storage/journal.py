@@ -1,4 +1,4 @@
-"""What an evaluation has found so far, line by line, so that an interrupted one continues there."""
+"""The findings of an evaluation so far, line by line: an interrupted one continues from them."""
 
 import json
 import logging
@@ -20,13 +20,13 @@ class Journal:
 
     def __init__(self, path: Path | None = None, subject: str = "") -> None:
         self.path = path
-        self.found: dict[str, Any] = {}
+        self.findings: dict[str, Any] = {}
         if path is None:
             return
         lines = _read(path)
         if lines and lines[0] == ["subject", subject]:
-            self.found = dict(lines[1:])
-            log.info("continuing after %d findings in %s", len(self.found), path)
+            self.findings = dict(lines[1:])
+            log.info("continuing after %d findings in %s", len(self.findings), path)
             with path.open("ab") as file:
                 file.write(b"\n")  # ends a torn line
         else:
@@ -38,12 +38,12 @@ class Journal:
 
     def recall(self, key: str) -> Any | None:
         """What was noted under this key, or None."""
-        return self.found.get(key)
+        return self.findings.get(key)
 
     def note(self, key: str, value: Any) -> None:
         """Keep a finding (plain JSON values); it is on the disk when this returns."""
         if self.path is not None:
-            self.found[key] = value
+            self.findings[key] = value
             with self.path.open("ab") as file:
                 file.write(_line(key, value))
                 file.flush()

@@ -114,10 +114,10 @@ def _state_dict(loaded: Any, file: Path, key: str) -> Weights:
     state: Mapping[Any, Any] = loaded
     while not _is_state_dict(state):
         candidates = [name for name in state if _holds_weights(name, state[name])]
-        known = [name for name in CONTAINERS if name in candidates]
-        if not candidates or (len(candidates) > 1 and not known):
+        usual = [name for name in CONTAINERS if name in candidates]
+        if not candidates or (len(candidates) > 1 and not usual):
             raise DataError(f"{key} names {file}, which {_lacks(state, place, candidates)}")
-        name = (known or candidates)[0]
+        name = (usual or candidates)[0]
         others += [".".join([*place, other]) for other in candidates if other != name]
         place, state = [*place, name], state[name]
     if place:

@@ -30,13 +30,13 @@ def numbers(row: dict[str, Any]) -> dict[str, float]:
 
 def final(results: dict[str, Any]) -> dict[str, float]:
     """Every accuracy of a finished run, and its seconds; an unfinished one has the latter only."""
-    made = {"final/seconds": float(results["run"]["seconds"])}
+    values = {"final/seconds": float(results["run"]["seconds"])}
     evaluation = results.get("evaluation")
     if evaluation:
         parts = [("clean", evaluation["clean"]), ("worst_case", evaluation["worst_case"])]
         parts += [(attack["name"], attack) for attack in evaluation["attacks"]]
-        made |= {f"final/{name}": float(entry["accuracy"]) for name, entry in parts}
-    return made
+        values |= {f"final/{name}": float(entry["accuracy"]) for name, entry in parts}
+    return values
 
 
 def pictures(folder: Path) -> list[Path]:

@@ -67,9 +67,9 @@ class MLflow:
 
     def _experiment(self, client: Any) -> str:
         """The id of the experiment, made where it is missing; its files lie beside the database."""
-        known = client.get_experiment_by_name(self.experiment)
-        if known is not None:
-            return str(known.experiment_id)
+        experiment = client.get_experiment_by_name(self.experiment)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         place = None
         if self.uri.startswith(SQLITE):
             database = Path(self.uri.removeprefix(SQLITE)).resolve()
