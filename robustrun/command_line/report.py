@@ -126,15 +126,15 @@ def command(arguments: list[str]) -> int:
         return 0
     if not options.paths:
         parser().error("robustrun report takes the folder of a run, a sweep, or any folder above")
-    there = collect.find_runs(options.paths)
-    runs = query.where(there, options.where)
+    all_runs = collect.find_runs(options.paths)
+    runs = query.where(all_runs, options.where)
     if options.where and not any(run.record for run in runs):
         raise RobustrunError(f"No run fulfils {' and '.join(options.where)}.")
     if options.export:
         written = robustbench.export(runs, options.output or DEFAULT_OUTPUT)
         console.show(*map(str, written))
         return 0
-    _report(query.ordered(runs, options.sort, options.reverse), there, options)
+    _report(query.ordered(runs, options.sort, options.reverse), all_runs, options)
     return 0
 
 
@@ -151,7 +151,7 @@ def _side(options: argparse.Namespace, place: int) -> list[StoredRun]:
     """The measured runs of A or of B: what is at a path, or fulfils a condition."""
     word = options.compare[place]
     if options.paths:
-        there = query.where(collect.find_runs(options.paths), [word], "--compare")
+        all_runs = query.where(collect.find_runs(options.paths), [word], "--compare")
     elif not Path(word).is_dir():
         raise DataError(
             f"--compare {word}: there is no such folder. Name the folders of two runs or sweeps, "
@@ -159,17 +159,17 @@ def _side(options: argparse.Namespace, place: int) -> list[StoredRun]:
         )
     else:
         single = (Path(word) / "results.json").is_file()
-        there = [collect.read(Path(word))] if single else collect.find_runs([Path(word)])
-    there = query.where(there, options.where)
-    measured = [run for run in there if run.evaluation is not None]
-    console.show(*terminal.problems(there))
+        all_runs = [collect.read(Path(word))] if single else collect.find_runs([Path(word)])
+    all_runs = query.where(all_runs, options.where)
+    measured = [run for run in all_runs if run.evaluation is not None]
+    console.show(*terminal.problems(all_runs))
     if not measured:
-        why = " ".join(run.problem for run in there)
+        why = " ".join(run.problem for run in all_runs)
         raise DataError(f"--compare {word}: no finished evaluation to compare. {why}".rstrip())
     return measured
 
 
-def _report(runs: list[StoredRun], there: list[StoredRun], options: argparse.Namespace) -> None:
+def _report(runs: list[StoredRun], all_runs: list[StoredRun], options: argparse.Namespace) -> None:
     keys = query.keys_of_groups(runs, options.by)
     groups = grouping.grouped(runs, keys)
     if options.sort in grouping.accuracy_columns(runs):  # by their means; else in the runs' order
@@ -177,9 +177,9 @@ def _report(runs: list[StoredRun], there: list[StoredRun], options: argparse.Nam
     _show(runs, groups, grouped=bool(options.by))
     writing = _writing(options)
     if writing.csv is not None:
-        named = [key for key in keys if options.by and any(key in run.settings for run in there)]
+        named = [key for key in keys if options.by and any(key in run.settings for run in all_runs)]
         writing.csv.parent.mkdir(parents=True, exist_ok=True)
-        summary.write(writing.csv, runs, named, there)
+        summary.write(writing.csv, runs, named, all_runs)
     for path in _write(runs, groups, writing):
         console.show(str(path))
 

@@ -61,12 +61,12 @@ class Session:
     latest: Path | None = None  # the run that this process did last
     summary: Any = None  # summary.csv so far
     broken: bool = False  # a sweep's launcher failed
-    made: list[Path] = field(default_factory=list)  # folders that were not there before
+    new_folders: list[Path] = field(default_factory=list)  # that were not there before
 
     def leave_nothing(self) -> None:
         """Remove the folders that were made for what is refused, unless something is in them."""
         with suppress(OSError):
-            for folder in self.made:
+            for folder in self.new_folders:
                 folder.rmdir()
 
     @property
@@ -104,15 +104,15 @@ def driven(session: Session) -> Iterator[None]:
         if not runs or not isinstance(error, Exception):
             raise
         session.broken = True
-        said = " ".join(str(error).split())
-        print(f"robustrun: the launcher failed: {type(error).__name__}: {said}", file=sys.stderr)
+        text = " ".join(str(error).split())
+        print(f"robustrun: the launcher failed: {type(error).__name__}: {text}", file=sys.stderr)
     finally:
         CURRENT.reset(token)
 
 
 def _forget(session: Session) -> None:
     """Leave nothing of a sweep whose words were refused before its first run."""
-    if session.sweep_folder in session.made:
+    if session.sweep_folder in session.new_folders:
         (session.sweep_folder / SWEEP).unlink(missing_ok=True)
         session.leave_nothing()
 
@@ -133,7 +133,7 @@ class InDriver(Callback):
     def on_run_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (session := CURRENT.get()) is not None:
             HydraConfig.instance().set_config(config)  # which the name of the folder is made from
-            session.made = _missing(Path(config.hydra.run.dir))
+            session.new_folders = _missing(Path(config.hydra.run.dir))
 
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (session := CURRENT.get()) is not None:
@@ -167,7 +167,7 @@ def _place(number: int, session: Session) -> str:
 
 def _open(session: Session, folder: Path) -> None:
     """Note in the sweep's folder what its runs, and `robustrun resume`, need to know."""
-    session.sweep_folder, session.made = folder, _missing(folder)
+    session.sweep_folder, session.new_folders = folder, _missing(folder)
     session.earlier = frozenset() if session.continues else frozenset(_run_folders(folder))
     about: dict[str, Any] = {
         "arguments": session.line.arguments(),

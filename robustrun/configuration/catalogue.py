@@ -16,12 +16,12 @@ def catalogue() -> Path:
 
 def options_by_group(folders: Iterable[Path] = ()) -> dict[str, list[str]]:
     """Every group with its options, those of installed plugins and further `folders` included."""
-    found: dict[str, set[str]] = {}
+    groups: dict[str, set[str]] = {}
     for conf in _places(folders):
         for folder in (f for f in conf.iterdir() if f.is_dir() and f.name != "hydra"):
-            found.setdefault(folder.name, set()).update(file.stem for file in folder.glob("*.yaml"))
-    known = {group: sorted(options) for group, options in found.items() if options}
-    return {group: known[group] for group in sorted(known)}
+            options = {file.stem for file in folder.glob("*.yaml")}
+            groups.setdefault(folder.name, set()).update(options)
+    return {group: sorted(options) for group, options in sorted(groups.items()) if options}
 
 
 def option_file(group: str, option: str, folders: Iterable[Path] = ()) -> Path:

@@ -25,14 +25,14 @@ def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Pat
     """One paragraph on what is wrong with the overrides, and the nearest right words;
     `folders` are those of options beside the catalogue."""
     text, folders = str(error), list(folders)
-    if found := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
-        group, option = found.groups()
-        known = options_by_group(folders).get(group, [])
-        return f"{group}={option}: there is no such {group}.{did_you_mean(option, known)}"
-    if found := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
-        return _unknown_key(found.group(1) or _full_key(text) or found.group(2), given, folders)
-    if found := re.search(r"Interpolation key '(\w+)\.([\w.]+)' not found", text):
-        return _nothing_to_follow(found.group(1), found.group(2), _full_key(text), given)
+    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+        group, option = match.groups()
+        options = options_by_group(folders).get(group, [])
+        return f"{group}={option}: there is no such {group}.{did_you_mean(option, options)}"
+    if match := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
+        return _unknown_key(match.group(1) or _full_key(text) or match.group(2), given, folders)
+    if match := re.search(r"Interpolation key '(\w+)\.([\w.]+)' not found", text):
+        return _nothing_to_follow(match.group(1), match.group(2), _full_key(text), given)
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)
 
@@ -52,8 +52,8 @@ def _nothing_to_follow(group: str, key: str, follower: str, given: Iterable[str]
 
 
 def _full_key(text: str) -> str:
-    found = re.search(r"full_key: (\S+)", text)
-    return found.group(1) if found else ""
+    match = re.search(r"full_key: (\S+)", text)
+    return match.group(1) if match else ""
 
 
 def _unknown_key(key: str, given: Iterable[str], folders: list[Path]) -> str:

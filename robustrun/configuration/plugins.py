@@ -85,9 +85,9 @@ def _forget_another(name: str) -> None:
     """A module of this name that an earlier command of this process found in another folder is not
     meant: it is imported again, from where it would be found now."""
     top = name.partition(".")[0]
-    known, found = sys.modules.get(top), PathFinder.find_spec(top)
-    origin = getattr(getattr(known, "__spec__", None), "origin", None)
-    if found is None or None in (origin, found.origin) or origin == found.origin:
+    imported, spec = sys.modules.get(top), PathFinder.find_spec(top)
+    origin = getattr(getattr(imported, "__spec__", None), "origin", None)
+    if spec is None or None in (origin, spec.origin) or origin == spec.origin:
         return
     for module in [module for module in sys.modules if module.partition(".")[0] == top]:
         del sys.modules[module]
@@ -98,8 +98,8 @@ def places(value: Any) -> dict[str, str]:
     one, with the folder that it was found in."""
     modules = {type(part).__module__ for part in parts(value)} | set(getattr(value, "plugins", ()))
     ours = ("robustrun", "builtins", "__main__")
-    found = {name: _place(name) for name in sorted(modules) if name.partition(".")[0] not in ours}
-    return {name: place for name, place in found.items() if place}
+    others = [name for name in sorted(modules) if name.partition(".")[0] not in ours]
+    return {name: place for name in others if (place := _place(name))}
 
 
 def parts(value: Any) -> Iterator[Any]:
@@ -130,14 +130,14 @@ def restore(places: dict[str, str], run: Path) -> None:
     for module, folder in places.items():
         if _place(module) is None:
             look_in(Path(folder))
-        if (found := _place(module)) is None:
+        if (place := _place(module)) is None:
             raise DataError(
                 f"{run} was made with the Python module {module!r} of {folder}, which is not found "
                 f"there. Put it back, install it, or name the folder that has it now with -cd or "
                 f"in PYTHONPATH."
             )
-        if found != folder:
-            log.warning("%s was made with %s of %s: that of %s is used", run, module, folder, found)
+        if place != folder:
+            log.warning("%s was made with %s of %s: that of %s is used", run, module, folder, place)
         importlib.import_module(module)
 
 

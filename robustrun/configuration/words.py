@@ -170,12 +170,12 @@ def quoted(text: str) -> str:
 
     The only text that no quotes can protect is `???`, which is OmegaConf's for a missing value.
     """
-    literal = re.sub(r"(\\*)\$\{", lambda found: found[1] * 2 + r"\${", text)
+    literal = re.sub(r"(\\*)\$\{", lambda match: match[1] * 2 + r"\${", text)
     return "'" + re.sub(r"(\\*)('|\Z)", _escaped, literal) + "'"
 
 
-def _escaped(found: re.Match[str]) -> str:
-    return found[1] * 2 + ("\\'" if found[2] else "")
+def _escaped(match: re.Match[str]) -> str:
+    return match[1] * 2 + ("\\'" if match[2] else "")
 
 
 def literal(value: object) -> str:

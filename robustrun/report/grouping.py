@@ -75,8 +75,8 @@ class Group:
 
 
 def grouped(runs: list[StoredRun], keys: list[str]) -> list[Group]:
-    """Groups in the order of their first run; runs without an accuracy are in none. Runs that were
-    not judged alike are never in one group, whatever the keys."""
+    """Groups in the order of their first run; runs without an accuracy are in none. Runs on other
+    data or under other attacks are never in one group, whatever the keys."""
     measured = [run for run in runs if run.evaluation is not None]
     parted = judged.apart(measured, keys)
     groups: dict[str, Group] = {}
@@ -164,8 +164,8 @@ def accuracy_columns(runs: list[StoredRun]) -> list[str]:
 def best(group: Group, groups: list[Group], column: str) -> bool:
     """Whether a group has the highest mean of a column among several with the same measurements, or
     none of them is above it by more than the two are uncertain (a tie)."""
-    alike = [other for other in groups if other.judged == group.judged]
-    spreads = [spread for other in alike if (spread := other.spread(column))]
+    comparable = [other for other in groups if other.judged == group.judged]
+    spreads = [spread for other in comparable if (spread := other.spread(column))]
     own = group.spread(column)
     if own is None or len(spreads) < 2:
         return False

@@ -96,8 +96,8 @@ OF_SEVERAL = (
     "the 95% interval of the mean over seeds and images; of one run, its interval over images.",
 )
 BOLD = (
-    "Bold: the best of those that were judged alike, and what ties with it (their difference is "
-    "within its 95% interval)."
+    "Bold: the best of the rows with the same data and attacks, and what ties with it (their "
+    "difference is within its 95% interval)."
 )
 ROBUST = "Robust accuracy counts examples that are right on the clean image and under attack."
 

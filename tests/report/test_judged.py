@@ -1,4 +1,4 @@
-"""Runs that were not judged alike are never averaged together, whatever they are grouped by."""
+"""Runs on other data or under other attacks are never averaged, whatever they are grouped by."""
 
 from collections.abc import Callable
 from dataclasses import replace
