@@ -118,7 +118,7 @@ class DeclaresGradient(Protocol):
 
 @runtime_checkable
 class Staged(Protocol):
-    """An attack made of attacks, each run on what the ones before left standing (AutoAttack)."""
+    """An attack made of attacks, each run on what is right after the ones before (AutoAttack)."""
 
     def stages(self) -> list[tuple[str, Attack]]: ...
 

@@ -36,7 +36,7 @@ class FileImages:
     reader: ImageReader
     workers: int
     augment: Augment | None = None
-    told: set[str] = field(default_factory=set)  # what was said of the files already; parts share
+    warned: set[str] = field(default_factory=set)  # files that were warned of already; parts share
 
     @property
     def shape(self) -> Shape:
@@ -106,10 +106,10 @@ class FileImages:
 
     def tell_frames(self, order: Tensor, has_more_frames: Tensor) -> None:
         """Say once, with the first file's name, that of several frames only the first is used."""
-        if self.told or not has_more_frames.any():
+        if self.warned or not has_more_frames.any():
             return
         first = shown(self.path(int(order[has_more_frames.int().argmax()])))
-        self.told.add(first)
+        self.warned.add(first)
         log.warning("only the first frame is used of images that have several: %s", first)
 
     def path(self, index: int) -> Path:

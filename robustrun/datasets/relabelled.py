@@ -75,7 +75,7 @@ def as_trained(splits: Splits, trained: TrainedOn, source: str) -> Splits:
     """The splits with the classes of the network at `source`, in the order of its logits; fewer
     classes than it knows are measured, and that is said. DataError for a class that it does not
     know, or for images with other channels."""
-    _require_known(splits.class_names, trained.class_names, source)
+    _require_classes(splits.class_names, trained.class_names, source)
     if splits.test.shape[0] != trained.shape[0]:
         raise DataError(
             f"The network of {source} takes images with {trained.shape[0]} channels, but this data "
@@ -96,29 +96,29 @@ def as_trained(splits: Splits, trained: TrainedOn, source: str) -> Splits:
     )
 
 
-def _require_known(names: tuple[str, ...], known: tuple[str, ...], source: str) -> None:
-    unknown = [name for name in names if name not in known]
+def _require_classes(names: tuple[str, ...], trained: tuple[str, ...], source: str) -> None:
+    unknown = [name for name in names if name not in trained]
     if unknown:
         raise DataError(
-            f"The network of {source} was trained on {_listed(known)}, but this data set has "
+            f"The network of {source} was trained on {_listed(trained)}, but this data set has "
             f"{_listed(names)}: it does not know {_listed(unknown)}. Classes are matched by name; "
             f"measure it on images of its own classes (all or some of them)."
         )
-    for where, those in (("this data set", names), (f"the network of {source}", known)):
+    for where, those in (("this data set", names), (f"the network of {source}", trained)):
         if len(set(those)) < len(those):
             raise DataError(f"Two classes of {where} have the same name: {_listed(those)}.")
 
 
-def _tell(names: tuple[str, ...], known: tuple[str, ...]) -> None:
-    missing = [name for name in known if name not in names]
+def _tell(names: tuple[str, ...], trained: tuple[str, ...]) -> None:
+    missing = [name for name in trained if name not in names]
     if missing:
         log.warning(
             "of the network's %d classes, %d are measured; the data set has no %s",
-            len(known),
+            len(trained),
             len(names),
             _listed(missing),
         )
-    elif names != known:
+    elif names != trained:
         log.info("the data set has the network's classes in another order: matched by name")
 
 

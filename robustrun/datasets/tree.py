@@ -148,11 +148,11 @@ def require_two(names: list[str], folder: Path) -> None:
 
 def require_same(train: Split, test: Split, classes: list[str]) -> None:
     """DataError unless both splits have a folder for each class."""
-    for here, there in ((test, train), (train, test)):
-        if extra := [name for name in classes if name not in there.images]:
+    for here, other in ((test, train), (train, test)):
+        if extra := [name for name in classes if name not in other.images]:
             raise DataError(
                 f"{here.folder} has {len(extra)} class folder{'s' if len(extra) > 1 else ''} that "
-                f"{there.folder} lacks: {quoted(extra)}. Both must have the same classes."
+                f"{other.folder} lacks: {quoted(extra)}. Both must have the same classes."
             )
 
 
