@@ -16,8 +16,9 @@ from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
 from robustrun.report import collect
-from robustrun.run_folder.load import configuration, data_section
+from robustrun.run_folder.load import configuration, trained_on
 from robustrun.run_folder.lpips_network import FinishedRun
+from robustrun.run_folder.schema import read_record
 from robustrun.types import Splits
 
 CHANNEL = {"a": 0, "b": 1, "c": 2, "d": 0}  # the bright one, which tells a class
@@ -89,13 +90,12 @@ def test_some_of_the_classes_are_matched_by_name(run: Path, tmp_path: Path, clas
 
 
 def test_another_order_of_the_same_classes_gives_the_same_number(run: Path) -> None:
-    section = data_section(run)
     generator = torch.Generator().manual_seed(0)
     pixels = torch.randint(0, 256, (6, 3, 8, 8), dtype=torch.uint8, generator=generator)
     labels = torch.tensor([0, 1, 2, 2, 1, 0])
     data = TensorImages(pixels, labels)
     theirs = Splits(data, data, ("c", "a", "b"))
-    seen = as_trained(theirs, TrainedOn.of(section), str(run))
+    seen = as_trained(theirs, trained_on(read_record(run)), str(run))
     assert seen.class_names == ("a", "b", "c")
     assert seen.test.labels.tolist() == [2, 0, 1, 1, 0, 2]
     order = torch.tensor([3, 0])
@@ -221,7 +221,7 @@ def test_a_journal_about_other_images_is_not_believed(
     root = images(tmp_path / "abc", "abc")
     words = ["evaluate", str(run), "device.threads=1", f"dataset.root={root}"]
     words += [f"dataset.memory_limit_gb={memory}", "evaluation=none"]
-    folder = interrupted("evaluation_block", words)
+    folder = interrupted("sections.evaluation_section", words)
     darken(root, "test", CHANNEL["b"])  # every picture is one of class b now
     assert run_command_line(["resume", str(folder)]) == 0
     clean = measured(folder)["evaluation"]["clean"]
@@ -234,7 +234,7 @@ def test_a_journal_about_other_images_is_not_believed(
 def test_a_journal_about_the_same_images_is_believed(run: Path, tmp_path: Path) -> None:
     root = images(tmp_path / "abc", "abc")
     words = ["evaluate", str(run), "device.threads=1", f"dataset.root={root}"]
-    folder = interrupted("evaluation_block", words)
+    folder = interrupted("sections.evaluation_section", words)
     assert run_command_line(["resume", str(folder)]) == 0
     assert "continuing after" in (folder / "run.log").read_text()
 
@@ -244,7 +244,7 @@ def test_a_training_does_not_go_on_with_other_images(
     tmp_path: Path, part: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     root = images(tmp_path / "abc", "abc")
-    folder = interrupted("_measure", [*TRAIN, f"dataset.root={root}"])
+    folder = interrupted("_evaluate", [*TRAIN, f"dataset.root={root}"])
     if part == "swapped":
         for split in ("train", "test"):
             (root / split / "a").rename(root / split / "x")
@@ -266,7 +266,7 @@ def test_a_training_does_not_go_on_with_another_file_that_its_configuration_name
     safetensors.torch.save_file({"weight": torch.ones(1)}, weights)
     # Any text of the configuration may name a file: here a source, which nothing loads.
     entry = f"{{attack: clean, measure: accuracy, accuracy: 0.5, source: '{weights}'}}"
-    folder = interrupted("_measure", [*TRAIN, f"dataset.root={root}", f"published=[{entry}]"])
+    folder = interrupted("_evaluate", [*TRAIN, f"dataset.root={root}", f"published=[{entry}]"])
     safetensors.torch.save_file({"weight": torch.zeros(1)}, weights)
     assert run_command_line(["resume", str(folder)]) == 2
     assert f"Changed since it began: {weights}" in capsys.readouterr().err
@@ -274,7 +274,7 @@ def test_a_training_does_not_go_on_with_another_file_that_its_configuration_name
 
 def test_a_training_goes_on_with_its_images_wherever_they_lie_now(tmp_path: Path) -> None:
     root = images(tmp_path / "abc", "abc")
-    folder = interrupted("_measure", [*TRAIN, f"dataset.root={root}"])
+    folder = interrupted("_evaluate", [*TRAIN, f"dataset.root={root}"])
     shutil.copytree(root, tmp_path / "copy")
     shutil.rmtree(root)
     (tmp_path / "copy").rename(root)

@@ -19,6 +19,10 @@ from robustrun.datasets.run_data import Data
 from robustrun.run_folder.schema import EvaluatedSection
 from robustrun.types import Images
 
+PARTS = (  # of a configuration, in which a text may name a file
+    *("attack", "method", "model", "recipe", "optimizer", "schedule", "training", "evaluation"),
+    *("device", "tracker", "published"),
+)
 HELD = (".npy", ".safetensors")  # files of a folder that a configuration names: corruptions, a run
 
 
@@ -68,8 +72,8 @@ def _named_files(cfg: RunConfig) -> dict[str, str | None]:
     """SHA-256 of the files that texts of the configuration name, in themselves or as the folder
     that holds them; the data set's own are among its images."""
     digests: dict[str, str | None] = {}
-    for part in (getattr(cfg, field.name) for field in fields(cfg) if field.name != "dataset"):
-        for text in _texts(part) if is_dataclass(part) else ():
+    for part in (getattr(cfg, name) for name in PARTS):
+        for text in _texts(part):
             for file in _files_at(Path(text).expanduser()):
                 (digest,) = content_digests(file.parent, [os.fsencode(file.name)])
                 digests[str(file)] = digest.hex()
@@ -82,7 +86,7 @@ def _texts(part: Any) -> Iterator[str]:
     if is_dataclass(part):
         kinds = get_type_hints(type(part))
         for name in (field.name for field in fields(part)):
-            if get_origin(kinds[name]) is not Literal and name != "name":
+            if get_origin(kinds[name]) is not Literal and name not in ("name", "attack"):
                 yield from _texts(getattr(part, name))
     elif isinstance(part, dict | list | tuple):
         for item in part.values() if isinstance(part, dict) else part:
