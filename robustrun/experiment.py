@@ -24,7 +24,7 @@ from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.models import trial
 from robustrun.run_folder import artefacts, checkpoint, provenance, sections
-from robustrun.run_folder.folder import RUN_LOG
+from robustrun.run_folder.folder import FOLDER, RUN_LOG
 from robustrun.run_folder.inputs import measured_subject
 from robustrun.run_folder.load import Source, require_size
 from robustrun.run_folder.recording import RunInProgress, recorded
@@ -198,7 +198,7 @@ def train(
 ) -> TrainingResult:
     """Train `model` in place, from the checkpoint in the run's folder if there is one."""
     about = checkpoint.about(cfg, data, environment)
-    place, training = folder / checkpoint.FOLDER, cfg.training
+    place, training = folder / FOLDER, cfg.training
     minutes, steps = training.checkpoint_minutes, training.checkpoint_steps
     validation = data.validation
     return fit(
@@ -264,7 +264,7 @@ def evaluate(
         cfg.evaluation.batch_size,
         runtime.device,
         runtime.precision,
-        Journal(folder / checkpoint.FOLDER / "evaluation.journal", subject),
+        Journal(folder / FOLDER / "evaluation.journal", subject),
     )
     entries = measurements(cfg.evaluation, cfg.attacks(), cfg.name_of("attack"), data.splits)
     return measure(model, images, data.splits.classes, entries, setting)

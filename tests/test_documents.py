@@ -19,7 +19,7 @@ import robustrun
 from robustrun.command_line import report
 from robustrun.command_line.main import run_command_line
 from robustrun.configuration import composition
-from robustrun.configuration.run_config import load_config
+from robustrun.configuration.run_config import RunConfig, load_config
 from tests.report import run_folders
 
 ROOT = Path(__file__).parents[1]
@@ -181,7 +181,7 @@ def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(overrides(words))
     combinations = BasicSweeper.split_arguments(parsed, None)[0]
     for combination in (combinations[0], combinations[-1]):
-        load_config(composition.compose_config(combination))
+        assert isinstance(load_config(composition.compose_config(combination)), RunConfig)
 
 
 REPORTS = {

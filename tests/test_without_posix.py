@@ -7,6 +7,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests.short_run import SHORT
+
 AS_ON_WINDOWS = """
 import json, os, signal, sys, warnings
 
@@ -34,16 +36,6 @@ from robustrun.command_line.main import run_command_line
 for words in json.loads(sys.argv[1]):
     assert run_command_line(words) == 0, words
 """
-
-SHORT = [
-    "training.epochs=1",
-    "training.batch_size=256",
-    "method=standard",
-    "attack=fgsm",
-    "evaluation=none",
-    "evaluation.examples=20",
-    "device.threads=1",
-]
 
 
 def as_on_windows(program: str, here: Path, *words: str) -> str:

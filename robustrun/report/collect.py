@@ -12,7 +12,7 @@ from robustrun.errors import DataError
 from robustrun.run_folder.schema import RESULTS, EvaluationSection, RunRecord, read_record
 from robustrun.storage.files import flat
 
-TRAINING = {"method", "recipe", "training", "optimizer", "schedule"}  # of the configuration
+TRAINING = {"method", "training", "optimizer", "schedule"}  # of the configuration
 NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders that hold none
 
 

@@ -16,7 +16,7 @@ WORDS = {  # how a difference is named; other keys are an attack's settings
     "network": "origin of the network",
     "attacks": "attacks",
 }
-ASIDE = ("recipe.", "tracker.", "resume", "published")  # they decide nothing, or through others
+ASIDE = ("tracker.", "resume", "published")  # they decide nothing, or through others
 SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration has
 
 

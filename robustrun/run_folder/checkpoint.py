@@ -19,7 +19,6 @@ from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.run_data import Data
 from robustrun.errors import DataError
 from robustrun.run_folder import provenance
-from robustrun.run_folder.folder import FOLDER as FOLDER
 from robustrun.run_folder.inputs import as_older_versions, inputs
 from robustrun.run_folder.schema import EnvironmentSection
 from robustrun.storage.files import replace, write_atomically
@@ -79,7 +78,8 @@ def about(cfg: RunConfig, data: Data, environment: EnvironmentSection) -> dict[s
 
 def state_before(folder: Path, now: dict[str, Any], data: Data) -> dict[str, Any] | None:
     """Where the training in `folder` stopped, with every random generator set to what it was; None
-    if it did not begin. ConfigError or DataError if it was another run than `about` says now."""
+    if it did not begin. ConfigError or DataError if it was another run than `now`, which `about`
+    made."""
     loaded = load(folder)
     if loaded is None:
         return None

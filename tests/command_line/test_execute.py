@@ -5,16 +5,8 @@ from pathlib import Path
 import pytest
 
 from robustrun.command_line.main import run_command_line
+from tests.short_run import SHORT
 
-SHORT = [
-    "training.epochs=1",
-    "training.batch_size=256",
-    "method=standard",
-    "attack=fgsm",
-    "evaluation=none",
-    "evaluation.examples=20",
-    "device.threads=1",
-]
 FIRST = "everything is written to "
 
 

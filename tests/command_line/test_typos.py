@@ -144,11 +144,18 @@ USUAL = [
 
 @pytest.mark.parametrize("typed", USUAL)
 def test_usual_words_are_not_taken_for_slips(typed: str) -> None:
-    typos.require_usual(typed.split(" ") if "'" not in typed else [typed])
+    """And a slip behind them is seen all the same, so that they were looked at."""
+    usual = typed.split(" ") if "'" not in typed else [typed]
+    typos.require_usual(usual)
+    with pytest.raises(RobustrunError, match="'stray' is neither"):
+        typos.require_usual([*usual, "stray"])
 
 
 def test_words_that_hydra_alone_can_read_are_left_to_it() -> None:
-    typos.require_usual(["seed\uff1d3"])  # said of by the parser of overrides, with the letter
+    unreadable = "seed\uff1d3"
+    typos.require_usual([unreadable])
+    with pytest.raises(RobustrunError, match=unreadable):  # named by the parser of overrides
+        words.parse(unreadable)
 
 
 @pytest.mark.parametrize("word", ["attack.epsilon", "seed"])

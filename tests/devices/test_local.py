@@ -164,10 +164,14 @@ def test_the_processor_has_its_own_name_or_its_architectures(
 def test_where_the_c_library_is_another_memory_is_left_as_it_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    asked = []
+
     def missing(name: str) -> None:
+        asked.append(name)
         raise OSError(f"{name}: cannot open shared object file")
 
     monkeypatch.setattr(local.ctypes, "CDLL", missing)
     local.keep_freed_memory()
-    monkeypatch.setattr(local.ctypes, "CDLL", lambda name: object())  # without mallopt
+    monkeypatch.setattr(local.ctypes, "CDLL", lambda name: asked.append(name))  # has no mallopt
     local.keep_freed_memory()
+    assert len(asked) == 2
