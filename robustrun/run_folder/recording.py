@@ -14,6 +14,7 @@ from typing import Any
 import torch
 import yaml
 
+from robustrun.compute import interrupts
 from robustrun.configuration import plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
@@ -107,7 +108,7 @@ def recorded(
 ) -> RunRecord:
     """Do the stages between config.yaml at their start and results.json at their end, on success
     and on failure; of a run that is complete already, its record."""
-    with locked(folder):
+    with locked(folder), interrupts.answered():
         plain = dump(run_config)
         provenance.require_same(folder, plain)
         if provenance.status(folder) == "completed":  # since the caller looked
@@ -124,7 +125,8 @@ def recorded(
             run.end("failed", f"{type(error).__name__}: {error}")
             raise _with_remedy(error) from error
         except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
-            status = "failed" if isinstance(error, SystemExit) else "interrupted"
+            exits = isinstance(error, SystemExit) and not isinstance(error, interrupts.STOPPED)
+            status = "failed" if exits else "interrupted"
             run.end(status, type(error).__name__)
             raise
         return run.end("completed")

@@ -139,8 +139,7 @@ def _epoch(
             if arrived or checkpointer.due(learner.steps, False):
                 _require_finite(state)  # what is saved must be good
                 checkpointer.save(state.state_dict())
-            if arrived:
-                interrupts.stop(arrived[0])
+            arrived.heed()
     _require_finite(state)
     return float(state.loss) / state.images if state.images else None  # all left out
 

@@ -44,7 +44,7 @@ def validated(
     """`_validate`; a signal in it costs nothing that was trained."""
     try:
         return _validate(state.learner, train, validation, how, state.epoch)
-    except (KeyboardInterrupt, interrupts.Terminated):
+    except interrupts.STOPPED:
         checkpointer.save(state.state_dict())
         raise
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.singleton import Singleton
@@ -64,6 +65,8 @@ def warm() -> None:
     """What is imported once stays, with what importing it does."""
     import robustrun.experiment
     import robustrun.report.page  # noqa: F401
+
+    torch.optim.SGD([torch.zeros(1)], lr=1.0)  # torch imports its compiler, which sets a variable
 
 
 @pytest.fixture

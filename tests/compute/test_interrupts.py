@@ -2,11 +2,20 @@
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 
 import pytest
 
-from robustrun.compute.interrupts import SIGNALS, Terminated, held, stop
+from robustrun.compute.interrupts import (
+    SIGNALS,
+    STOPPED,
+    TakenAway,
+    Terminated,
+    answered,
+    held,
+    stop,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -110,3 +119,60 @@ def test_in_another_thread_nothing_is_held_back_and_nothing_fails() -> None:
     thread.start()
     thread.join()
     assert seen == [[], before]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2])
+def test_a_librarys_handler_is_asked_after_the_step_and_may_let_the_run_continue(
+    number: int,
+) -> None:
+    events: list[object] = []
+    signal.signal(number, lambda number, frame: events.append(number))
+    with answered(), held() as arrived:
+        for step in range(3):
+            if step == 1:
+                signal.raise_signal(number)
+                signal.raise_signal(number)  # a second one waits as well
+            events.append(step)
+            arrived.heed()
+    assert events == [0, 1, number, number, 2]
+
+
+def _exit(number: int, frame: object) -> None:
+    raise SystemExit(-1)  # as submitit's handler does, once the job is in the queue again
+
+
+def _fail(number: int, frame: object) -> None:
+    raise ValueError("timed-out too many times")
+
+
+@pytest.mark.parametrize(("handler", "error"), [(_exit, TakenAway), (_fail, Terminated)])
+@pytest.mark.parametrize("in_step", [False, True])
+def test_what_a_librarys_handler_raises_stops_the_run_and_is_no_failure_of_it(
+    handler: Callable[..., None], error: type[BaseException], in_step: bool
+) -> None:
+    signal.signal(signal.SIGUSR2, handler)
+    done = []
+
+    def work() -> None:
+        with answered(), held() if in_step else nullcontext():
+            signal.raise_signal(signal.SIGUSR2)
+            done.append("the step")
+
+    with pytest.raises(STOPPED) as raised:
+        work()
+    assert raised.type is error
+    assert done == (["the step"] if in_step else [])
+    assert signal.getsignal(signal.SIGUSR2) is handler
+
+
+def test_sigterm_ends_a_run_in_a_process_that_does_not_handle_it() -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)  # would end the process without a word
+    with pytest.raises(Terminated), answered():
+        signal.raise_signal(signal.SIGTERM)
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+
+
+def test_signals_that_nobody_handles_are_left_to_the_system() -> None:
+    signal.signal(signal.SIGUSR1, signal.SIG_DFL)
+    with answered(), held():
+        assert signal.getsignal(signal.SIGUSR1) == signal.SIG_DFL
