@@ -1,6 +1,7 @@
 """The benchmarks' harness, on work of next to nothing: nothing is timed against anything."""
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,14 +13,18 @@ from benchmarks import (
     input_pipeline,
     networks,
     overhead,
+    packed,
     pgd_evaluation,
+    scaling,
     table,
     training_step,
 )
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
+from robustrun.datasets import contents, folder
 
 CPU = torch.device("cpu")
+ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
@@ -108,3 +113,59 @@ def _check_table(rows: list[Row], folder: Path) -> None:
     cells = [line.count("|") for line in lines if line.startswith("|")]
     assert len(cells) == len(rows) + 2
     assert set(cells) == {len(table.HEADER) + 1}
+
+
+# --- what docs/scaling.md works out on paper ------------------------------------------------------
+
+
+def test_the_page_on_scaling_has_the_tables_that_are_computed() -> None:
+    page = (ROOT / "docs" / "scaling.md").read_text()
+    missing = [
+        name for name, text in scaling.tables(scaling.defaults()).items() if text not in page
+    ]
+    assert missing == [], "python -m benchmarks.scaling prints them"
+
+
+def test_a_step_of_training_costs_what_its_passes_cost() -> None:
+    assert scaling.pgd_at(3) == (4, 3 * 2 + 3), "three steps and an update"
+    assert scaling.trades(10) == (12 + 1 / 3, 10 * 2 + 1 + 2 * 3)
+
+
+def cells(text: str, row: int) -> list[str]:
+    return text.splitlines()[row + 2].strip("| ").split(" | ")
+
+
+def test_hours_money_and_sizes_are_those_worked_out_by_hand() -> None:
+    values = scaling.defaults() | {"pairs-per-second": 1000, "eight-gpus": 4000, "gpu-price": 5}
+    values |= {"imagenet-images": 1_200_000, "certified-samples": 108_000}
+    # 90 x 1.2 million images, 4 pairs or 9 passes each: 120 hours, 90 hours. 8 GPUs are half as
+    # good as 8 times one: 240 GPU hours, 30 hours of 8, 1,200 dollars.
+    assert cells(scaling.imagenet(values), 1)[1:] == ["4", "90", "120", "30", "1,200"]
+    # 500 x 108,000 forward passes, at 3,000 in a second: 5 hours.
+    assert cells(scaling.certification(values), 0)[1:4] == ["54,000,000", "5", "25"]
+    # 50 million files on a disk with an inode for each 16,384 bytes.
+    assert cells(scaling.generated(values), 2)[2:4] == ["50,000,000", "819 GB"]
+
+
+def test_what_scaling_says_of_the_package_is_so() -> None:
+    values = scaling.defaults()
+    assert values["digests"] == contents.MOST_RECORDS
+    assert values["workers"] >= folder.worker_count(None), "never more than 8"
+    assert f"at most {values['workers']:.0f}" in (ROOT / "conf/dataset/imagenet.yaml").read_text()
+
+
+def test_an_input_of_scaling_is_an_argument(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["scaling", "--gpu-price", "3.5"])
+    scaling.main()
+    printed = capsys.readouterr().out.strip()
+    assert printed == "\n\n".join(scaling.tables(scaling.defaults() | {"gpu-price": 3.5}).values())
+    assert "| `--gpu-price` | 3.5 |" in printed
+
+
+def test_packed_sweeps_are_compared_with_the_first() -> None:
+    # 8 runs in 4, 2 and 8 minutes: 2 runs a minute; and twice as many, spread from 4 to 8.
+    text = packed.markdown({1: [4.0, 2.0, 8.0], 2: [2.0, 1.0, 2.0]}, runs=8)
+    assert cells(text, 0) == ["1", "2.0", "1.0 - 4.0", "1.00"]
+    assert cells(text, 1) == ["2", "4.0", "4.0 - 8.0", "2.00"]
