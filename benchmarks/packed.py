@@ -21,13 +21,19 @@ SMALL = ["training.epochs=10", "evaluation=none"]  # of the default run: TRADES 
 def main() -> None:
     arguments = _arguments()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
-    words = [*SMALL, *arguments.overrides]
+    words = overrides(arguments.overrides)
     minutes: dict[int, list[float]] = {jobs: [] for jobs in arguments.jobs}
     for _ in range(arguments.rounds):
         for jobs, times in minutes.items():
             threads = max(1, (cores or 1) // jobs)
             times.append(sweep(jobs, arguments.runs, [*words, f"device.threads={threads}"]) / 60)
     print(markdown(minutes, arguments.runs))
+
+
+def overrides(own: list[str]) -> list[str]:
+    """Those given, and those of the small run that they do not decide themselves."""
+    keys = {word.partition("=")[0] for word in own}
+    return [*(word for word in SMALL if word.partition("=")[0] not in keys), *own]
 
 
 def sweep(jobs: int, runs: int, words: list[str]) -> float:

@@ -51,10 +51,10 @@ INPUTS = (
     Input("checkpoint-seconds", 1.67, f"s, ResNet-50 with momentum and best weights, {MEASURED}"),
     Input("resnet50-gmac", 4.089, f"10^9 multiply-adds an image, 224 x 224, {MEASURED}"),
     Input("resnet50-parameters", 25.56, f"10^6, {MEASURED}"),
-    Input("preact18-gmac", 0.5559, f"the same, PreAct ResNet-18, 32 x 32, {MEASURED}"),
+    Input("preact18-gmac", 0.5554, f"the same, PreAct ResNet-18, 32 x 32, {MEASURED}"),
     Input("preact18-parameters", 11.17, f"10^6, {MEASURED}"),
-    Input("wrn28-10-gmac", 5.244, f"the same, WRN-28-10, 32 x 32, {MEASURED}"),
-    Input("wrn70-16-gmac", 38.77, f"the same, WRN-70-16, 32 x 32, {MEASURED}"),
+    Input("wrn28-10-gmac", 5.243, f"the same, WRN-28-10, 32 x 32, {MEASURED}"),
+    Input("wrn70-16-gmac", 38.76, f"the same, WRN-70-16, 32 x 32, {MEASURED}"),
     Input("wrn70-16-parameters", 266.8, f"10^6, {MEASURED}"),
     Input("run-seconds", 25.1, f"s, TRADES on the digits, one thread, {MEASURED}"),
     Input("run-entries", 21, f"files and folders that this run leaves, {MEASURED}"),
@@ -198,9 +198,9 @@ def sweep(values: Values) -> str:
         ("CIFAR-10, PGD-AT, 10 steps, 200 epochs, PreAct ResNet-18, one GPU", cifar),
     ):
         total = each * RUNS
-        cost = (short(total), short(total / 100 / 24), dollars(total * price))
+        cost = (short(total), short(total / 100), dollars(total * price))
         rows.append((name, *cost, gigabytes(full * RUNS), gigabytes(less * RUNS)))
-    header = (f"{RUNS:,} runs", "core or GPU hours", "days on 100 of them", "$", "all files")
+    header = (f"{RUNS:,} runs", "core or GPU hours", "hours on 100 of them", "$", "all files")
     return table((*header, "without `checkpoint/`, `figures/`"), rows)
 
 

@@ -11,6 +11,7 @@ from torch import nn
 from benchmarks import (
     growth,
     input_pipeline,
+    inputs,
     networks,
     overhead,
     packed,
@@ -154,6 +155,33 @@ def test_what_scaling_says_of_the_package_is_so() -> None:
     assert f"at most {values['workers']:.0f}" in (ROOT / "conf/dataset/imagenet.yaml").read_text()
 
 
+def fake_run(command: list[str], **_: object) -> None:
+    folder = Path(command[-1].partition("=")[2])
+    for name in ("config.yaml", "results.json", "checkpoint/last.ckpt", "figures/training.png"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_bytes(b"x" * 500)
+
+
+def test_what_is_measured_are_inputs_of_scaling(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(inputs, "ROUNDS", 1)
+    monkeypatch.setattr(inputs, "DECODED", 2)
+    monkeypatch.setattr(inputs, "WORDS", {"preact18": inputs.WORDS["preact18"]})
+    monkeypatch.setattr(inputs.subprocess, "run", fake_run)
+    values = dict(inputs.measured(tmp_path))
+    measured = {name for name, _, source in scaling.INPUTS if source.endswith(scaling.MEASURED)}
+    absent = {name for name in measured - set(values) if not name.startswith(("resnet", "wrn"))}
+    assert absent == {"checkpoint-seconds"}, "that is ResNet-50's, which is left out here"
+    assert set(values) <= measured
+    assert values["preact18-parameters"] == pytest.approx(11.17, abs=0.005), "as published"
+    assert values["run-entries"] == 7, "four files, two folders in the run, and the run"
+    assert values["small-run-entries"] == 3
+    assert (values["run-kilobytes"], values["small-run-kilobytes"]) == (2, 1)
+    assert values["decoded-per-second"] > 0
+    assert values["notes-per-second"] > 0
+
+
 def test_an_input_of_scaling_is_an_argument(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -169,3 +197,8 @@ def test_packed_sweeps_are_compared_with_the_first() -> None:
     text = packed.markdown({1: [4.0, 2.0, 8.0], 2: [2.0, 1.0, 2.0]}, runs=8)
     assert cells(text, 0) == ["1", "2.0", "1.0 - 4.0", "1.00"]
     assert cells(text, 1) == ["2", "4.0", "4.0 - 8.0", "2.00"]
+
+
+def test_the_words_of_a_packed_run_replace_those_of_the_small_one() -> None:
+    words = packed.overrides(["training.epochs=2", "method=pgd_at"])
+    assert words == ["evaluation=none", "training.epochs=2", "method=pgd_at"]
