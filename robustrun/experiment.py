@@ -27,13 +27,14 @@ from robustrun.run_folder import artefacts, checkpoint, provenance, sections
 from robustrun.run_folder.folder import FOLDER, RUN_LOG
 from robustrun.run_folder.inputs import measured_subject
 from robustrun.run_folder.load import Source, require_size
+from robustrun.run_folder.pruning import Pruning
 from robustrun.run_folder.recording import RunInProgress, recorded
 from robustrun.run_folder.schema import EnvironmentSection, EvaluatedSection, RunRecord
 from robustrun.storage import files
 from robustrun.storage.journal import Journal
 from robustrun.training import compile_choice
 from robustrun.training.batching import require_a_batch
-from robustrun.training.fit import EpochEnd, fit
+from robustrun.training.fit import EpochEnd, Stops, fit
 from robustrun.training.metrics import EpochMetrics
 from robustrun.training.settings import TrainingPlan
 from robustrun.training.state import TrainingResult
@@ -88,8 +89,9 @@ def run_stages(run: RunInProgress) -> None:
     model, runtime = build(cfg, data)
     environment = sections.environment_section(runtime)
     run.note(environment=environment, model=sections.model_section(cfg, model))
-    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run))
-    run.note(training=sections.training_section(cfg, result, runtime))
+    pruning = Pruning(folder, cfg.training.epochs)
+    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run), pruning.stops)
+    run.note(training=sections.training_section(cfg, result, runtime, pruning.reason))
     artefacts.write_selected_weights(folder, result, _weights_header(cfg, data))
     model.load_state_dict(result.best)
     _evaluate(run, data, model, runtime, result)
@@ -195,6 +197,7 @@ def train(
     runtime: Runtime,
     environment: EnvironmentSection,
     epoch_end: EpochEnd,
+    stops: Stops,
 ) -> TrainingResult:
     """Train `model` in place, from the checkpoint in the run's folder if there is one."""
     about = checkpoint.about(cfg, data, environment)
@@ -211,6 +214,7 @@ def train(
         epoch_end,
         checkpointer=checkpoint.FileCheckpointer(place, about, minutes, steps),
         start=checkpoint.state_before(place, about, data),
+        stops=stops,
     )
 
 

@@ -11,6 +11,7 @@ LONG = 25  # lines of a function that has something to test although it never br
 BRANCHES = (ast.If, ast.IfExp, ast.Match, ast.While, ast.Try)
 # Tests of no single module. `test_all.py` is about what all modules of its folder promise.
 WHOLE = {
+    "engines/test_search.py": "whole searches",
     "faults/test_damage.py": "whole runs with damaged files",
     "faults/test_kill_and_resume.py": "whole runs that are killed",
     "faults/test_wrong_input.py": "whole runs with wrong input",
@@ -34,6 +35,9 @@ TRIED_IN = {
     "command_line/evaluate.py": "command_line/test_main.py",
     "command_line/experiments.py": "command_line/test_main.py",
     "command_line/report.py": "command_line/test_main.py",
+    "command_line/search.py": "engines/test_search.py",
+    "command_line/search_settings.py": "engines/test_search.py",
+    "command_line/study.py": "engines/test_search.py",
     "command_line/resume.py": "faults/test_kill_and_resume.py",
     "configuration/catalogue.py": "configuration/test_plugins.py",
     "configuration/foresight.py": "test_what_is_asked.py",
@@ -44,6 +48,7 @@ TRIED_IN = {
     "methods/inner.py": "methods/test_pgd_at.py",
     "report/curves.py": "report/test_page.py",
     "report/page_tables.py": "report/test_page.py",
+    "report/study.py": "engines/test_search.py",
     "report/sweep.py": "test_told.py",
     "run_folder/load.py": "test_measured_again.py",
     "run_folder/lpips_network.py": "methods/test_pat.py",

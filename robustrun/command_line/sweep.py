@@ -33,6 +33,7 @@ from robustrun.command_line.failures import (
 from robustrun.compute import interrupts
 from robustrun.configuration import plugins, words
 from robustrun.configuration.words import Line
+from robustrun.console import show
 from robustrun.errors import ConfigError
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER, locked
@@ -306,9 +307,13 @@ def _without_result(folder: Path) -> tuple[str, str]:
 
 
 def _summarise(sweep: Path, runs: list[SweptRun]) -> None:
-    from robustrun.report import summary
+    from robustrun.report import study, summary
 
-    summary.write_sweep(sweep, _columns(runs))
+    marks = study.marks(sweep)
+    columns = [
+        (run, own | marks.get(str(run.relative_to(sweep)), {})) for run, own in _columns(runs)
+    ]
+    summary.write_sweep(sweep, columns)
 
 
 def _columns(runs: list[SweptRun]) -> list[tuple[Path, dict[str, str]]]:
@@ -343,18 +348,19 @@ def close_sweep(session: Session) -> int:
 
 
 def _show_sweep(sweep: Path, runs: list[SweptRun]) -> None:
+    from robustrun.report import study, terminal
     from robustrun.report import sweep as remarks
-    from robustrun.report import terminal
 
     terminal.show_table([run.folder for run in runs])
     for remark in remarks.remarks(_columns(runs)):
         log.warning("%s", remark)
+    if (search := study.read(sweep)) is not None:
+        show(*study.findings(search))
     _write_page(sweep, [run.folder for run in runs])
 
 
 def _write_page(sweep: Path, folders: list[Path]) -> None:
     """report.html of a sweep, beside its summary.csv."""
-    from robustrun.console import show
     from robustrun.report import page
 
     try:
@@ -370,7 +376,10 @@ def runs_of_sweep(line: Line) -> int | None:
     where only Hydra knows (`glob(*)`)."""
     if not line.sweeps:
         return None
-    swept = [word for word in words.parse_all(line.words) if word.is_sweep_override()]
+    typed = words.parse_all(line.words)
+    if any(words.key(word) == "hydra/sweeper" for word in typed):
+        return None  # which decides it
+    swept = [word for word in typed if word.is_sweep_override()]
     try:
         return math.prod(len(list(word.sweep_iterator())) for word in swept)
     except HydraException:

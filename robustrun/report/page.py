@@ -28,6 +28,7 @@ from robustrun.report import (
     page_tables,
     pictures,
     published,
+    study,
     summary,
     tables,
 )
@@ -99,6 +100,7 @@ def _tables(runs: list[StoredRun], groups: list[Group], beside: Path) -> dict[st
         "more_runs": len(runs) - MOST_ROWS,
         "heat_maps": maps,
         "without_map": without,
+        "searches": study.searches(run.folder for run in runs),
     }
 
 

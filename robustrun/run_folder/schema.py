@@ -149,7 +149,7 @@ class TrainingSection:
     """How the training went."""
 
     method: str = ""
-    epochs: int | None = None  # fewer than asked for if overfitting ended it
+    epochs: int | None = None  # fewer than asked for if overfitting or a search ended it
     steps: int | None = None
     seconds: float | None = None  # of training alone, without validation
     images_per_second: float | None = None
@@ -160,6 +160,7 @@ class TrainingSection:
     last: EpochMetrics | None = None
     skipped_steps: int = 0  # whose loss was not finite
     collapses: tuple[Overfitting, ...] = ()
+    pruned: str | None = None  # where, and by what of a search, the training was ended early
 
 
 @dataclass(frozen=True, kw_only=True)

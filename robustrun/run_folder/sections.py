@@ -66,7 +66,9 @@ def model_section(cfg: RunConfig, model: nn.Module) -> ModelSection:
     )
 
 
-def training_section(cfg: RunConfig, result: TrainingResult, runtime: Runtime) -> TrainingSection:
+def training_section(
+    cfg: RunConfig, result: TrainingResult, runtime: Runtime, pruned: str | None
+) -> TrainingSection:
     by_epoch = {row.epoch: row for row in result.history}
     return TrainingSection(
         method=cfg.name_of("method"),
@@ -81,6 +83,7 @@ def training_section(cfg: RunConfig, result: TrainingResult, runtime: Runtime) -
         last=result.history[-1],
         skipped_steps=result.skipped,
         collapses=tuple(result.overfitting),
+        pruned=pruned,
     )
 
 

@@ -34,6 +34,7 @@ MOST_SKIPPED = 0.1  # share of the steps that may be left out
 
 
 EpochEnd = Callable[[list[EpochMetrics]], None]  # the rows so far
+Stops = Callable[[list[EpochMetrics]], bool]  # whether the training ends after these rows
 
 
 def fit(
@@ -47,9 +48,11 @@ def fit(
     *,
     checkpointer: Checkpointer | None = None,
     start: dict[str, Any] | None = None,
+    stops: Stops = lambda rows: False,
 ) -> TrainingResult:
     """Train `model` in place, from the state `start` if one is given. `epoch_end` is told the rows
-    of the epochs so far, to log and to write them.
+    of the epochs so far, to log and to write them; before each further epoch, `stops` says whether
+    the training ends here.
 
     A signal lets the step under way end, and is raised once the state is saved.
     """
@@ -62,7 +65,7 @@ def fit(
     learner = state.learner
     size = how.training.batch_size
     with console.bar("training", learner.total_steps, learner.batches, images=size) as bar:
-        while state.epoch <= how.training.epochs and not _stopped_early(state, how.training):
+        while state.epoch <= how.training.epochs and not _stopped_early(state, how.training, stops):
             began = time.monotonic()
             loss = _epoch(state, method, train, how, bar, checkpointer)
             accuracies = validated(state, train, validation, how, checkpointer)
@@ -82,8 +85,9 @@ def _metrics(
     return EpochMetrics(state.epoch, learner.steps, learner.lr, loss, *measured, seconds)
 
 
-def _stopped_early(state: TrainingState, training: Training) -> bool:
-    return training.on_collapse != "warn" and bool(state.overfitting)
+def _stopped_early(state: TrainingState, training: Training, stops: Stops) -> bool:
+    overfits = training.on_collapse != "warn" and bool(state.overfitting)
+    return overfits or stops(state.history)
 
 
 def _start_state(
