@@ -24,6 +24,7 @@ from robustrun.report import (
 )
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
+from robustrun.run_folder.schema import read_record
 from robustrun.storage.files import write_atomically
 
 DEFAULT_OUTPUT = Path("outputs", "report")
@@ -174,8 +175,8 @@ def _report(runs: list[StoredRun], all_runs: list[StoredRun], options: argparse.
     groups = grouping.grouped(runs, keys)
     if options.sort in grouping.accuracy_columns(runs):  # by their means; else in the runs' order
         groups = grouping.sort(groups, options.sort, options.reverse)
-    _show(runs, groups, grouped=bool(options.by))
     writing = _writing(options)
+    _show(runs, groups, bool(options.by), writing)
     if writing.csv is not None:
         named = [key for key in keys if options.by and any(key in run.settings for run in all_runs)]
         writing.csv.parent.mkdir(parents=True, exist_ok=True)
@@ -184,18 +185,25 @@ def _report(runs: list[StoredRun], all_runs: list[StoredRun], options: argparse.
         console.show(str(path))
 
 
-def _show(runs: list[StoredRun], groups: list[Group], grouped: bool) -> None:
+def _show(runs: list[StoredRun], groups: list[Group], grouped: bool, writing: Writing) -> None:
     alone = runs[0] if len(runs) == 1 else None
     if grouped and groups:
-        console.show(
-            judged.common(runs), terminal.group_table(runs, groups), *grouping.notes(groups)
-        )
-    elif alone is not None and alone.record and alone.evaluation:
-        terminal.show_run(alone.record)
+        where = _where(writing.markdown, "--markdown")
+        more = terminal.left_out(len(groups), "rows", where)
+        table = terminal.group_table(runs, groups)
+        console.show(judged.common(runs), table, *more, *grouping.notes(groups))
+    elif alone is not None and alone.evaluation:
+        terminal.show_run(read_record(alone.folder))
     else:
-        console.show(judged.common(runs), terminal.comparison(runs))
+        more = terminal.left_out(len(runs), "runs", _where(writing.csv, "--csv"))
+        console.show(judged.common(runs), terminal.comparison(runs), *more)
     beside = [f"published, not run here: {line}" for line in published.lines(runs)]
     console.show(*terminal.problems(runs), *beside)
+
+
+def _where(path: Path | None, option: str) -> str:
+    """Where rows are that a table on the terminal has no room for."""
+    return f"{option} FILE writes them" if path is None else f"{path} has them"
 
 
 def _writing(options: argparse.Namespace) -> Writing:

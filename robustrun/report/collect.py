@@ -2,15 +2,21 @@
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import DataError
-from robustrun.run_folder.schema import RESULTS, EvaluationSection, RunRecord, read_record
-from robustrun.storage.files import flat
+from robustrun.report.settings import Pool, Settings
+from robustrun.run_folder.schema import (
+    RESULTS,
+    AttackScore,
+    EvaluationSection,
+    RunRecord,
+    read_record,
+    without_details,
+)
 
 TRAINING = {"method", "training", "optimizer", "schedule"}  # of the configuration
 NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders that hold none
@@ -18,12 +24,14 @@ NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders t
 
 @dataclass(frozen=True)
 class StoredRun:
-    """A run folder: what its results.json says, or why that could not be read."""
+    """A run folder: what its results.json says, or why that could not be read. Of many runs, what
+    no table shows is left out (`schema.without_details`); `read` has it."""
 
     folder: Path
     record: RunRecord | None
     problem: str = ""
     label: str = ""  # what tells it from the others
+    pool: Pool = field(default_factory=Pool, repr=False, compare=False)  # of the runs read with it
 
     @property
     def name(self) -> str:
@@ -33,7 +41,7 @@ class StoredRun:
     def evaluation(self) -> EvaluationSection | None:
         return self.record.evaluation if self.record else None
 
-    @property
+    @cached_property
     def file(self) -> str | None:
         """The name of the file that was measured; None for what a run has trained."""
         evaluated = self.record.evaluated if self.record else None
@@ -44,22 +52,26 @@ class StoredRun:
         return None if (evaluated.kind or guess) == "run" else source.name
 
     @cached_property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> Settings:
         """The configuration as one level of dotted keys, in which `GROUP.name` is what the user
         chose: `trades_awp`, not the class behind it. Of a file nothing that tells of training: its
         name stands in the method's place."""
         record = self.record
         if record is None:
-            return {}
+            return Settings({})
         whole = with_present_keys(dict(record.config))
         whole.pop("recipe", None)  # other keys take their defaults from it: they say what was done
         chosen = whole.pop("options", None) or {}
-        names = {f"{group}.name": record.option(group) for group in chosen if group in whole}
-        settings = flat(whole) | names
+        blocks = {
+            group: self.pool.block(
+                group, content, record.option(group) if group in chosen else None
+            )
+            for group, content in whole.items()
+        }
         if self.file is None:
-            return settings
-        kept = {key: value for key, value in settings.items() if key.split(".")[0] not in TRAINING}
-        return kept | {"method.name": self.file}
+            return Settings(blocks)
+        kept = {group: block for group, block in blocks.items() if group not in TRAINING}
+        return Settings(kept | {"method": self.pool.shared({"method.name": self.file})})
 
 
 def find_runs(paths: Iterable[Path]) -> list[StoredRun]:
@@ -68,11 +80,11 @@ def find_runs(paths: Iterable[Path]) -> list[StoredRun]:
     for path in paths:
         if not path.exists():
             raise DataError(f"{path} does not exist.")
-        here = {folder.resolve() for folder in _run_folders(path)}
+        here = set(_run_folders(path.resolve()))  # no link below it is followed
         if not here:
             raise DataError(f"There is no run at or below {path} (a run has a results.json).")
         folders |= here
-    return _labelled([read(folder) for folder in sorted(folders, key=_by_number)])
+    return _labelled(read_all(sorted(folders, key=_by_number)))
 
 
 def _run_folders(path: Path) -> Iterator[Path]:
@@ -91,8 +103,35 @@ def _labelled(runs: list[StoredRun]) -> list[StoredRun]:
     """Each with its path below the folder that all share."""
     if len(runs) == 1:
         return runs
-    root = Path(os.path.commonpath([run.folder.parent for run in runs]))
+    root = Path(os.path.commonpath({run.folder.parent for run in runs}))
     return [replace(run, label=run.folder.relative_to(root).as_posix()) for run in runs]
+
+
+def read_all(folders: Iterable[Path]) -> list[StoredRun]:
+    """What tables need of each run: thousands of them fit into memory."""
+    pool = Pool()
+    return [_slim(read(folder), pool) for folder in folders]
+
+
+def _slim(run: StoredRun, pool: Pool) -> StoredRun:
+    """The run without what no table shows, and equal parts of several runs as one object."""
+    if run.record is None:
+        return run
+    record = without_details(run.record)
+    config = {group: pool.shared(content) for group, content in record.config.items()}
+    evaluation = record.evaluation
+    if evaluation is not None:
+        attacks = tuple(_shared_settings(attack, pool) for attack in evaluation.attacks)
+        audit, subset = pool.shared(evaluation.audit), pool.shared(evaluation.subset)
+        evaluation = replace(evaluation, attacks=attacks, audit=audit, subset=subset)
+    dataset, model = pool.shared(record.dataset), pool.shared(record.model)
+    record = replace(record, config=config, dataset=dataset, model=model, evaluation=evaluation)
+    record = replace(record, environment=pool.shared(record.environment))
+    return replace(run, record=record, pool=pool)
+
+
+def _shared_settings(attack: AttackScore, pool: Pool) -> AttackScore:
+    return replace(attack, settings=pool.shared(attack.settings))
 
 
 def read(folder: Path) -> StoredRun:

@@ -7,10 +7,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from robustrun.report import encoding, grouping, published, summary
+from robustrun.report import collect, encoding, grouping, published, summary
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
-from robustrun.run_folder.schema import CleanScore, EvaluationSection, RunRecord
+from robustrun.run_folder.schema import CleanScore, RunRecord
 
 log = logging.getLogger(__name__)
 POINTS = 60  # of a training curve; more are not seen at its width
@@ -54,7 +54,7 @@ def _group(group: Group) -> dict[str, Any]:
 
 def _run(run: StoredRun, group: int | None, varying: list[str]) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": run.name, "folder": run.folder.name}
-    record = run.record
+    record = collect.read(run.folder).record or run.record  # with curves, classes and checks
     if record is None:
         return entry | {"problem": run.problem}
     entry |= {
@@ -67,7 +67,7 @@ def _run(run: StoredRun, group: int | None, varying: list[str]) -> dict[str, Any
         "settings": {k: run.settings[k] for k in varying if k in run.settings},
         "training": training(run.folder / "metrics.csv"),
     }
-    return entry | (_measured(run, run.evaluation) if run.evaluation else {})
+    return entry | (_measured(run, record) if record.evaluation else {})
 
 
 def _environment(record: RunRecord) -> dict[str, Any]:
@@ -75,9 +75,11 @@ def _environment(record: RunRecord) -> dict[str, Any]:
     return {name: value for name, value in values.items() if value not in (None, "")}
 
 
-def _measured(run: StoredRun, evaluation: EvaluationSection) -> dict[str, Any]:
+def _measured(run: StoredRun, record: RunRecord) -> dict[str, Any]:
+    evaluation = record.evaluation
+    assert evaluation is not None  # the record of a measured run
     attack = evaluation.attacks[0] if evaluation.attacks else None
-    classes = run.record.dataset.class_names if run.record and run.record.dataset else ()
+    classes = record.dataset.class_names if record.dataset else ()
     curve = [[p.epsilon, _round(p.accuracy), *map(_round, p.ci95)] for p in evaluation.curve]
     return {
         "accuracy": {k: _round(v) for k, v in summary.accuracies(run).items()},

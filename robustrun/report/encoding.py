@@ -1,6 +1,7 @@
 """What the colours and symbols of charts stand for: the keys in which groups of runs differ."""
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from robustrun.report import summary
@@ -27,7 +28,11 @@ class Scale:
         return [Group(dict(zip(self.keys, values, strict=True))).title for values in self.values]
 
     def place(self, group: Group) -> int:
-        return [*map(repr, self.values)].index(repr(_values(group, self.keys)))
+        return self._places[repr(_values(group, self.keys))]
+
+    @cached_property
+    def _places(self) -> dict[str, int]:
+        return {repr(values): place for place, values in enumerate(self.values)}
 
 
 @dataclass(frozen=True)

@@ -1,8 +1,11 @@
 """Runs that differ in their seed alone, as one: mean, standard deviation, 95% interval."""
 
 import statistics
+import sys
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import product
 from typing import Any
 
 from robustrun.report import judged, summary, uncertainty
@@ -10,6 +13,7 @@ from robustrun.report.collect import StoredRun
 from robustrun.run_folder.schema import worst_status
 
 MOST_NAMED = 5  # runs in a remark
+MOST_REPEATS = 50  # the same for those that are counted once
 
 
 @dataclass(frozen=True)
@@ -32,17 +36,13 @@ class Group:
     values: dict[str, Any]
     parted: tuple[str, ...] = ()  # those of the keys that were not asked for: see `judged.apart`
     runs: list[StoredRun] = field(default_factory=list)
+    judged: str = ""  # what its runs were judged by, whatever network they are of
     repeats: list[StoredRun] = field(default_factory=list)  # of a network that is in `runs` already
 
     @property
     def audit(self) -> str:
         """The worst verdict of its runs' audits; empty if none was made."""
         return worst_status(summary.verdict(run) for run in self.runs)
-
-    @cached_property
-    def judged(self) -> str:
-        """What its runs were judged by, whatever network they are of."""
-        return repr(judged.judgement(self.runs[0]) | {"network": None})
 
     @property
     def title(self) -> str:
@@ -78,15 +78,19 @@ def grouped(runs: list[StoredRun], keys: list[str]) -> list[Group]:
     """Groups in the order of their first run; runs without an accuracy are in none. Runs on other
     data or under other attacks are never in one group, whatever the keys."""
     measured = [run for run in runs if run.evaluation is not None]
-    parted = judged.apart(measured, keys)
+    judgements = judged.judgements(measured)
+    parted = judged.apart(measured, judgements, keys)
+    alike = {id(one): sys.intern(repr(one | {"network": None})) for one in judgements}
     groups: dict[str, Group] = {}
     known: set[tuple[str, str]] = set()
-    for run in measured:
-        row = judged.judgement(run) | summary.row(run, keys)
+    for run, judgement in zip(measured, judgements, strict=True):
+        row = judgement | summary.row(run, keys)
         values = {key: row.get(key) for key in [*keys, *parted]}
-        group = groups.setdefault(repr(values), Group(values, tuple(parted)))
-        network = repr(values), judged.network(run)
-        (group.repeats if network in known else group.runs).append(run)
+        name = repr(values)
+        if name not in groups:
+            groups[name] = Group(values, tuple(parted), judged=alike[id(judgement)])
+        network = name, judged.network(run)
+        (groups[name].repeats if network in known else groups[name].runs).append(run)
         known.add(network)
     return list(groups.values())
 
@@ -123,7 +127,9 @@ def _repeated(groups: list[Group]) -> list[str]:
     names = [run.name for group in groups for run in group.repeats]
     if not names:
         return []
-    return [f"Counted once: {', '.join(names)} (the same network as another run)."]
+    more = f" and {len(names) - MOST_REPEATS} more" if len(names) > MOST_REPEATS else ""
+    told = ", ".join(names[:MOST_REPEATS]) + more
+    return [f"Counted once: {told} (the same network as another run)."]
 
 
 def _unanswered(groups: list[Group]) -> list[str]:
@@ -161,13 +167,27 @@ def accuracy_columns(runs: list[StoredRun]) -> list[str]:
     return sorted(names, key=lambda name: (name != "clean", name == "worst_case"))
 
 
-def best(group: Group, groups: list[Group], column: str) -> bool:
+Highest = dict[tuple[str, str], Spread]
+
+
+def highest(groups: list[Group], columns: Iterable[str]) -> Highest:
+    """The highest mean of each column among the groups that were judged alike, where there are
+    several that have it."""
+    spreads: dict[tuple[str, str], list[Spread]] = {}
+    for group, column in product(groups, columns):
+        if spread := group.spread(column):
+            spreads.setdefault((group.judged, column), []).append(spread)
+    return {
+        place: max(several, key=lambda spread: spread.mean)
+        for place, several in spreads.items()
+        if len(several) > 1
+    }
+
+
+def best(group: Group, column: str, tops: Highest) -> bool:
     """Whether a group has the highest mean of a column among several with the same measurements, or
     none of them is above it by more than the two are uncertain (a tie)."""
-    comparable = [other for other in groups if other.judged == group.judged]
-    spreads = [spread for other in comparable if (spread := other.spread(column))]
-    own = group.spread(column)
-    if own is None or len(spreads) < 2:
+    own, top = group.spread(column), tops.get((group.judged, column))
+    if own is None or top is None:
         return False
-    top = max(spreads, key=lambda spread: spread.mean)
     return not uncertainty.beyond(top.mean, top.low, own.mean, own.high)

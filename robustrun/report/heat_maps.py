@@ -6,6 +6,7 @@ from itertools import product
 from robustrun.report import curves, page_tables, summary, tables
 from robustrun.report.grouping import Group
 
+MOST_VALUES = 50  # of an axis: draws of a random search are no grid
 MAPPED = ("clean", "worst_case")
 
 
@@ -32,6 +33,8 @@ def heat_maps(groups: list[Group], most: int) -> tuple[list[HeatMap], int]:
     settings of the other keys; and for how many settings there is no map."""
     numbers = curves.numeric_keys(groups[0].values, groups)[:2] if groups else []
     if len(numbers) < 2:
+        return [], 0
+    if any(len({group.values[key] for group in groups}) > MOST_VALUES for key in numbers):
         return [], 0
     others: dict[str, list[Group]] = {}
     for group in groups:

@@ -1,9 +1,12 @@
 """What a run's accuracies were measured on and with. Where that differs, nothing is averaged."""
 
+from collections.abc import Iterable, Sequence
+from hashlib import sha256
 from typing import Any
 
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
+from robustrun.report.settings import Pool
 from robustrun.run_folder.schema import EvaluationSection
 from robustrun.storage.files import flat
 
@@ -17,10 +20,11 @@ WORDS = {  # how a difference is named; other keys are an attack's settings
     "attacks": "attacks",
 }
 ASIDE = ("tracker.", "resume", "published")  # they decide nothing, or through others
+Values = dict[str, Any]
 SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration has
 
 
-def judgement(run: StoredRun) -> dict[str, Any]:
+def judgement(run: StoredRun) -> Values:
     """Data, images, threat model, and every attack with its settings, as one level of keys."""
     assert run.evaluation is not None  # what was not measured is in no group
     attacks = run.evaluation.attacks
@@ -31,6 +35,12 @@ def judgement(run: StoredRun) -> dict[str, Any]:
         about = {"attack": entry.kind, "norm": entry.norm, "epsilon": entry.epsilon}
         values |= flat(about | entry.settings, entry.name)
     return values
+
+
+def judgements(runs: Iterable[StoredRun]) -> list[Values]:
+    """That of each run; equal ones are one object."""
+    pool = Pool()
+    return [pool.shared(judgement(run)) for run in runs]
 
 
 def _fingerprint(evaluation: EvaluationSection) -> str:
@@ -53,14 +63,21 @@ def network(run: StoredRun) -> str:
     evaluated = run.record.evaluated if run.record else None
     if evaluated is not None:
         return evaluated.weights_sha256 or str(run.folder)
-    return repr({key: v for key, v in run.settings.items() if not key.startswith(ASIDE)})
+    decisive = {key: v for key, v in run.settings.items() if not key.startswith(ASIDE)}
+    return sha256(repr(decisive).encode()).hexdigest()  # of thousands of runs, the texts are large
 
 
-def apart(runs: list[StoredRun], keys: list[str]) -> list[str]:
-    """The further keys, as few as do, that part runs of other judgements that agree in `keys`."""
-    judgements = [judgement(run) for run in runs]
-    rows = [summary.row(run, keys) | row for run, row in zip(runs, judgements, strict=True)]
-    return summary.separating(rows, dict.fromkeys(key for row in judgements for key in row), keys)
+def apart(runs: Sequence[StoredRun], values: Sequence[Values], keys: list[str]) -> list[str]:
+    """The further keys, as few as do, that part runs of other judgements (`values`) that agree in
+    `keys`."""
+    rows: dict[tuple[str, int], Values] = {}  # one of those that are alike here
+    for run, row in zip(runs, values, strict=True):
+        known = summary.row(run, keys) if keys else {}
+        given = {key: known.get(key) for key in keys}
+        rows.setdefault((repr(given), id(row)), given | row)
+    different = {id(row): row for row in values}.values()
+    candidates = dict.fromkeys(key for row in different for key in row)
+    return summary.separating([*rows.values()], candidates, keys)
 
 
 def told(keys: list[str]) -> str:
@@ -73,12 +90,11 @@ def common(runs: list[StoredRun]) -> str:
     measured = [run for run in runs if run.evaluation is not None]
     if not measured:
         return "No run was measured."
-    abouts = [_about(run) for run in measured]
-    shared = [
-        f"{word} {summary.text(value)}".strip()
-        for word, value in abouts[0].items()
-        if value is not None and all(about.get(word) == value for about in abouts)
-    ]
+    values = {word: value for word, value in _about(measured[0]).items() if value is not None}
+    for run in measured[1:]:
+        about = _about(run)
+        values = {word: value for word, value in values.items() if about[word] == value}
+    shared = [f"{word} {summary.text(value)}".strip() for word, value in values.items()]
     return f"{'Common to all runs' if len(runs) > 1 else 'The run'}: {', '.join(shared)}."
 
 

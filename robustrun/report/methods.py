@@ -67,7 +67,8 @@ def compare_methods(a: list[StoredRun], b: list[StoredRun]) -> Comparison:
 def _by_seed(side: list[StoredRun], letter: str) -> dict[Any, StoredRun]:
     """The runs of a side by their seed; DataError if they differ in anything else."""
     keys = [key for key in summary.besides_seed(side) if not key.startswith(WHERE)]
-    keys += judged.apart([run for run in side if run.evaluation], keys)
+    measured = [run for run in side if run.evaluation]
+    keys += judged.apart(measured, judged.judgements(measured), keys)
     keys = [key for key in keys if key != "images"]  # the common ones are compared
     if keys:
         raise DataError(
@@ -86,7 +87,7 @@ def _by_seed(side: list[StoredRun], letter: str) -> dict[Any, StoredRun]:
 
 
 def _values(side: list[StoredRun], key: str) -> str:
-    rows = [judged.judgement(run) | run.settings for run in side if run.evaluation]
+    rows = [judged.judgement(run) | dict(run.settings) for run in side if run.evaluation]
     return ", ".join(dict.fromkeys(summary.text(row.get(key)) for row in rows))
 
 

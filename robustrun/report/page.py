@@ -22,6 +22,7 @@ from robustrun.report import (
     collect,
     curves,
     encoding,
+    excerpt,
     grouping,
     heat_maps,
     judged,
@@ -38,15 +39,21 @@ from robustrun.storage.files import write_atomically
 
 ASSETS = Path(__file__).with_name("assets")
 LARGEST = 2_800_000  # bytes of the file: images are added until it is reached
-MOST_ROWS = 1500  # of the table; what is beyond is in summary.csv
+MOST_GROUPS = 500  # rows of the first table, and points of the charts
+MOST_RUNS = 1500  # rows of the second table, and lines of the charts; summary.csv has all
+MOST_PROBLEMS = 100  # folders that could not be read
 MOST_IMAGES = 60
 MOST_MAPS = 6  # settings of what is not on an axis of a heat map
 AROUND = 300  # bytes, at least, that the template writes around an image
 
 
 def write(path: Path, runs: list[StoredRun], groups: list[Group]) -> None:
-    """The page of these runs, grouped as `groups` has them; links are relative to the page."""
-    about = _about(runs, groups) | _tables(runs, groups, path.parent) | _assets(runs, groups)
+    """The page of these runs, grouped as `groups` has them; links are relative to the page. Of more
+    than it can show, it has the best, and says so."""
+    shown = excerpt.of_groups(groups, MOST_GROUPS)
+    shown_runs = excerpt.of_runs(runs, shown, MOST_RUNS)
+    about = _about(runs, groups, shown) | _tables(runs, groups, shown, shown_runs, path.parent)
+    about |= _assets(shown_runs, shown)
     bare = _template().render(about, pictures=pictures.Pictures([], [], 0))
     room = LARGEST - len(bare.encode()) - MOST_IMAGES * AROUND
     chosen = pictures.choose(runs, groups, room, MOST_IMAGES)
@@ -55,7 +62,7 @@ def write(path: Path, runs: list[StoredRun], groups: list[Group]) -> None:
 
 def write_sweep(sweep: Path, folders: list[Path]) -> None:
     """The page of a sweep's runs, beside them."""
-    runs = [collect.read(folder) for folder in folders]
+    runs = collect.read_all(folders)
     keys = summary.besides_seed(runs)
     write(sweep / "report.html", runs, grouping.grouped(runs, keys))
 
@@ -72,9 +79,10 @@ def _template() -> Template:
     return environment.get_template("page.html")
 
 
-def _about(runs: list[StoredRun], groups: list[Group]) -> dict[str, Any]:
+def _about(runs: list[StoredRun], groups: list[Group], shown: list[Group]) -> dict[str, Any]:
     """What is said of the runs as a whole."""
     measured = sum(run.evaluation is not None for run in runs)
+    problems = [run for run in runs if run.problem]
     return {
         "about": f"{len(runs)} runs, {measured} of them measured",
         "version": version("robustrun"),
@@ -84,20 +92,28 @@ def _about(runs: list[StoredRun], groups: list[Group]) -> dict[str, Any]:
         "audited": any(group.audit for group in groups),
         "note": tables.note(groups),
         "published": [*published.lines(runs), *dict.fromkeys(_named_by_runs(runs))],
-        "problems": [run for run in runs if run.problem],
+        "problems": problems[:MOST_PROBLEMS],
+        "more_problems": len(problems) - MOST_PROBLEMS,
         "class_size": _class_size(runs),
-        "encoding": encoding.encoding(groups),
+        "encoding": encoding.encoding(shown),
     }
 
 
-def _tables(runs: list[StoredRun], groups: list[Group], beside: Path) -> dict[str, Any]:
+def _tables(
+    runs: list[StoredRun],
+    groups: list[Group],
+    shown: list[Group],
+    shown_runs: list[StoredRun],
+    beside: Path,
+) -> dict[str, Any]:
     maps, without = heat_maps.heat_maps(groups, MOST_MAPS)
     return {
         "marks": page_tables.MARKS,
         "verdicts": page_tables.VERDICTS,
-        "groups": page_tables.of_groups(runs, groups),
-        "runs": page_tables.of_runs(runs, MOST_ROWS, beside),
-        "more_runs": len(runs) - MOST_ROWS,
+        "groups": page_tables.of_groups(runs, groups, shown),
+        "all_groups": len(groups),
+        "runs": page_tables.of_runs(runs, shown_runs, beside),
+        "more_runs": len(runs) - len(shown_runs),
         "heat_maps": maps,
         "without_map": without,
         "searches": study.searches(run.folder for run in runs),

@@ -47,23 +47,24 @@ class Table:
 UNKNOWN = Cell("-", None)
 
 
-def of_groups(runs: list[StoredRun], groups: list[Group]) -> Table:
-    """Means over the runs that differ in their seed alone."""
+def of_groups(runs: list[StoredRun], groups: list[Group], shown: list[Group]) -> Table:
+    """Means over the runs that differ in their seed alone, for those groups that are shown."""
     keys, columns = [*groups[0].values] if groups else [], grouping.accuracy_columns(runs)
     head = [*summary.heads(keys), *(f"{name} (%)" for name in columns), "runs"]
+    tops = grouping.highest(groups, columns)
     rows = []
-    for group in groups:
+    for group in shown:
         cells = [Cell(summary.text(value), value) for value in group.values.values()]
-        cells += [_mean(group, column, groups) for column in columns]
+        cells += [_mean(group, column, tops) for column in columns]
         rows.append(Row([*cells, Cell(str(len(group.runs)), len(group.runs))]))
     return Table("groups", head, rows)
 
 
-def _mean(group: Group, column: str, groups: list[Group]) -> Cell:
+def _mean(group: Group, column: str, tops: grouping.Highest) -> Cell:
     spread = group.spread(column)
     if spread is None:
         return UNKNOWN
-    best = grouping.best(group, groups, column)
+    best = grouping.best(group, column, tops)
     return Cell(tables.percent(spread), spread.mean, doubt(column, group.audit), best)
 
 
@@ -72,11 +73,11 @@ def doubt(column: str, audit: str) -> str:
     return "" if column == "clean" else audit
 
 
-def of_runs(runs: list[StoredRun], most: int, beside: Path) -> Table:
-    """A row for each of the first `most` runs, linked from a page in the folder `beside`."""
+def of_runs(runs: list[StoredRun], shown: list[StoredRun], beside: Path) -> Table:
+    """A row for each run that is shown, linked from a page in the folder `beside`."""
     keys, columns = summary.distinguishing_keys(runs), grouping.accuracy_columns(runs)
     head = ["run", "status", *summary.heads(keys), *(f"{c} (%)" for c in columns), "seconds"]
-    return Table("runs", head, [_run(run, keys, columns, beside) for run in runs[:most]])
+    return Table("runs", head, [_run(run, keys, columns, beside) for run in shown])
 
 
 def _run(run: StoredRun, keys: list[str], columns: list[str], beside: Path) -> Row:

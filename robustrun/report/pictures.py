@@ -13,6 +13,7 @@ from robustrun.report.grouping import Group
 from robustrun.report.page_tables import VERDICTS
 
 WIDTH = 900  # pixels
+MOST_UNREADABLE = 100  # pictures; further ones are not looked for
 
 
 @dataclass(frozen=True)
@@ -41,6 +42,8 @@ def choose(runs: list[StoredRun], groups: list[Group], room: int, most: int) -> 
         picture = _picture(run)
         if picture is None:
             pictures.unreadable.append(run.name)
+            if len(pictures.unreadable) == MOST_UNREADABLE:
+                break
         elif len(picture.source) > room or len(pictures.shown) == most:
             break
         else:

@@ -1,5 +1,6 @@
 """Numbers from papers' logs and RobustBench, shown beside what was run, and marked as not run."""
 
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
@@ -10,9 +11,9 @@ from typing import Any
 import yaml
 
 from robustrun.report.collect import StoredRun
-from robustrun.storage.files import flat
 
 TABLE = Path(__file__).with_name("published.yaml")
+ThreatModel = tuple[Any, Any, float | None]
 SAME_RADIUS = 0.0005  # 0.031 and 8/255 are what the field takes for the same
 
 
@@ -41,7 +42,10 @@ def table() -> tuple[Entry, ...]:
 
 def comparable_entries(runs: Iterable[StoredRun]) -> list[Entry]:
     """The entries with the data set, norm and radius of any of the runs."""
-    models = {threat_model(run) for run in runs if run.record}
+    return _entries({threat_model(run) for run in runs if run.record})
+
+
+def _entries(models: Iterable[ThreatModel]) -> list[Entry]:
     return [entry for entry in table() if any(_of(entry, *model) for model in models)]
 
 
@@ -50,12 +54,12 @@ def _of(entry: Entry, dataset: Any, norm: Any, epsilon: float | None) -> bool:
     return near and (entry.dataset, entry.norm) == (dataset, norm)
 
 
-def threat_model(run: StoredRun) -> tuple[Any, Any, float | None]:
+def threat_model(run: StoredRun) -> ThreatModel:
     """Data set, norm and radius that a run is judged by; a long-tailed data set is another one."""
     names = ("dataset.imbalance_ratio", "attack.norm", "attack.epsilon")
     imbalance, norm, epsilon = (run.settings.get(name) for name in names)
-    configured = flat(run.record.config if run.record else {})
-    dataset = configured.get("dataset.name")  # as it is registered, however it was chosen
+    configured = run.record.config.get("dataset") if run.record else None
+    dataset = configured.get("name") if isinstance(configured, dict) else None  # as registered
     known = float(epsilon) if isinstance(epsilon, int | float) else None
     return dataset if imbalance is None else None, norm, known
 
@@ -63,9 +67,10 @@ def threat_model(run: StoredRun) -> tuple[Any, Any, float | None]:
 def lines(runs: list[StoredRun]) -> list[str]:
     """The entries beside the runs, and what keeps the two from being compared."""
     entries = comparable_entries(runs)
-    parts = [run for run in runs if _measured_in_part(run) and comparable_entries([run])]
+    in_part = Counter(threat_model(run) for run in runs if _measured_in_part(run))
+    parts = sum(count for model, count in in_part.items() if _entries([model]))
     if parts:
-        few = f"{len(parts)} of the {len(runs)} runs here measured a part of the test set"
+        few = f"{parts} of the {len(runs)} runs here measured a part of the test set"
         return [*map(format_entry, entries), f"{few}; published numbers are of the whole one"]
     return [*map(format_entry, entries)]
 

@@ -6,10 +6,11 @@ import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
 from fractions import Fraction
+from itertools import chain
 from typing import Any
 
 from robustrun.errors import RobustrunError
-from robustrun.report import summary
+from robustrun.report import settings, summary
 from robustrun.report.collect import StoredRun
 
 COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
@@ -22,13 +23,13 @@ COMPARISONS: dict[str, Callable[[Any, Any], bool]] = {
 
 def columns(runs: Iterable[StoredRun]) -> dict[str, None]:
     """Every column that the runs have: what is measured, then every key of the configuration."""
-    rows = [complete_row(run) for run in runs]
-    return dict.fromkeys(name for row in rows for name in row)
+    runs = list(runs)
+    rows = (summary.row(run, []) for run in runs)
+    return dict.fromkeys(chain(*rows)) | settings.keys(run.settings for run in runs)
 
 
-def complete_row(run: StoredRun) -> dict[str, Any]:
-    """A run's summary with every key of its configuration."""
-    return summary.row(run, list(run.settings))
+def _value(run: StoredRun, column: str) -> Any:
+    return summary.row(run, [column]).get(column)
 
 
 def resolve(word: str, known: Iterable[str], option: str) -> str:
@@ -61,7 +62,7 @@ def where(
     known = columns(runs)
     for condition in conditions:
         column, test = _condition(condition, known, option)
-        runs = [run for run in runs if run.record is None or test(complete_row(run).get(column))]
+        runs = [run for run in runs if run.record is None or test(_value(run, column))]
     return runs
 
 
@@ -110,7 +111,7 @@ def ordered(runs: list[StoredRun], word: str | None, reverse: bool = False) -> l
     if word is None:
         return runs
     column = resolve(word, columns(runs), "--sort")
-    values = {id(run): complete_row(run).get(column) for run in runs}
+    values = {id(run): _value(run, column) for run in runs}
     there = [run for run in runs if values[id(run)] is not None]
     downwards = is_accuracy(runs, column) != reverse
     there.sort(key=lambda run: _rank(values[id(run)]), reverse=downwards)

@@ -28,7 +28,7 @@ def export(runs: list[StoredRun], folder: Path) -> list[Path]:
             "and none of these runs was measured with it. Measure one: robustrun evaluate RUN "
             "evaluation=standard."
         )
-    paths: list[Path] = []
+    paths: dict[Path, None] = {}
     for run in measured:
         info = model_info(run)
         path = folder / "model_info" / info["dataset"] / _threat_model(run) / f"{_name(run)}.json"
@@ -36,8 +36,8 @@ def export(runs: list[StoredRun], folder: Path) -> list[Path]:
             path = path.with_stem(f"{path.stem}_")
         path.parent.mkdir(parents=True, exist_ok=True)
         write_json(path, info)
-        paths.append(path)
-    return paths
+        paths[path] = None
+    return [*paths]
 
 
 def model_info(run: StoredRun) -> dict[str, Any]:

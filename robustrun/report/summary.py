@@ -1,12 +1,12 @@
 """One row per run: what was varied, every accuracy, seconds and status."""
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robustrun.report import collect
+from robustrun.report import collect, settings
 from robustrun.report.collect import StoredRun
 from robustrun.storage.files import write_csv
 
@@ -26,12 +26,19 @@ SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the dif
 def varying_keys(runs: list[StoredRun]) -> list[str]:
     """The configuration keys in which the runs differ, those that follow others included."""
     configs = [run.settings for run in runs if run.record]
-    keys = dict.fromkeys(key for config in configs for key in config)
+    different = settings.distinct_blocks(configs)
+    for group, blocks in different.items():
+        if any(group not in config.blocks for config in configs):
+            blocks.append({})
     return [
         key
-        for key in keys
-        if not key.startswith(SELDOM_WANTED) and len({repr(c.get(key)) for c in configs}) > 1
+        for key in settings.keys(configs)
+        if not key.startswith(SELDOM_WANTED) and _several(different[key.partition(".")[0]], key)
     ]
+
+
+def _several(blocks: list[settings.Block], key: str) -> bool:
+    return len(blocks) > 1 and len({repr(block.get(key)) for block in blocks}) > 1
 
 
 def distinguishing_keys(runs: list[StoredRun]) -> list[str]:
@@ -50,19 +57,29 @@ def besides_seed(runs: list[StoredRun]) -> list[str]:
 
 
 def separating(
-    rows: list[dict[str, Any]], candidates: Iterable[str], given: list[str]
+    rows: Sequence[Mapping[str, Any]], candidates: Iterable[str], given: list[str]
 ) -> list[str]:
     """Those candidates in which rows differ that agree in the given keys and the candidates kept
     before."""
-    kept = [*given]
+    parts = [0] * len(rows)  # of each row, the number of the part that it is in so far
+    for key in given:
+        parts = _parted(rows, parts, key)
+    kept = []
     for key in candidates:
-        seen: dict[tuple[str, ...], set[str]] = {}
-        for row in rows:
-            group = tuple(repr(row.get(name)) for name in kept)
-            seen.setdefault(group, set()).add(repr(row.get(key)))
-        if any(len(values) > 1 for values in seen.values()):
+        finer = _parted(rows, parts, key)
+        if max(finer, default=0) > max(parts, default=0):
             kept.append(key)
-    return kept[len(given) :]
+            parts = finer
+    return kept
+
+
+def _parted(rows: Sequence[Mapping[str, Any]], parts: list[int], key: str) -> list[int]:
+    """The parts, each parted again by the values of a key."""
+    numbers: dict[tuple[int, str], int] = {}
+    return [
+        numbers.setdefault((part, repr(row.get(key))), len(numbers))
+        for part, row in zip(parts, rows, strict=True)
+    ]
 
 
 def _rank(key: str) -> tuple[int, int]:

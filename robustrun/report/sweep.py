@@ -13,7 +13,9 @@ Runs = Iterable[tuple[Path, dict[str, str]]]  # each run's folder and what was s
 
 def remarks(runs: Runs) -> list[str]:
     """One line for each thing that a reader of the table would not see."""
-    read = [(collect.read(folder), words) for folder, words in runs]
+    entries = list(runs)
+    stored = collect.read_all(folder for folder, _ in entries)
+    read = [(run, words) for run, (_, words) in zip(stored, entries, strict=True)]
     return [*_lost([run for run, _ in read]), *_without_effect(read)]
 
 

@@ -43,28 +43,30 @@ def interval(low: float, high: float) -> str:
     return f"({100 * low:.1f}, {100 * high:.1f})"
 
 
-def table(runs: list[StoredRun], groups: list[Group], layout: Layout) -> list[list[str]]:
-    """Header, then one row per group: its keys, every accuracy in %, what audits say
-    if there are any, number of runs."""
+def table(
+    runs: list[StoredRun], groups: list[Group], layout: Layout, most: int | None = None
+) -> list[list[str]]:
+    """Header, then one row for each of the first `most` groups (None: of all): its keys, every
+    accuracy in %, what audits say if there are any, number of runs."""
     keys, columns = list(groups[0].values) if groups else [], grouping.accuracy_columns(runs)
-    audited = any(group.audit for group in groups)
+    audited, tops = any(group.audit for group in groups), grouping.highest(groups, columns)
     last = ["audit", "runs"] if audited else ["runs"]
     rows = [[*summary.heads(keys), *(f"{name} (%)" for name in columns), *last]]
-    for group in groups:
+    for group in groups[:most]:
         cells = [summary.text(value) for value in group.values.values()]
         cells = [layout.escape(cell) for cell in cells]
-        cells += [_accuracy(group, column, groups, layout) for column in columns]
+        cells += [_accuracy(group, column, tops, layout) for column in columns]
         verdict = [group.audit or "not made"] if audited else []
         rows.append([*cells, *verdict, str(len(group.runs))])
     return [[layout.escape(cell) for cell in rows[0]], *rows[1:]]
 
 
-def _accuracy(group: Group, column: str, groups: list[Group], layout: Layout) -> str:
+def _accuracy(group: Group, column: str, tops: grouping.Highest, layout: Layout) -> str:
     spread = group.spread(column)
     if spread is None:
         return "-"
     text = percent(spread, layout.plus_minus)
-    if grouping.best(group, groups, column):
+    if grouping.best(group, column, tops):
         text = layout.bold.format(text)
     # Clean accuracy is what it is; a failed audit doubts what attacks left standing.
     doubtful = group.audit == "fail" and column != "clean"

@@ -18,6 +18,7 @@ from robustrun.run_folder.schema import (
     Score,
 )
 
+MOST_ROWS = 200  # of a table of runs or of groups: the files have all
 SHOWN = 10  # names of classes without an image
 WORST = "worst_case"  # as results.json and published numbers call it
 
@@ -165,16 +166,27 @@ def _changes(record: RunRecord) -> str:
 
 def show_table(folders: Iterable[Path]) -> None:
     """Runs side by side: what they share, what differs between them and what they reached."""
-    runs = [collect.read(folder) for folder in folders]
-    console.show(judged.common(runs), comparison(runs))
+    runs = collect.read_all(folders)
+    where = "summary.csv has them"
+    console.show(judged.common(runs), comparison(runs), *left_out(len(runs), "runs", where))
+
+
+def left_out(count: int, what: str, where: str) -> list[str]:
+    """What a table does not show of so many rows, and where it is."""
+    if count <= MOST_ROWS:
+        return []
+    return [f"{count - MOST_ROWS} further {what} are not shown; {where}"]
 
 
 def comparison(runs: list[StoredRun]) -> Table:
-    """A row per run; accuracies in percent with their 95% intervals over images."""
+    """A row for each of the first runs; accuracies in percent with their 95% intervals over
+    images."""
     keys, columns = summary.distinguishing_keys(runs), grouping.accuracy_columns(runs)
     header = ["run", "status", *summary.heads(keys), *(f"{name} (%)" for name in columns)]
-    rows = [[*_about(run, keys), *_accuracies(run, columns), _seconds(run)] for run in runs]
-    return Table(f"{len(rows)} runs (95% interval)", [*header, "seconds"], rows)
+    rows = [
+        [*_about(run, keys), *_accuracies(run, columns), _seconds(run)] for run in runs[:MOST_ROWS]
+    ]
+    return Table(f"{len(runs)} runs (95% interval)", [*header, "seconds"], rows)
 
 
 def _about(run: StoredRun, keys: list[str]) -> list[str]:
@@ -199,13 +211,15 @@ def _seconds(run: StoredRun) -> str:
 
 
 def problems(runs: list[StoredRun]) -> list[str]:
-    """One line for each folder that could not be read."""
-    return [f"skipped {run.folder}: {run.problem}" for run in runs if run.problem]
+    """One line for each folder that could not be read, and one for how many more there are."""
+    lines = [f"skipped {run.folder}: {run.problem}" for run in runs if run.problem]
+    more = len(lines) - MOST_ROWS
+    return [*lines[:MOST_ROWS], *([f"skipped {more} further folders"] if more > 0 else [])]
 
 
 def group_table(runs: list[StoredRun], groups: list[Group]) -> Table:
-    """Each accuracy over the runs of each group, in percent."""
-    header, *rows = tables.table(runs, groups, tables.PLAIN)
+    """Each accuracy over the runs of each of the first groups, in percent."""
+    header, *rows = tables.table(runs, groups, tables.PLAIN, MOST_ROWS)
     rows = [[cell.replace(" (", "\n(") for cell in row] for row in rows]  # the interval below
     several = any(len(group.runs) > 1 for group in groups)
     title = "mean ± standard deviation (95% interval)" if several else "accuracy (95% interval)"

@@ -8,7 +8,7 @@ import pytest
 import run_folders
 
 from robustrun.configuration.composition import compose_config
-from robustrun.report import collect, query, summary
+from robustrun.report import collect, summary
 
 WHOLE = run_folders.results("m", 0, 9, 5)
 
@@ -47,7 +47,7 @@ def test_results_of_an_earlier_schema_are_read_without_what_they_lack(tmp_path: 
     del early["config"]["published"]
     runs = collect.find_runs([run_folders.run(tmp_path / "early", early)])
     assert not runs[0].problem
-    assert query.complete_row(runs[0])["worst_case"] == 0.28
+    assert summary.row(runs[0], [])["worst_case"] == 0.28
 
 
 def test_runs_of_an_earlier_version_that_did_the_same_differ_in_nothing(tmp_path: Path) -> None:
