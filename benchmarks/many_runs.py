@@ -2,7 +2,7 @@
 
 `python -m benchmarks.many_runs make RUN FOLDER 10000` writes them, with other methods, radii,
 betas, seeds and accuracies; `python -m benchmarks.many_runs time FOLDER` reports on them in a
-process of its own, and prints seconds and peak memory.
+process of its own, and prints seconds, seconds of a core and peak memory.
 """
 
 import argparse
@@ -93,8 +93,10 @@ def timed(root: Path, words: list[str]) -> None:
     command = [sys.executable, "-m", "robustrun", "report", str(root), *words]
     subprocess.run(command, stdout=subprocess.DEVNULL, check=True)
     seconds = time.perf_counter() - began
-    peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024
-    print(f"robustrun report {root} {' '.join(words)}: {seconds:.1f} s, {peak:.0f} MiB")
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    of_cores, peak = used.ru_utime + used.ru_stime, used.ru_maxrss / 1024
+    about = f"{seconds:.1f} s, {of_cores:.1f} s of a core, {peak:.0f} MiB"
+    print(f"robustrun report {root} {' '.join(words)}: {about}")
 
 
 def main() -> None:

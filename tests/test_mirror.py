@@ -16,6 +16,7 @@ WHOLE = {
     "faults/test_kill_and_resume.py": "whole runs that are killed",
     "faults/test_wrong_input.py": "whole runs with wrong input",
     "methods/test_recipes.py": "methods, options of training and experiments put together",
+    "report/test_many_runs.py": "whole reports over many runs",
     "test_any_input.py": "the border: whatever comes in from files, Python and the command line",
     "test_benchmarks.py": "benchmarks/",
     "test_documents.py": "README and docs/",

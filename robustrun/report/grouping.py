@@ -39,10 +39,17 @@ class Group:
     judged: str = ""  # what its runs were judged by, whatever network they are of
     repeats: list[StoredRun] = field(default_factory=list)  # of a network that is in `runs` already
 
-    @property
+    @cached_property
     def audit(self) -> str:
         """The worst verdict of its runs' audits; empty if none was made."""
         return worst_status(summary.verdict(run) for run in self.runs)
+
+    @cached_property
+    def differing(self) -> list[str]:
+        """The keys in which its runs differ, the seed among them."""
+        if len(self.runs) < 2:
+            return []
+        return [*summary.distinguishing_keys(self.runs), *summary.besides_seed(self.runs)]
 
     @property
     def title(self) -> str:
@@ -83,13 +90,14 @@ def grouped(runs: list[StoredRun], keys: list[str]) -> list[Group]:
     alike = {id(one): sys.intern(repr(one | {"network": None})) for one in judgements}
     groups: dict[str, Group] = {}
     known: set[tuple[str, str]] = set()
-    for run, judgement in zip(measured, judgements, strict=True):
+    networks = judged.networks(measured)
+    for run, judgement, weights in zip(measured, judgements, networks, strict=True):
         row = judgement | summary.row(run, keys)
         values = {key: row.get(key) for key in [*keys, *parted]}
         name = repr(values)
         if name not in groups:
             groups[name] = Group(values, tuple(parted), judged=alike[id(judgement)])
-        network = name, judged.network(run)
+        network = name, weights
         (groups[name].repeats if network in known else groups[name].runs).append(run)
         known.add(network)
     return list(groups.values())
@@ -109,12 +117,7 @@ def _parted(groups: list[Group]) -> list[str]:
 
 
 def _averaged(groups: list[Group]) -> list[str]:
-    sides = (group.runs for group in groups)
-    keys = dict.fromkeys(
-        key
-        for side in sides
-        for key in (*summary.distinguishing_keys(side), *summary.besides_seed(side))
-    )
+    keys = dict.fromkeys(key for group in groups for key in group.differing)
     if not keys:
         return []
     said = [f"Rows of several runs are means over {', '.join(keys)}."]

@@ -57,14 +57,29 @@ def _origin(run: StoredRun) -> str:
     return f"{run.file} {evaluated.weights_sha256[:7]}".strip()
 
 
-def network(run: StoredRun) -> str:
+def networks(runs: Iterable[StoredRun]) -> list[str]:
     """What is equal for one network that was trained or measured twice: its weights, or all that
     decided its training."""
+    digests: dict[int, str] = {}  # of the groups of settings that several runs have in common
+    return [_weights(run) or _decided(run, digests) for run in runs]
+
+
+def _weights(run: StoredRun) -> str:
     evaluated = run.record.evaluated if run.record else None
-    if evaluated is not None:
-        return evaluated.weights_sha256 or str(run.folder)
-    decisive = {key: v for key, v in run.settings.items() if not key.startswith(ASIDE)}
-    return sha256(repr(decisive).encode()).hexdigest()  # of thousands of runs, the texts are large
+    return (evaluated.weights_sha256 or str(run.folder)) if evaluated else ""
+
+
+def _decided(run: StoredRun, digests: dict[int, str]) -> str:
+    blocks = run.settings.blocks.values()
+    for block in blocks:
+        if id(block) not in digests:
+            decisive = {key: v for key, v in block.items() if not key.startswith(ASIDE)}
+            digests[id(block)] = _digest(repr(decisive))
+    return _digest("".join(digests[id(block)] for block in blocks))
+
+
+def _digest(text: str) -> str:
+    return sha256(text.encode()).hexdigest()
 
 
 def apart(runs: Sequence[StoredRun], values: Sequence[Values], keys: list[str]) -> list[str]:

@@ -1,6 +1,6 @@
 """The configurations of many runs as dotted keys; what is equal in several runs is one object."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, TypeVar
 
 from robustrun.storage.files import flat
@@ -47,22 +47,27 @@ class Settings(Mapping[str, Any]):
         return sum(map(len, self.blocks.values()))
 
 
-def distinct_blocks(settings: Iterable[Settings]) -> dict[str, list[Block]]:
-    """The different contents that each group has, in the order in which they come."""
-    blocks: dict[str, dict[int, Block]] = {}
-    for one in settings:
-        for group, block in one.blocks.items():
-            blocks.setdefault(group, {})[id(block)] = block
-    return {group: [*different.values()] for group, different in blocks.items()}
-
-
 def keys(settings: Iterable[Settings]) -> dict[str, None]:
     """Every key of any of them, in the order in which they come."""
-    names: dict[str, None] = {}
-    known: set[int] = set()
-    for one in settings:
-        for block in one.blocks.values():
-            if id(block) not in known:
-                known.add(id(block))
-                names |= dict.fromkeys(block)
-    return names
+    blocks = {id(block): block for one in settings for block in one.blocks.values()}
+    return dict.fromkeys(key for block in blocks.values() for key in block)
+
+
+def varying_keys(settings: Sequence[Settings]) -> list[str]:
+    """The keys that have several values, or are not in all of them, in the order in which they
+    come."""
+    blocks = {id(block): (group, block) for one in settings for group, block in one.blocks.items()}
+    contents: dict[str, list[Block]] = {}
+    for group, block in blocks.values():
+        contents.setdefault(group, []).append(block)
+    for group in contents:
+        if any(group not in one.blocks for one in settings):
+            contents[group].append({})
+    several = {group: different for group, different in contents.items() if len(different) > 1}
+    candidates = dict.fromkeys(k for g, block in blocks.values() if g in several for k in block)
+    return [key for key in candidates if _varies(key, several[key.partition(".")[0]])]
+
+
+def _varies(key: str, blocks: list[Block]) -> bool:
+    first = repr(blocks[0].get(key))
+    return any(repr(block.get(key)) != first for block in blocks)

@@ -25,20 +25,8 @@ SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the dif
 
 def varying_keys(runs: list[StoredRun]) -> list[str]:
     """The configuration keys in which the runs differ, those that follow others included."""
-    configs = [run.settings for run in runs if run.record]
-    different = settings.distinct_blocks(configs)
-    for group, blocks in different.items():
-        if any(group not in config.blocks for config in configs):
-            blocks.append({})
-    return [
-        key
-        for key in settings.keys(configs)
-        if not key.startswith(SELDOM_WANTED) and _several(different[key.partition(".")[0]], key)
-    ]
-
-
-def _several(blocks: list[settings.Block], key: str) -> bool:
-    return len(blocks) > 1 and len({repr(block.get(key)) for block in blocks}) > 1
+    keys = settings.varying_keys([run.settings for run in runs if run.record])
+    return [key for key in keys if not key.startswith(SELDOM_WANTED)]
 
 
 def distinguishing_keys(runs: list[StoredRun]) -> list[str]:
@@ -163,12 +151,28 @@ def _filed(run: StoredRun, keys: list[str]) -> dict[str, Any]:
 def write(path: Path, runs: list[StoredRun], keys: list[str], measured: list[StoredRun]) -> None:
     """summary.csv: columns are the same whichever of the runs `measured` were selected in `runs`,
     and whatever they have in common: KEYS, the given keys, and all other settings as JSON."""
-    known = dict.fromkeys([*KEYS, *keys])
-    rows = []
-    for run in runs:
-        others = {key: value for key, value in run.settings.items() if key not in known}
-        rows.append(_filed(run, list(known)) | {"settings": json.dumps(others, default=str)})
+    known = [*dict.fromkeys([*KEYS, *keys])]
+    others = OtherSettings(known)
+    rows = (_filed(run, known) | {"settings": others.json(run.settings)} for run in runs)
     write_csv(path, [*header(known, attacks(measured)), "settings"], rows)
+
+
+class OtherSettings:
+    """Settings that have no column of their own, as JSON; each group's is written once."""
+
+    def __init__(self, known: Iterable[str]) -> None:
+        self._known = frozenset(known)
+        self._texts: dict[int, str] = {}
+
+    def json(self, of_run: settings.Settings) -> str:
+        texts = (self._text(block) for block in of_run.blocks.values())
+        return f"{{{', '.join(text for text in texts if text)}}}"
+
+    def _text(self, block: settings.Block) -> str:
+        if id(block) not in self._texts:
+            others = {key: value for key, value in block.items() if key not in self._known}
+            self._texts[id(block)] = json.dumps(others, default=str)[1:-1]
+        return self._texts[id(block)]
 
 
 @dataclass

@@ -7,10 +7,10 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 PART = ".part"  # of a file that is being written
 SYSTEM = os.name
@@ -20,7 +20,12 @@ WAITS = (0.1, 0.3, 1.0, 3.0)  # seconds between tries to replace a file that ano
 def write_atomically(path: Path, content: bytes) -> None:
     """Replace `path` by `content` in one step: a reader or a crash sees the old or the new. Who
     may read it the umask decides, as for any new file."""
-    temporary = _part_of(path, content)
+    _replace(path, lambda file: file.write(content))
+
+
+def _replace(path: Path, write: Callable[[IO[bytes]], object]) -> None:
+    """Replace `path` by what `write` puts into a file, which need not be in memory as a whole."""
+    temporary = _part_of(path, write)
     try:
         replace(temporary, path)
     except BaseException:
@@ -41,7 +46,7 @@ def replace(source: Path, target: Path) -> None:
 
 def create_atomically(path: Path, content: bytes) -> bool:
     """Make `path` with `content` in one step; False, and nothing is changed, if there is one."""
-    temporary = _part_of(path, content)
+    temporary = _part_of(path, lambda file: file.write(content))
     try:
         os.link(temporary, path)
     except FileExistsError:
@@ -60,13 +65,13 @@ def _create(path: Path, content: bytes) -> bool:
     return False
 
 
-def _part_of(path: Path, content: bytes) -> Path:
-    """A new file beside `path` that holds `content`, on the disk."""
+def _part_of(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
+    """A new file beside `path` that holds what is written into it, on the disk."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
-            file.write(content)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
     except BaseException:
@@ -103,11 +108,16 @@ def _finite(value: Any) -> Any:
 
 def write_csv(path: Path, header: list[str], rows: Iterable[dict[str, Any]]) -> None:
     """One line per row; a missing or unknown value is an empty field."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, header, restval="", extrasaction="raise", lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_atomically(path, text.getvalue().encode())
+
+    def write(file: IO[bytes]) -> None:
+        text = io.TextIOWrapper(file, encoding="utf-8", newline="")
+        writer = csv.DictWriter(text, header, restval="", extrasaction="raise", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        text.flush()
+        text.detach()
+
+    _replace(path, write)
 
 
 def flat(value: Any, prefix: str = "") -> dict[str, Any]:

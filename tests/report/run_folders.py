@@ -80,6 +80,12 @@ def run(folder: Path, content: dict[str, Any]) -> Path:
     return folder
 
 
+def written(folder: Path, content: dict[str, Any]) -> None:
+    """A run of which only the results are there."""
+    folder.mkdir(parents=True)
+    (folder / "results.json").write_text(json.dumps(content))
+
+
 def predictions(folder: Path, clean: int, robust: int, **other: np.ndarray) -> None:
     """The first `clean` examples are right, the first `robust` of them under attack, too."""
     place = np.arange(EXAMPLES)
