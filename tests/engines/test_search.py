@@ -13,13 +13,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hydra.core.plugins import Plugins
 from short_run import SHORT
 
 from robustrun import experiment
 from robustrun.command_line.main import run_command_line
 from robustrun.report import study
+from robustrun.storage import studies
 
-pytest.importorskip("optuna", reason="robustrun[search] is not installed")
+optuna = pytest.importorskip("optuna", reason="robustrun[search] is not installed")
 pytestmark = pytest.mark.engines
 OPTUNA = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=all"]
 RATE = "optimizer.lr=tag(log, interval(0.001,0.1))"
@@ -46,6 +48,12 @@ def _without_figures() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(experiment, "_draw", lambda *given: None)
         yield
+
+
+def basic_launcher() -> Any:
+    """The class, as Hydra has imported it."""
+    name = "hydra._internal.core_plugins.basic_launcher.BasicLauncher"
+    return Plugins.instance().class_name_to_class[name]
 
 
 @pytest.fixture
@@ -193,6 +201,58 @@ def test_a_failed_run_does_not_end_the_search_and_is_done_again_by_resume(
     after = searched(here / "all")
     assert [trial.state for trial in after.trials] == ["complete"] * 3
     assert [t.parameters for t in after.trials] == [t.parameters for t in before.trials]
+
+
+def test_what_a_launcher_loses_is_launched_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launcher, calls = basic_launcher(), list[int]()
+    launch = launcher.launch
+
+    def loses(self: Any, given: list[list[str]], initial_job_idx: int) -> Any:
+        calls.append(len(given))
+        if len(calls) == 1:
+            launch(self, given[:1], initial_job_idx)
+            raise RuntimeError("a worker is gone")
+        return launch(self, given, initial_job_idx)
+
+    monkeypatch.setattr(launcher, "launch", loses)
+    words = [*OPTUNA, *SHORT, RATE, f"{TRIALS}=3", "hydra.sweeper.n_jobs=2"]
+    assert run_command_line(words) == 0
+    assert "a worker is gone" in capsys.readouterr().err
+    assert calls == [2, 1, 1]
+    assert [trial.state for trial in searched(here / "all").trials] == ["complete"] * 3
+
+
+def test_a_launcher_that_begins_nothing_ends_the_search(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fails(self: Any, given: list[list[str]], initial_job_idx: int) -> Any:
+        raise RuntimeError("no queue of this name")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(basic_launcher(), "launch", fails)
+        assert run_command_line([*OPTUNA, *SHORT, RATE, f"{TRIALS}=2"]) == 1
+    assert "no queue of this name" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("storage", ["shared.journal", "sqlite:///shared.db"])
+def test_a_study_of_ones_own_goes_on_in_another_sweep(
+    here: Path, capsys: pytest.CaptureFixture[str], storage: str
+) -> None:
+    shared = [f"hydra.sweeper.storage={storage}", "hydra.sweeper.study_name=mine"]
+    for name in ("one", "two"):
+        words = [*OPTUNA[:2], f"hydra.sweep.dir={name}", *SHORT, *shared, RATE, f"{TRIALS}=1"]
+        assert run_command_line(words) == 0
+    kept = optuna.load_study(study_name="mine", storage=studies.open_storage(storage))
+    assert len(kept.trials) == 2
+    for name in ("one", "two"):
+        assert [trial.run for trial in searched(here / name).trials] == [0]
+        assert not (here / name / "study.journal").exists()
+    capsys.readouterr()
+    others = [*OPTUNA, *SHORT, *shared, "optimizer.lr=0.1,0.2", f"{TRIALS}=1"]
+    assert run_command_line(others) == 2
+    assert "has searched other values" in capsys.readouterr().err
 
 
 def test_a_search_that_is_killed_goes_on_to_the_same_trials(whole: Path, here: Path) -> None:
