@@ -91,7 +91,7 @@ class Runs:
         """What a user types for one such run."""
         line = self.session.line
         flags = tuple(flag for flag in line.flags if flag[0] not in words.MULTIRUN)
-        own = tuple(word for word in given if words.key(words.parse(word)) != "resume")
+        own = tuple(word for word in given if word.partition("=")[0] != "resume")
         return shlex.join(["robustrun", *replace(line, flags=flags, words=own).arguments()])
 
 

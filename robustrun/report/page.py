@@ -29,7 +29,7 @@ from robustrun.report import (
     page_tables,
     pictures,
     published,
-    study,
+    search_section,
     summary,
     tables,
 )
@@ -116,7 +116,7 @@ def _tables(
         "more_runs": len(runs) - len(shown_runs),
         "heat_maps": maps,
         "without_map": without,
-        "searches": study.searches(run.folder for run in runs),
+        "searches": search_section.sections(run.folder for run in runs),
     }
 
 

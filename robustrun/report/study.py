@@ -8,13 +8,10 @@ import msgspec
 
 from robustrun.console import Table
 from robustrun.report import summary
-from robustrun.report.page_tables import UNKNOWN, Cell, Row
-from robustrun.report.page_tables import Table as PageTable
 from robustrun.storage import files
 
 STUDY = "study.json"
 MOST = 10  # of the best that are shown on the terminal
-MOST_ROWS = 200  # of the page's table
 
 
 @dataclass(frozen=True)
@@ -46,6 +43,11 @@ class StudyRecord:
     @property
     def best(self) -> list[StudyTrial]:
         return [trial for trial in self.trials if trial.best]
+
+    @property
+    def keys(self) -> list[str]:
+        """What is searched."""
+        return list(dict.fromkeys(key for trial in self.trials for key in trial.parameters))
 
     @property
     def title(self) -> str:
@@ -94,45 +96,3 @@ def marks(sweep: Path) -> dict[str, dict[str, str]]:
         return {}
     best = "pareto" if len(record.objectives) > 1 else "best"
     return {trial.folder: {"trial": best if trial.best else trial.state} for trial in record.trials}
-
-
-@dataclass(frozen=True)
-class ShownSearch:
-    """A search on the page."""
-
-    title: str
-    table: PageTable
-    left_out: int  # trials
-
-
-def searches(folders: Iterable[Path]) -> list[ShownSearch]:
-    """For the page, each search that these runs belong to."""
-    sweeps = dict.fromkeys(folder.parent for folder in folders)
-    records = [(sweep, record) for sweep in sweeps if (record := read(sweep)) is not None]
-    return [
-        ShownSearch(
-            f"{sweep.name}: {record.title}",
-            _table(f"search{place}", record),
-            len(record.trials) - MOST_ROWS,
-        )
-        for place, (sweep, record) in enumerate(records)
-    ]
-
-
-def _table(name: str, record: StudyRecord) -> PageTable:
-    keys = list(dict.fromkeys(key for trial in record.trials for key in trial.parameters))
-    trials = sorted(record.trials, key=lambda trial: (not trial.best, trial.run))
-    head = ["run", "trial", *(f"{name} (%)" for name in record.objectives), *keys]
-    return PageTable(name, head, [_row(trial, record, keys) for trial in trials[:MOST_ROWS]])
-
-
-def _row(trial: StudyTrial, record: StudyRecord, keys: list[str]) -> Row:
-    best = "Pareto front" if len(record.objectives) > 1 else "best"
-    state = best if trial.best else trial.state
-    values = [Cell(f"{100 * value:.2f}", value, best=trial.best) for value in trial.values]
-    values += [UNKNOWN] * (len(record.objectives) - len(values))
-    chosen = [trial.parameters.get(key) for key in keys]
-    cells = [Cell(summary.text(value), value) for value in chosen]
-    return Row(
-        [Cell(str(trial.run), trial.run), Cell(state, state, best=trial.best), *values, *cells]
-    )
