@@ -62,6 +62,7 @@ INPUTS = (
     Input("small-run-entries", 8, f"the same without `checkpoint/` and `figures/`, {MEASURED}"),
     Input("small-run-kilobytes", 186, f"kB in them, {MEASURED}"),
     Input("results-kilobytes", 11.4, f"kB of `results.json`, {MEASURED}"),
+    Input("report-seconds", 20.1, "s of a core for 10,000 runs, `python -m benchmarks.many_runs`"),
     Input("imagenet-images", 1281167, "training images, [ILSVRC 2012][imagenet]"),
     Input("imagenet-gigabytes", 144, "GB, training and validation files, [ILSVRC 2012][imagenet]"),
     Input("certified-samples", 100100, "noisy copies an image (n0 + n), [Cohen et al.][cohen]"),
@@ -291,6 +292,8 @@ def limits_of_images(values: Values) -> list[tuple[str, str, str]]:
 def limits_of_sweeps(values: Values) -> list[tuple[str, str, str]]:
     arrays = -(-RUNS // int(values["slurm-array"]))
     local, distant = 50_000 / values["notes-per-second"], 50_000 * values["network-note"]
+    read = values["results-kilobytes"] * RUNS / 1e6
+    million = values["report-seconds"] * 1e6 / RUNS / 60
     entries = [f"{RUNS * values[name]:,.0f}" for name in ("run-entries", "small-run-entries")]
     return [
         (
@@ -304,9 +307,9 @@ def limits_of_sweeps(values: Values) -> list[tuple[str, str, str]]:
             "A quota of files is reached before one of bytes; backups and `du` become slow.",
         ),
         (
-            f"`results.json` of {RUNS:,} runs",
-            gigabytes(values["results-kilobytes"] * RUNS / 1e6),
-            "A report reads all of them: its time grows with the runs.",
+            f"`robustrun report` on {RUNS:,} runs",
+            f"{gigabytes(read)} of `results.json`, {values['report-seconds']:.0f} s",
+            f"Its time grows with the runs; a million need {million:.0f} minutes.",
         ),
         (
             "a line of the journal for each of 50,000 images",
