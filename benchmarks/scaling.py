@@ -45,7 +45,8 @@ INPUTS = (
     Input("network-note", 0.01, "s until a line is on its disk (fsync), assumed"),
     Input("digests", 5e6, "files whose SHA-256 is remembered for fingerprints, at most"),
     Input("inode-bytes", 16384, "bytes of an ext4 disk for each inode, [mke2fs's default][mke2fs]"),
-    Input("slurm-array", 1001, "Slurm's [MaxArraySize][slurm], default"),
+    Input("slurm-array", 1001, "jobs of an array, Slurm's [MaxArraySize][slurm] by default"),
+    Input("slurm-jobs", 10000, "jobs that Slurm keeps, its [MaxJobCount][slurm] by default"),
     Input("decoded-per-second", 343, f"JPEGs of 500 x 375 to 224 x 224, one core, {MEASURED}"),
     Input("notes-per-second", 2370, f"lines of the journal, each on the disk (fsync), {MEASURED}"),
     Input("checkpoint-seconds", 1.67, f"s, ResNet-50 with momentum and best weights, {MEASURED}"),
@@ -297,9 +298,9 @@ def limits_of_sweeps(values: Values) -> list[tuple[str, str, str]]:
     entries = [f"{RUNS * values[name]:,.0f}" for name in ("run-entries", "small-run-entries")]
     return [
         (
-            f"one Slurm array of {RUNS:,} jobs",
-            f"{arrays} arrays by default",
-            'sbatch: "Invalid job array specification". Split the sweep, or raise the limit.',
+            f"{RUNS:,} jobs of Slurm",
+            f"{arrays} arrays, {RUNS / values['slurm-jobs']:.0%} of all jobs that it keeps",
+            '"Invalid job array specification". Ten smaller sweeps are one report, too.',
         ),
         (
             f"files and folders of {RUNS:,} runs",
