@@ -1,5 +1,6 @@
 """The one place that draws: log lines and progress bars on stderr, tables on stdout."""
 
+import io
 import logging
 import sys
 import textwrap
@@ -37,7 +38,8 @@ WINDOW = (
     86_400.0  # seconds over which a bar's speed is taken, but over its last 1,000 moves at most
 )
 TIME = "%Y-%m-%d %H:%M:%S"
-PLAIN = "%(asctime)s %(levelname)s %(message)s"
+HEAD = "%(asctime)s %(levelname)s"
+PLAIN = f"{HEAD} %(message)s"
 CHATTY = ("matplotlib", "torch._subclasses")
 log = logging.getLogger(__name__)
 
@@ -61,6 +63,12 @@ def handler() -> logging.Handler:
     plain = _CurrentStderr()
     plain.setFormatter(logging.Formatter(PLAIN, TIME))
     return plain
+
+
+def draw_nothing() -> None:
+    """From now on this process shows no bars: another one of its run does."""
+    global STDERR
+    STDERR = Console(file=io.StringIO())
 
 
 @contextmanager

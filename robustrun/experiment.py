@@ -3,12 +3,14 @@
 import dataclasses
 import logging
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
 
 from torch import nn
 
+from robustrun.compute import processes
 from robustrun.compute.cost import multiply_adds
 from robustrun.compute.random_state import seed_everything
 from robustrun.configuration import foresight, plugins
@@ -29,7 +31,12 @@ from robustrun.run_folder.inputs import measured_subject
 from robustrun.run_folder.load import Source, require_size
 from robustrun.run_folder.pruning import Pruning
 from robustrun.run_folder.recording import RunInProgress, recorded
-from robustrun.run_folder.schema import EnvironmentSection, EvaluatedSection, RunRecord
+from robustrun.run_folder.schema import (
+    EnvironmentSection,
+    EvaluatedSection,
+    RunRecord,
+    read_record,
+)
 from robustrun.storage import files
 from robustrun.storage.journal import Journal
 from robustrun.training import compile_choice
@@ -37,8 +44,8 @@ from robustrun.training.batching import require_a_batch
 from robustrun.training.fit import EpochEnd, Stops, fit
 from robustrun.training.metrics import EpochMetrics
 from robustrun.training.settings import TrainingPlan
-from robustrun.training.state import TrainingResult
-from robustrun.types import Adapts, Images, Runtime, Splits
+from robustrun.training.state import NoCheckpoints, TrainingResult
+from robustrun.types import Adapts, HasProcesses, Images, Runtime, Splits
 
 log = logging.getLogger(__name__)
 
@@ -59,26 +66,53 @@ def run(run_config: RunConfig, folder: str | Path | None = None) -> RunRecord:
         raise TypeError(f"The configuration is {run_config!r}, but must be what compose() returns.")
     folder = _new_folder(run_config) if folder is None else Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with logging_to(folder / RUN_LOG):
+    if _starts_others(run_config):
+        return _in_processes(run_config, folder, None)
+    with logging_to(folder / RUN_LOG) if processes.is_first() else nullcontext():
         return recorded(run_config, folder, None, run_stages)
 
 
 def evaluate_again(run_config: RunConfig, folder: Path, source: Path) -> RunRecord:
     """Measure the network at `source` (a finished run's folder, or a file of weights) with what
     `run_config` says of attack, evaluation, data and device; as `run` otherwise."""
+    if _starts_others(run_config):
+        return _in_processes(run_config, folder, source)
     return recorded(run_config, folder, source, lambda run: evaluation_stages(run, Source(source)))
+
+
+def _starts_others(run_config: RunConfig) -> bool:
+    """Whether the run is to have several processes, and is not in one of them already."""
+    device = run_config.device
+    several = isinstance(device, HasProcesses) and device.processes > 1
+    return several and not processes.joined()
+
+
+def _in_processes(run_config: RunConfig, folder: Path, source: Path | None) -> RunRecord:
+    """The run in as many processes as its device asks for; this one waits for them."""
+    from robustrun.devices import agent
+
+    assert isinstance(run_config.device, HasProcesses)
+    if provenance.status(folder) != "completed":
+        if not provenance.taken(folder):
+            provenance.claim(folder, _asked_from_python(run_config))
+        words = ["-m", "robustrun.command_line.worker", str(folder.absolute())]
+        more = [] if source is None else [str(source.absolute())]
+        agent.run_processes(run_config.device.processes, [*words, *more])
+    return read_record(folder)
 
 
 def _new_folder(run_config: RunConfig) -> Path:
     """A folder of outputs/, named by the time, the method and the data set."""
     names = f"{run_config.name_of('method')}_{run_config.name_of('dataset')}"
     folder = Path("outputs", f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}_{names}")
-    places = plugins.places(run_config)
-    configuration = dump(run_config)
-    about = provenance.new(
+    return provenance.claim(folder, _asked_from_python(run_config))
+
+
+def _asked_from_python(run_config: RunConfig) -> provenance.Provenance:
+    places, configuration = plugins.places(run_config), dump(run_config)
+    return provenance.new(
         command="robustrun.run(config)", plugins=places, configuration=configuration
     )
-    return provenance.claim(folder, about)
 
 
 def run_stages(run: RunInProgress) -> None:
@@ -90,9 +124,11 @@ def run_stages(run: RunInProgress) -> None:
     environment = sections.environment_section(runtime)
     run.note(environment=environment, model=sections.model_section(cfg, model))
     pruning = Pruning(folder, cfg.training.epochs)
-    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run), pruning.stops)
+    stops = lambda rows: bool(processes.told(processes.is_first() and pruning.stops(rows)))  # noqa: E731
+    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run), stops)
     run.note(training=sections.training_section(cfg, result, runtime, pruning.reason))
-    artefacts.write_selected_weights(folder, result, _weights_header(cfg, data))
+    if processes.is_first():
+        artefacts.write_selected_weights(folder, result, _weights_header(cfg, data))
     model.load_state_dict(result.best)
     _evaluate(run, data, model, runtime, result)
 
@@ -130,6 +166,8 @@ def _evaluate(
     cfg, folder = run.config, run.folder
     images = data.examples.to(runtime.device)
     evaluation = evaluate(cfg, folder, data, images, model, runtime, run.record.evaluated)
+    if not processes.is_first():
+        return
     subset = sections.subset_section(images, cfg.evaluation, data.splits)
     run.note(evaluation=sections.evaluation_section(evaluation, subset))
     artefacts.write_predictions(folder / "predictions.npz", evaluation, data.places)
@@ -139,18 +177,34 @@ def _evaluate(
 def load_data(cfg: RunConfig, folder: Path, view: Callable[[Splits], Splits] | None = None) -> Data:
     """The run's images; which of them a long-tailed set keeps goes into its folder."""
     seed_everything(cfg.seed)
-    data = run_data.load(
-        cfg.dataset,
-        cfg.training.validation_fraction,
-        cfg.seed,
-        lambda test: choose_examples(test, cfg.evaluation),
-        view,
+    data = _first_alone(
+        lambda: run_data.load(
+            cfg.dataset,
+            cfg.training.validation_fraction,
+            cfg.seed,
+            lambda test: choose_examples(test, cfg.evaluation),
+            view,
+        )
     )
     corruptions.check(cfg.evaluation, data.splits)
-    if (chosen := data.splits.chosen) is not None:
+    chosen = data.splits.chosen
+    if chosen is not None and processes.is_first():
         text = "\n".join(map(str, chosen.tolist())) + "\n"
         files.write_atomically(folder / "chosen_indices.txt", text.encode())
     return data
+
+
+def _first_alone(load: Callable[[], Data]) -> Data:
+    """What `load` returns. The first process begins: what it downloads or decodes, the others find
+    in place."""
+    loaded = []
+
+    def done() -> None:
+        loaded.append(load())
+
+    processes.combined(lambda: done() if processes.is_first() else None)
+    processes.combined(lambda: None if processes.is_first() else done())
+    return loaded[0]
 
 
 def build(cfg: RunConfig, data: Data) -> tuple[nn.Module, Runtime]:
@@ -203,6 +257,7 @@ def train(
     about = checkpoint.about(cfg, data, environment)
     place, training = folder / FOLDER, cfg.training
     minutes, steps = training.checkpoint_minutes, training.checkpoint_steps
+    checkpointer = checkpoint.FileCheckpointer(place, about, minutes, steps)
     validation = data.validation
     return fit(
         model,
@@ -212,7 +267,7 @@ def train(
         data.class_counts,
         _plan(cfg, runtime),
         epoch_end,
-        checkpointer=checkpoint.FileCheckpointer(place, about, minutes, steps),
+        checkpointer=checkpointer if processes.is_first() else NoCheckpoints(),
         start=checkpoint.state_before(place, about, data),
         stops=stops,
     )
@@ -226,6 +281,8 @@ def _epoch_end(run: RunInProgress) -> EpochEnd:
     """What is done with the epochs so far: a table, a line in the log, the tracker."""
 
     def epoch_end(history: list[EpochMetrics]) -> None:
+        if not processes.is_first():
+            return
         artefacts.write_metrics(run.folder / "metrics.csv", history)
         run.tracker.epoch(dataclasses.asdict(history[-1]))
         _log_epoch(history[-1], run.config.training.epochs)
@@ -268,8 +325,9 @@ def evaluate(
         cfg.evaluation.batch_size,
         runtime.device,
         runtime.precision,
-        Journal(folder / FOLDER / "evaluation.journal", subject),
+        Journal(folder / FOLDER / "evaluation.journal", subject, processes.rank()),
     )
+    processes.wait_for_all()  # each knows the same findings, before the first new one
     entries = measurements(cfg.evaluation, cfg.attacks(), cfg.name_of("attack"), data.splits)
     return measure(model, images, data.splits.classes, entries, setting)
 

@@ -298,6 +298,14 @@ class Device(Protocol):
         ...
 
 
+@runtime_checkable
+class HasProcesses(Protocol):
+    """A device that starts several processes for a run."""
+
+    @property
+    def processes(self) -> int: ...
+
+
 @dataclass(frozen=True)
 class Runtime:
     """What a device decided, as it goes into the results."""
@@ -309,6 +317,7 @@ class Runtime:
     precision: str  # float32 or bfloat16: of training and of searching; verdicts are float32
     compile: Literal[True, False, "auto"]  # auto: not yet decided
     memory_format: torch.memory_format  # of the network's convolutions
+    sync_batchnorm: bool = True  # several processes: batch norm has the whole batch's statistics
 
 
 class Optimizer(Protocol):

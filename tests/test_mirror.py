@@ -11,6 +11,7 @@ LONG = 25  # lines of a function that has something to test although it never br
 BRANCHES = (ast.If, ast.IfExp, ast.Match, ast.While, ast.Try)
 # Tests of no single module. `test_all.py` is about what all modules of its folder promise.
 WHOLE = {
+    "engines/test_processes.py": "runs in several processes",
     "engines/test_search.py": "whole searches",
     "faults/test_damage.py": "whole runs with damaged files",
     "faults/test_kill_and_resume.py": "whole runs that are killed",
@@ -40,10 +41,15 @@ TRIED_IN = {
     "command_line/search_settings.py": "engines/test_search.py",
     "command_line/study.py": "engines/test_search.py",
     "command_line/resume.py": "faults/test_kill_and_resume.py",
+    "command_line/together.py": "engines/test_processes.py",
+    "command_line/worker.py": "engines/test_processes.py",
+    "compute/batch_norm.py": "engines/test_processes.py",
     "configuration/catalogue.py": "configuration/test_plugins.py",
     "configuration/foresight.py": "test_what_is_asked.py",
     "datasets/checks.py": "datasets/test_border.py",
     "datasets/watched.py": "datasets/test_border.py",
+    "devices/agent.py": "engines/test_processes.py",
+    "evaluation/shards.py": "engines/test_processes.py",
     "experiment.py": "command_line/test_main.py",
     "methods/batch_norm.py": "methods/test_mart.py",
     "methods/inner.py": "methods/test_pgd_at.py",

@@ -47,9 +47,11 @@ def run_and_show(run_config: Any, folder: Path, source: Path | None = None) -> A
     """The run, or the evaluation of what is at `source`, or what is left of it; returns its
     RunRecord."""
     from robustrun import experiment
+    from robustrun.command_line.together import order
     from robustrun.console import logging_to
     from robustrun.report import terminal
 
+    order(run_config, folder, source)
     with logging_to(folder / RUN_LOG):
         if source is None:
             record = experiment.run(run_config, folder)

@@ -27,6 +27,7 @@ from robustrun.command_line.sweep import (
     run_one_of_sweep,
     runs_of_sweep,
 )
+from robustrun.compute import place
 from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import catalogue, options_by_group
 from robustrun.configuration.words import Line
@@ -42,9 +43,11 @@ def experiments(arguments: list[str], session: Session) -> int:
     """One run or a sweep, through Hydra."""
     line = words.split(arguments)
     words.parse_all(line.words)
-    if os.environ.get("WORLD_SIZE", "1") != "1":
+    here = place.place(os.environ)
+    if line.sweeps and here is not None and here.count > 1:
         raise RobustrunError(
-            "robustrun trains in one process: start it without torchrun or mpirun."
+            f"A sweep is driven by one process: start it without torchrun or srun, and with "
+            f"device.processes={here.count} each of its runs has {here.count}."
         )
     session.command = session.command or shlex.join(["robustrun", *arguments])
     session.line, session.folders = _as_from_the_catalogue(line)

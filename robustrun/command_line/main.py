@@ -10,6 +10,7 @@ from robustrun.command_line.experiments import experiments
 from robustrun.command_line.failures import DONE, explain_failure
 from robustrun.command_line.resume import resume
 from robustrun.command_line.sweep import Session
+from robustrun.compute import place
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -23,7 +24,20 @@ def run_command_line(arguments: list[str]) -> int:
     arguments = [argument.rstrip("\r") for argument in arguments]  # of a script from Windows
     full_error = os.environ.get("HYDRA_FULL_ERROR") == "1"
     with process.left_as_before():  # Hydra then re-raises, and what is said is said here
-        return _run(arguments, full_error)
+        return _in_its_place(lambda: _run(arguments, full_error), arguments, full_error)
+
+
+def _in_its_place(command: Callable[[], int], arguments: list[str], full_error: bool) -> int:
+    """The command; started as one of several processes, together with the others."""
+    try:
+        here = place.place(os.environ)
+        if here is None:
+            return command()
+        from robustrun.command_line.together import run_together
+
+        return run_together(here, command)
+    except BaseException as error:
+        return explain_failure(error, arguments, full_error)
 
 
 def _run(arguments: list[str], full_error: bool) -> int:

@@ -6,6 +6,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from robustrun.compute import processes
+
 
 def seed_everything(seed: int) -> None:
     random.seed(seed)
@@ -23,7 +25,8 @@ def rng_state() -> dict[str, Any]:
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
-        state["cuda"] = torch.cuda.get_rng_state_all()
+        alone = processes.count() == 1
+        state["cuda"] = torch.cuda.get_rng_state_all() if alone else [torch.cuda.get_rng_state()]
     return state
 
 
@@ -35,4 +38,7 @@ def restore_rng(state: dict[str, Any]) -> None:
     np.random.set_state((kind, keys.numpy().astype(np.uint32), position, *state["numpy_gauss"]))
     torch.set_rng_state(state["torch"])
     if "cuda" in state and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(state["cuda"])
+        if processes.count() > 1:  # each has another GPU, and draws the same there
+            torch.cuda.set_rng_state(state["cuda"][0])
+        else:
+            torch.cuda.set_rng_state_all(state["cuda"])

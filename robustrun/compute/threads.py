@@ -19,6 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import processes
 from robustrun.compute.cost import multiply_adds
 
 log = logging.getLogger(__name__)
@@ -36,9 +37,11 @@ def set_parallelism(count: int) -> None:
 
 def free_cores() -> int:
     """The cores that this process may run on; all, where the system does not say which these are
-    (Windows, macOS)."""
+    (Windows, macOS). Of cores that several processes of a run share, its part, at least 1."""
     cores = os.cpu_count() or 1
-    return min(len(os.sched_getaffinity(0)), cores) if hasattr(os, "sched_getaffinity") else cores
+    if hasattr(os, "sched_getaffinity"):
+        cores = min(len(os.sched_getaffinity(0)), cores)
+    return max(cores // processes.on_these_cores(), 1)
 
 
 class ThreadParallel(nn.Module):

@@ -4,7 +4,7 @@ import hashlib
 import logging
 import os
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from robustrun.compute.batch_parts import Part, all_of, to_read
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.contents import content_digests
 from robustrun.datasets.image_reader import ImageReader, Pixels
@@ -66,23 +67,32 @@ class FileImages:
         order = torch.arange(len(self)) if order is None else order.cpu()
         labels = self.labels[order].to(device)
         first = skip * batch_size
-        for batch in self.read(batch_size, order, skip, pin=device.type == "cuda"):
-            self.tell_frames(order[first:], batch.has_more_frames)
-            pixels = batch.pixels.to(device, non_blocking=True)
+        on_gpu = device.type == "cuda"
+        for batch in self.read(batch_size, order, skip, pin=on_gpu, part_of=to_read):
+            part = to_read(len(order[first : first + batch_size]))
+            self.tell_frames(part.of(order[first:]), batch.has_more_frames)
+            pixels = part.in_whole(batch.pixels.to(device, non_blocking=True))
             if self.augment is not None:
                 pixels = self.augment(pixels)
             yield as_floats(pixels), labels[first : first + len(pixels)]
             first += len(pixels)
 
     def read(
-        self, batch_size: int, order: Tensor, skip: int = 0, pin: bool = False
+        self,
+        batch_size: int,
+        order: Tensor,
+        skip: int = 0,
+        pin: bool = False,
+        part_of: Callable[[int], Part] = all_of,
     ) -> Iterator[Pixels]:
-        """The images as they are in the files, before augmentation, in batches."""
+        """The images as they are in the files, before augmentation, in batches; of each the part
+        that `part_of` says."""
         # Seeds are drawn here, one an image, so that it does not matter which worker reads it.
         seeds = torch.zeros_like(order)
         if self.reader.random_crop:
             seeds.random_(generator=torch.Generator().manual_seed(zlib.crc32(order.numpy().data)))
-        jobs = torch.split(torch.stack([order, seeds], dim=1), batch_size)[skip:]
+        whole = torch.split(torch.stack([order, seeds], dim=1), batch_size)[skip:]
+        jobs = [part_of(len(job)).of(job) for job in whole]
         if len(order) == 0 or not jobs:
             return
         loader: DataLoader[Any] = DataLoader(

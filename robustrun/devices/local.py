@@ -6,10 +6,11 @@ import platform
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch
 
+from robustrun.compute import processes
 from robustrun.compute.threads import free_cores, set_parallelism
 from robustrun.errors import ConfigError, require
 from robustrun.types import DEVICES, Runtime
@@ -28,14 +29,22 @@ class LocalDevice:
     gives the same bits again. `precision: auto` takes bfloat16 where the machine has units
     for it and the network is large enough to gain. `compile: auto` measures whether compiling pays
     in a training of this length, so that it may decide otherwise on a busy machine.
+
+    `processes` share each batch of a run on this machine, a GPU each; `sync_batchnorm` gives their
+    batch norms the statistics of the whole batch.
     """
+
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"processes": 1, "sync_batchnorm": True}
 
     name: Name
     threads: int | None
     precision: Literal["float32", "bfloat16", "auto"]
     compile: Literal[True, False, "auto"]
+    processes: int
+    sync_batchnorm: bool
 
     def __post_init__(self) -> None:
+        require(self.processes >= 1, "processes", self.processes, "at least 1")
         cores = os.cpu_count() or 1
         allowed = f"null, or from 1 to this machine's {cores} cores"
         require(
@@ -45,21 +54,26 @@ class LocalDevice:
     def prepare(self, work: float) -> Runtime:
         """Set up this process; `work` is the multiply-adds of one forward pass of a batch."""
         kind = self._kind()
-        threads = self.threads or worthwhile_threads(work if kind == "cpu" else 0.0)
+        work_here = work / processes.count() if kind == "cpu" else 0.0
+        threads = self.threads or worthwhile_threads(work_here)
         torch.set_num_threads(threads)
         shares = (self.threads or free_cores()) if kind == "cpu" else 1
         set_parallelism(shares)
         keep_freed_memory()
         if kind == "cuda":
+            if processes.count() > 1:
+                torch.cuda.set_device(processes.local_rank() % torch.cuda.device_count())
             # Verdicts are float32: TF32 would round inputs of convolutions to 10 bits.
             torch.backends.cudnn.allow_tf32 = False
             torch.backends.cuda.matmul.allow_tf32 = False
             torch.backends.cudnn.benchmark = True
         device = torch.device(kind)
+        processes.settle_on(device)
         precision = self._precision(kind, work)
         layout = _memory_format(kind, precision)
         name = _device_name(device)
-        return Runtime(device, name, threads, shares, precision, self.compile, layout)
+        how = (threads, shares, precision, self.compile, layout, self.sync_batchnorm)
+        return Runtime(device, name, *how)
 
     def _precision(self, kind: str, work: float) -> str:
         if self.precision != "auto":

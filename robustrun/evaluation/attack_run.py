@@ -2,6 +2,9 @@
 
 import logging
 import time
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,6 +22,7 @@ from robustrun.evaluation.checks import check_images, check_untouched, model_sta
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.search_networks import SearchNetworks
 from robustrun.evaluation.setting import Setting
+from robustrun.evaluation.shards import batches_of, findings
 from robustrun.storage.journal import Journal
 from robustrun.types import Attack
 
@@ -30,53 +34,53 @@ def run_attack(
 ) -> tuple[np.ndarray, np.ndarray]:
     """(whether each image of `tried` (indices) is classified right under the attack, whether its
     logits are not finite then), bool of shape N. Batches that the journal has are not repeated."""
-    batch_size, journal, networks = setting.batch_size, setting.journal, subject.networks
     right = np.zeros(len(subject.images), dtype=bool)
-    no_answer, before = np.zeros_like(right), model_state(networks.model)
-    done = _recall(journal, name, tried, batch_size, right, no_answer)
-    place = f"attack {name}", len(tried), min(done * batch_size, len(tried))
-    with console.bar(*place, images=1) as bar:
-        order = torch.from_numpy(tried)
-        stream = subject.images.batches(batch_size, order, setting.device, skip=done)
-        for number, (x, y) in enumerate(stream, start=done):
-            began = time.monotonic()
-            generator = setting.generator(name, number)
-            answers = _answers(attack, name, networks, x, y, generator, batch_size)
-            first = number * batch_size
-            places = tried[first : first + len(x)]
-            right[places] = correct = (answers == y).cpu().numpy()
-            no_answer[places] = none = (answers == NO_ANSWER).cpu().numpy()
-            note = {"right": correct.astype(int).tolist(), "seconds": time.monotonic() - began}
-            journal.note(f"{name} batch {number}", note | {"no_answer": none.nonzero()[0].tolist()})
-            bar.advance(len(x), f"{right[tried].sum() / (first + len(x)):.1%} stand")
-    check_untouched(networks.model, before, name)
+    no_answer, before = np.zeros_like(right), model_state(subject.network)
+    places = np.split(tried, range(setting.batch_size, len(tried), setting.batch_size))
+    keys = [_key(name, number) for number, place in enumerate(places) if len(place)]
+    work = partial(_attacked_batches, attack, name, subject, tried, setting)
+    for place, note in zip(places, findings(keys, work, setting.journal), strict=False):
+        right[place] = np.array(note["right"], dtype=bool)
+        no_answer[place[note.get("no_answer", [])]] = True
+    check_untouched(subject.network, before, name)
     return right, no_answer
 
 
-def _recall(
-    journal: Journal,
+def _attacked_batches(
+    attack: Attack,
     name: str,
+    subject: Subject,
     tried: np.ndarray,
-    batch_size: int,
-    right: np.ndarray,
-    no_answer: np.ndarray,
-) -> int:
-    """Put what the journal knows into `right` and `no_answer`; returns how many batches."""
-    done = 0
-    while (note := journal.recall(f"{name} batch {done}")) is not None:
-        places = tried[done * batch_size : (done + 1) * batch_size]
-        right[places] = np.array(note["right"], dtype=bool)
-        no_answer[places[note.get("no_answer", [])]] = True
-        done += 1
-    return done
+    setting: Setting,
+    numbers: list[int],
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """What the journal is to know of each of these batches."""
+    size, order, total = setting.batch_size, torch.from_numpy(tried), len(tried)
+    to_do = sum(min(size, total - number * size) for number in numbers)
+    standing = seen = 0
+    with console.bar(f"attack {name}", total, total - to_do, images=1) as bar:
+        stream = batches_of(subject.images, order, numbers, size, setting.device)
+        for number, (x, y) in zip(numbers, stream, strict=True):
+            began = time.monotonic()
+            generator = setting.generator(name, number)
+            answers = _answers(attack, name, subject.networks, x, y, generator, size)
+            correct, none = (answers == y).cpu().numpy(), (answers == NO_ANSWER).cpu().numpy()
+            note = {"right": correct.astype(int).tolist(), "seconds": time.monotonic() - began}
+            yield number, note | {"no_answer": none.nonzero()[0].tolist()}
+            standing, seen = standing + int(correct.sum()), seen + len(x)
+            bar.advance(len(x), f"{standing / seen:.1%} stand")
+
+
+def _key(name: str, number: int) -> str:
+    """What the journal knows a batch by."""
+    return f"{name} batch {number}"
 
 
 def seconds_before(journal: Journal, name: str) -> float:
     """Seconds of the batches that are not repeated."""
-    total, done = 0.0, 0
-    while (note := journal.recall(f"{name} batch {done}")) is not None:
-        total, done = total + note["seconds"], done + 1
-    return total
+    head = _key(name, 0).removesuffix("0")
+    notes = [note for key, note in journal.findings.items() if key.startswith(head)]
+    return float(sum(note["seconds"] for note in notes))
 
 
 def _answers(

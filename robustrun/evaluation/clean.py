@@ -8,11 +8,13 @@ import numpy as np
 import torch
 from torch import nn
 
+from robustrun.compute import processes
 from robustrun.compute.modes import eval_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
+from robustrun.evaluation.shards import batches_of, own
 from robustrun.evaluation.statistics import accuracy
 from robustrun.types import Images
 
@@ -43,9 +45,20 @@ def predict(model: nn.Module, images: Images, batch_size: int, device: torch.dev
 
     Images whose logits are not finite are predicted as NO_ANSWER, and warned of.
     """
-    with eval_mode(model):
-        parts = [predicted(model(x)) for x, _ in images.batches(batch_size, device=device)]
-    predictions = torch.cat(parts).cpu().numpy() if parts else np.zeros(0, dtype=np.int64)
+    order = torch.arange(len(images))
+    numbers = list(range(-(-len(images) // batch_size)))
+
+    def mine() -> list[int]:
+        stream = batches_of(images, order, own(numbers), batch_size, device)
+        with eval_mode(model):
+            parts = [predicted(model(x)) for x, _ in stream]
+        answers: list[int] = torch.cat(parts).tolist() if parts else []
+        return answers
+
+    predictions = np.zeros(len(images), dtype=np.int64)
+    for rank, answers in enumerate(processes.combined(mine)):
+        parts = torch.split(order, batch_size)[rank :: processes.count()]
+        predictions[torch.cat([order[:0], *parts]).numpy()] = answers
     if count := int((predictions == NO_ANSWER).sum()):
         log.warning(NOT_FINITE, count, len(predictions))
     return predictions

@@ -5,11 +5,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+import torch
 
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.robust_accuracy import attack_result
 from robustrun.evaluation.setting import Setting
+from robustrun.evaluation.shards import batches_of, findings
 from robustrun.types import Attack, FindsDistances, Rescalable
 
 log = logging.getLogger(__name__)
@@ -76,15 +78,17 @@ def _distances(name: str, attack: Attack, subject: Subject, setting: Setting) ->
     """How far each image is from a mistake, of an attack that finds that in one run; else None."""
     if not isinstance(attack, FindsDistances):
         return None
-    parts, journal = [], setting.journal
-    stream = subject.images.batches(setting.batch_size, device=setting.device)
-    for number, (x, y) in enumerate(stream):
-        label = f"{name} distances batch {number}"
-        known = journal.recall(label)
-        if known is None:
+    order = torch.arange(len(subject.images))
+
+    def work(numbers: list[int]) -> Iterator[tuple[int, list[float]]]:
+        size, device = setting.batch_size, setting.device
+        stream = batches_of(subject.images, order, numbers, size, device)
+        for number, (x, y) in zip(numbers, stream, strict=True):
             generator = setting.generator(f"{name} distances", number)
             distances = attack.minimal_distances(subject.network, x, y, generator=generator)[1]
-            known = distances.tolist()
-            journal.note(label, known)
-        parts.append(np.array(known))
+            yield number, distances.tolist()
+
+    count = -(-len(order) // setting.batch_size)
+    keys = [f"{name} distances batch {number}" for number in range(count)]
+    parts = [np.array(known) for known in findings(keys, work, setting.journal)]
     return np.concatenate(parts) if parts else np.zeros(0)

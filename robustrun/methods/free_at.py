@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import check_threat_model, project, steepest
+from robustrun.compute.batch_parts import all_rows, own_rows, whole_like
 from robustrun.errors import require
 from robustrun.types import METHODS, Learner
 
@@ -44,18 +45,20 @@ class FreeAT:
             delta = self._moved(x, x_adv)
             learner.apply()
         if self.keep:
-            learner.memory["delta"][: len(x)] = delta
+            moved = all_rows(delta)
+            learner.memory["delta"][: len(moved)] = moved
         return loss
 
     def _perturbation(self, learner: Learner, x: Tensor) -> Tensor:
         """Where this batch starts; the first batch sets how much is remembered."""
         if not self.keep:
             return torch.zeros_like(x)
-        kept: Tensor = learner.memory.get("delta", torch.zeros_like(x))
-        if len(kept) < len(x):
-            kept = torch.cat([kept, torch.zeros_like(x[len(kept) :])])
+        none = whole_like(x).zero_()
+        kept: Tensor = learner.memory.get("delta", none)
+        if len(kept) < len(none):
+            kept = torch.cat([kept, none[len(kept) :]])
         learner.memory["delta"] = kept
-        return kept[: len(x)]
+        return own_rows(kept[: len(none)])
 
     def _moved(self, x: Tensor, x_adv: Tensor) -> Tensor:
         assert x_adv.grad is not None

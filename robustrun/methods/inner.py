@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import gaussian_start, project, steepest, uniform_start
 from robustrun.attacks.search.ascent import Objective, ascend
+from robustrun.compute.batch_parts import own_rows, whole_like
 from robustrun.compute.folding import folded
 from robustrun.compute.modes import BnMode, attack_mode
 from robustrun.errors import require
@@ -48,7 +49,7 @@ class Inner:
         if self.start == "uniform":
             return uniform_start(x, norm, epsilon)
         if self.start == "one_sided":
-            return x + epsilon * torch.rand_like(x)
+            return x + epsilon * own_rows(whole_like(x).uniform_())
         if self.start == "gaussian":
             return gaussian_start(x, self.start_std)
         return x

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from robustrun.compute.batch_parts import batch_mean, share, weighted
 from robustrun.errors import require
 from robustrun.types import METHODS, HasFeatures, Learner
 
@@ -25,7 +26,7 @@ def fgsm(loss: Tensor, x: Tensor, epsilon: float, clamp: Range) -> Tensor:
     Every pixel darker than mid-grey becomes mid-grey, so what it trains on is as a rule not in
     the epsilon-ball around x.
     """
-    slope = torch.autograd.grad(loss, x, retain_graph=True)[0]
+    slope = torch.autograd.grad(weighted(loss), x, retain_graph=True)[0]
     return (x + epsilon * slope.sign()).detach().clamp(*clamp)
 
 
@@ -151,8 +152,15 @@ class NotebookRoBal:
         rarity = 1 / (learner.class_counts.to(x.dtype) + 1)
         weights = len(rarity) * rarity / rarity.sum()
         x = x.detach().requires_grad_()
-        clean = F.cross_entropy(learner.model(x), y, weight=weights)
+        clean = weighted_cross_entropy(learner.model(x), y, weights)
         x_adv = fgsm(clean, x, self.epsilon, self.clamp)
-        loss = clean + F.cross_entropy(learner.model(x_adv), y, weight=weights)
+        loss = clean + weighted_cross_entropy(learner.model(x_adv), y, weights)
         learner.update(loss)
         return loss
+
+
+def weighted_cross_entropy(logits: Tensor, y: Tensor, weights: Tensor) -> Tensor:
+    """The mean of the cross-entropy over the whole batch, each example with its class's weight."""
+    loss = F.cross_entropy(logits, y, weight=weights)
+    mine, mean = weights[y].mean(), batch_mean(weights[y].mean())
+    return loss if share() == 1.0 else loss * (mine / mean)

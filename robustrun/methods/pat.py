@@ -7,6 +7,7 @@ from torch import Tensor
 
 from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
 from robustrun.attacks.perceptual.lpips import LPIPS
+from robustrun.compute.batch_parts import only
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
 from robustrun.errors import require
@@ -39,8 +40,10 @@ class PAT:
             x_adv = x.clone()
             with torch.no_grad():
                 right = (predicted(model(x)) == y).nonzero().squeeze(1)
-            if len(right):
-                x_adv[right] = self.inner(perception, x[right], y[right], self.bound)
+            with only(right) as tried:
+                if len(tried):
+                    found = self.inner(perception, x[tried], y[tried], self.bound)
+                    x_adv[right] = found[: len(right)]
             return x_adv
 
     def loss(self, learner: Learner, x: Tensor, x_adv: Tensor, y: Tensor) -> Tensor:

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from robustrun.attacks.geometry.ball import TINY, check_threat_model, l2_norm, project, steepest
+from robustrun.compute.batch_parts import own_rows, whole_like
 from robustrun.errors import require
 from robustrun.losses import kl_divergence
 from robustrun.methods.batch_norm import passage
@@ -62,7 +63,8 @@ class TRADES:
 def steepest_or_random(gradient: Tensor, norm: str) -> Tensor:
     """The normalised l2 gradient; where it is zero, normal noise, as the authors have it."""
     lost = l2_norm(gradient) == 0
-    return torch.where(lost, torch.randn_like(gradient), steepest(gradient, norm))
+    noise = own_rows(whole_like(gradient).normal_())
+    return torch.where(lost, noise, steepest(gradient, norm))
 
 
 def box_then_ball(x_adv: Tensor, x: Tensor, norm: str, epsilon: float) -> Tensor:

@@ -14,7 +14,7 @@ from typing import Any
 import torch
 import yaml
 
-from robustrun.compute import interrupts
+from robustrun.compute import interrupts, processes
 from robustrun.configuration import plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
@@ -107,11 +107,15 @@ def recorded(
     stages: Callable[[RunInProgress], None],
 ) -> RunRecord:
     """Do the stages between config.yaml at their start and results.json at their end, on success
-    and on failure; of a run that is complete already, its record."""
+    and on failure; of a run that is complete already, its record. Of several processes the first
+    one writes."""
+    if not processes.is_first():
+        return _joined_in(run_config, folder, stages)
     with locked(folder), interrupts.answered():
         plain = dump(run_config)
         provenance.require_same(folder, plain)
         if provenance.status(folder) == "completed":  # since the caller looked
+            processes.told(False)
             return read_record(folder)
         files.clear_parts(folder)
         text = yaml.safe_dump(plain, sort_keys=False)
@@ -120,16 +124,35 @@ def recorded(
         run = RunInProgress(run_config, folder, about)
         try:
             run.start_tracker(plain)
+            processes.told(True)
             stages(run)
         except Exception as error:
             run.end("failed", f"{type(error).__name__}: {error}")
             raise _with_remedy(error) from error
         except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
+            if reason := processes.why_broken():  # the others are stopped when one is lost
+                run.end("failed", reason)
+                raise RunFailure(reason) from error
             exits = isinstance(error, SystemExit) and not isinstance(error, interrupts.STOPPED)
             status = "failed" if exits else "interrupted"
             run.end(status, type(error).__name__)
             raise
         return run.end("completed")
+
+
+def _joined_in(
+    run_config: RunConfig, folder: Path, stages: Callable[[RunInProgress], None]
+) -> RunRecord:
+    """The same stages beside the first process, which writes; it is told why they fail."""
+    if not processes.told(None):
+        return read_record(folder)
+    run = RunInProgress(run_config, folder, provenance.new(command=""))
+    try:
+        stages(run)
+    except BaseException as error:
+        processes.leave_word(error)
+        raise
+    return run.record
 
 
 def _write(record: RunRecord) -> None:

@@ -177,6 +177,7 @@ class EnvironmentSection:
     shares: int | None = None  # that a batch is cut into for attacks at most
     precision: str = ""
     compile: bool | None = None
+    processes: int = 1  # that computed the run together
     git_commit: str | None = None
     host: str = ""
 

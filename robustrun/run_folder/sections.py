@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from robustrun.compute import processes
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.run_data import Data
 from robustrun.evaluation.outcome import AttackResult, Evaluation
@@ -129,6 +130,7 @@ def environment_section(runtime: Runtime) -> EnvironmentSection:
         shares=runtime.shares,
         precision=runtime.precision,
         compile=bool(runtime.compile),
+        processes=processes.count(),
         git_commit=_git_commit(),
         host=socket.gethostname(),
     )

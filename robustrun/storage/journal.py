@@ -15,26 +15,35 @@ class Journal:
 
     A line that a crash tore, or that was damaged since, counts as never written. `subject` names
     what is measured with what: findings about another subject are not recalled. Without a path,
-    nothing is kept.
+    nothing is kept. `number`: of the process that writes, if several do; each has a file of its
+    own, and all know what is in any of them.
     """
 
-    def __init__(self, path: Path | None = None, subject: str = "") -> None:
+    def __init__(self, path: Path | None = None, subject: str = "", number: int = 0) -> None:
         self.path = path
         self.findings: dict[str, Any] = {}
         if path is None:
             return
+        for file in (path, *sorted(path.parent.glob(f"{path.name}.*"))):
+            lines = _read(file)
+            if lines[:1] == [["subject", subject]]:
+                self.findings |= dict(lines[1:])
+        self.path = path.with_name(f"{path.name}.{number}") if number else path
+        self._open(self.path, subject)
+
+    def _open(self, path: Path, subject: str) -> None:
+        """Let the file begin with its subject, and end with a whole line."""
         lines = _read(path)
-        if lines and lines[0] == ["subject", subject]:
-            self.findings = dict(lines[1:])
+        if lines[:1] == [["subject", subject]]:
             log.info("continuing after %d findings in %s", len(self.findings), path)
             with path.open("ab") as file:
                 file.write(b"\n")  # ends a torn line
-        else:
-            if lines:
-                log.warning(
-                    "%s is about other images, weights or settings: all is measured again", path
-                )
-            path.write_bytes(_line("subject", subject))
+            return
+        if lines:
+            log.warning(
+                "%s is about other images, weights or settings: all is measured again", path
+            )
+        path.write_bytes(_line("subject", subject))
 
     def recall(self, key: str) -> Any | None:
         """What was noted under this key, or None."""

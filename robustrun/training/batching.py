@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute.batch_parts import cut
 from robustrun.compute.modes import BatchNorm, modes_restored
 from robustrun.errors import ConfigError
 from robustrun.types import Images, Shape
@@ -111,6 +112,7 @@ def shuffled(
     train: Images, batches: Batching, seed: int, epoch: int, device: torch.device, skip: int = 0
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """An epoch's batches in an order that depends on seed and epoch alone, but for the first
-    `skip`."""
-    order = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
-    return batches.of(train, torch.randperm(len(train), generator=order), device, skip)
+    `skip`; of each, this process's part."""
+    generator = torch.Generator().manual_seed(seed * 1_000_003 + epoch)
+    order = torch.randperm(len(train), generator=generator)
+    return cut(batches.of(train, order, device, skip))

@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from robustrun import console
-from robustrun.compute import interrupts
+from robustrun.compute import interrupts, processes
+from robustrun.compute.batch_norm import average_statistics, synchronised
+from robustrun.compute.batch_parts import batch_mean, total_rows
 from robustrun.errors import ConfigError, RunFailure
 from robustrun.training.batching import shuffled
 from robustrun.training.learner import Learner, new_learner, weights
@@ -64,7 +66,10 @@ def fit(
         state.load_state_dict(start)
     learner = state.learner
     size = how.training.batch_size
-    with console.bar("training", learner.total_steps, learner.batches, images=size) as bar:
+    with (
+        synchronised(model, how.runtime.sync_batchnorm),
+        console.bar("training", learner.total_steps, learner.batches, images=size) as bar,
+    ):
         while state.epoch <= how.training.epochs and not _stopped_early(state, how.training, stops):
             began = time.monotonic()
             loss = _epoch(state, method, train, how, bar, checkpointer)
@@ -73,8 +78,10 @@ def fit(
             with interrupts.held() as arrived:
                 state.end_epoch(row, accuracies.verdicts)
                 epoch_end(state.history)
-                if arrived or checkpointer.due(learner.steps, True):
+                signal, due = _agreed(arrived, checkpointer.due(learner.steps, True))
+                if signal or due:
                     checkpointer.save(state.state_dict())
+                _answer(arrived, signal)
     return _result(state, how.training, len(train))
 
 
@@ -140,12 +147,28 @@ def _epoch(
             bar.advance(note=lambda: _progress(state, how))
             now = time.monotonic()
             state.seconds, clock = state.seconds + now - clock, now
-            if arrived or checkpointer.due(learner.steps, False):
+            signal, due = _agreed(arrived, checkpointer.due(learner.steps, False))
+            if signal or due:
                 _require_finite(state)  # what is saved must be good
                 checkpointer.save(state.state_dict())
-            arrived.heed()
+            _answer(arrived, signal)
     _require_finite(state)
     return float(state.loss) / state.images if state.images else None  # all left out
+
+
+def _agreed(arrived: list[int], due: bool) -> tuple[int, bool]:
+    """The signal that a process got, 0 without one, and whether a checkpoint is due: on all."""
+    if processes.count() == 1:
+        return (arrived[0] if arrived else 0), due
+    signal, save = processes.agreed(arrived[0] if arrived else 0, due)
+    return int(signal), bool(save)
+
+
+def _answer(arrived: interrupts.Waiting, signal: int) -> None:
+    """Answer the signals that arrived; of several processes all stop, whichever got one."""
+    arrived.heed()
+    if signal and processes.count() > 1:
+        interrupts.stop(signal)
 
 
 def train_batch(learner: Learner, method: AnyMethod, x: Tensor, y: Tensor) -> Tensor:
@@ -158,6 +181,7 @@ def train_batch(learner: Learner, method: AnyMethod, x: Tensor, y: Tensor) -> Te
         loss = learner.minimise(lambda: method.loss(learner, x, x_adv, y))
         if isinstance(method, AfterUpdate):
             method.after_update(learner, x)
+            average_statistics(learner.model)
     if learner.label_smoothing and not learner.smooths:
         raise ConfigError(
             f"training.label_smoothing is {learner.label_smoothing:g}, but {type(method).__name__} "
@@ -176,8 +200,9 @@ def _step(state: TrainingState, method: AnyMethod, x: Tensor, y: Tensor, how: Tr
     if learner.skipped > skipped:
         _require_progress(state)
         return
-    state.loss += loss.detach().float() * len(x)
-    state.images += len(x)
+    images = total_rows(x)
+    state.loss += batch_mean(loss).float() * images
+    state.images += images
     every = CHECK_EVERY if runtime.device.type == "cuda" else 1
     if state.batch % every == 0:
         _require_finite(state)

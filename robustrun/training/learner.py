@@ -10,6 +10,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustrun.compute import processes
+from robustrun.compute.batch_norm import average_statistics
+from robustrun.compute.batch_parts import batch_mean, weighted
 from robustrun.compute.modes import eval_mode
 from robustrun.training.batching import Batching, batching
 from robustrun.training.settings import Training, TrainingPlan
@@ -101,15 +104,17 @@ class Learner:
         self.apply()
 
     def backward(self, loss: Tensor) -> None:
-        self.skipping |= self.skips and not math.isfinite(float(loss.detach()))
+        self.skipping |= self.skips and not math.isfinite(float(batch_mean(loss)))
         if not self.skipping:
-            loss.backward()  # type: ignore[no-untyped-call]
+            weighted(loss).backward()  # type: ignore[no-untyped-call]
 
     def apply(self) -> None:
         if self.skipping:
             self.optimizer.zero_grad(set_to_none=True)
             self.skipped, self.skipping = self.skipped + 1, False
             return
+        processes.sum_flat(p.grad for p in self.model.parameters() if p.grad is not None)
+        average_statistics(self.model)
         if self.gradient_clip is not None:
             nn.utils.clip_grad_value_(self.model.parameters(), self.gradient_clip)
         self.optimizer.step()

@@ -7,6 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import update_bn
 
+from robustrun.compute.batch_norm import average_statistics
+
 Buffers = Literal["average", "copy", "recompute"]
 
 
@@ -66,4 +68,5 @@ class WeightAverage:
         """Running statistics of `model`, which holds the averaged weights: the mean over these
         batches of each batch's mean and unbiased variance."""
         update_bn(batches, model)
+        average_statistics(model)
         self._copy(model.state_dict())

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import processes
+from robustrun.compute.batch_parts import weighted
 from robustrun.compute.modes import statistics_kept
 
 TINY = 1e-20  # the authors', for a gradient of zero
@@ -49,7 +51,8 @@ class WeightPerturbation:
             for name, p in model.named_parameters()
             if "weight" in name and p.dim() > 1 and p.requires_grad
         ]
-        slopes = torch.autograd.grad(loss, weights, allow_unused=True)
+        slopes = torch.autograd.grad(weighted(loss), weights, allow_unused=True)
+        processes.sum_flat(g for g in slopes if g is not None)
         return [
             (w, self.size * w.detach().norm() / (g.norm() + TINY) * g)
             for w, g in zip(weights, slopes, strict=True)

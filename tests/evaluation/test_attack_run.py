@@ -3,7 +3,7 @@
 import copy
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import numpy as np
 import pytest
@@ -139,13 +139,11 @@ def test_batches_that_the_journal_has_are_not_attacked_again(batches: int, tmp_p
 
 
 def test_images_that_the_journal_knows_to_have_no_answer_are_recalled_as_such() -> None:
-    class Known(Journal):
-        def recall(self, key: str) -> Any:
-            note = {"right": [1, 0], "no_answer": [1], "seconds": 1.5}
-            return {"a batch 0": note, "a batch 1": {"right": [0], "seconds": 2.0}}.get(key)
-
+    journal = Journal()
+    journal.findings["a batch 0"] = {"right": [1, 0], "no_answer": [1], "seconds": 1.5}
+    journal.findings["a batch 1"] = {"right": [0], "seconds": 2.0}
     images = TensorImages(grey(0.1, 0.2, 0.3, 0.4), torch.zeros(4, dtype=torch.long))
-    setting = Setting(0, 2, CPU, journal=Known())
+    setting = Setting(0, 2, CPU, journal=journal)
     subject = Subject(search_networks(linear(), images, setting), images, 2)
     tried = np.array([0, 2, 3])
     right, no_answer = run_attack(FGSM("linf", 0.1), "a", subject, tried, setting)

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from robustrun.attacks.geometry.l1 import project_l1
+from robustrun.compute.batch_parts import own_rows, whole_like
 from robustrun.errors import require
 
 Norm = Literal["linf", "l2", "l1"]
@@ -84,31 +85,32 @@ def uniform_start(
 ) -> Tensor:
     """A random point of the ball: per pixel U(-epsilon, epsilon); for l2 and l1 a random
     direction times a radius U(0, epsilon), as Rice et al. (2020) do. Clamped to the image box."""
-    noise = torch.empty_like(x)
+    noise = whole_like(x)
     if norm == "linf":
         noise.uniform_(-epsilon, epsilon, generator=generator)
     else:
         noise.normal_(generator=generator)
-        radius = torch.rand(len(x), generator=generator, device=x.device, dtype=x.dtype)
+        radius = torch.rand(len(noise), generator=generator, device=x.device, dtype=x.dtype)
         noise *= per_example(radius * epsilon, x) / length(noise, norm).clamp_min(TINY)
-    return (x + noise).clamp(0.0, 1.0)
+    return (x + own_rows(noise)).clamp(0.0, 1.0)
 
 
 def sphere_start(
     x: Tensor, norm: str, radius: float, generator: torch.Generator | None = None
 ) -> Tensor:
     """A random point at this distance: uniform (linf) or normal noise, scaled; then the box."""
-    noise = torch.empty_like(x)
+    noise = whole_like(x)
     if norm == "linf":
         noise.uniform_(-1.0, 1.0, generator=generator)
     else:
         noise.normal_(generator=generator)
-    return (x + radius * noise / length(noise, norm).clamp_min(TINY)).clamp(0.0, 1.0)
+    noise = radius * noise / length(noise, norm).clamp_min(TINY)
+    return (x + own_rows(noise)).clamp(0.0, 1.0)
 
 
 def gaussian_start(x: Tensor, std: float, generator: torch.Generator | None = None) -> Tensor:
     """`x` plus normal noise of this standard deviation, not clamped (TRADES starts so)."""
-    return x + std * torch.empty_like(x).normal_(generator=generator)
+    return x + std * own_rows(whole_like(x).normal_(generator=generator))
 
 
 def check_threat_model(norm: str, epsilon: float) -> None:

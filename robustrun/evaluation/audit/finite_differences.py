@@ -25,6 +25,7 @@ def finite_differences(s: AuditTarget) -> Check:
         "the gradient at a point does not tell how the network changes around it (steps, kinks, "
         "layers that mask it). Attack a smooth stand-in for that layer (BPDA), or use Square.",
         first=d.examples,
+        shared=False,  # its directions come from the global generator
     )
 
 

@@ -1,6 +1,6 @@
 """What is audited, and how one check judges it."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -12,7 +12,9 @@ from robustrun.evaluation.audit.settings import AuditSettings
 from robustrun.evaluation.checks import check_images
 from robustrun.evaluation.findings import Check
 from robustrun.evaluation.setting import Setting
+from robustrun.evaluation.shards import findings
 from robustrun.evaluation.statistics import exact_interval
+from robustrun.storage.journal import Journal
 from robustrun.types import Attack
 
 Status = Literal["pass", "warn", "fail"]  # of a check
@@ -71,21 +73,42 @@ class AuditTarget:
     def robust_accuracy(self) -> float:
         return float(self.robust.float().mean())
 
-    def fooled(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
+    def fooled(
+        self, name: str, craft: MakeAdversarial, among: Tensor, shared: bool = True
+    ) -> Tensor:
         """Which of the images `among` are wrong once crafted, bool of shape N."""
-        return among & (self.answers(name, craft, among) != self.y)
+        return among & (self.answers(name, craft, among, shared) != self.y)
 
-    def answers(self, name: str, craft: MakeAdversarial, among: Tensor) -> Tensor:
-        """What the images `among` are taken for once crafted, int64 of shape N; others as `y`."""
+    def answers(
+        self, name: str, craft: MakeAdversarial, among: Tensor, shared: bool = True
+    ) -> Tensor:
+        """What the images `among` are taken for once crafted, int64 of shape N; others as `y`.
+
+        Each process crafts some of the batches; not `shared`: all of them, since `craft` draws
+        from the global generator.
+        """
         answers, places = self.y.clone(), among.nonzero()[:, 0]
         parts = torch.split(places, self.setting.batch_size) if len(places) else ()
-        for number, part in enumerate(parts):
-            label = f"audit/{name}"
-            generator = self.setting.generator(label, number)
-            x_adv = craft(self.x[part], self.y[part], generator)
-            check_images(self.attack, label, self.x[part], x_adv)
-            with torch.no_grad():
-                answers[part] = predicted(self.model(x_adv))
+
+        def work(numbers: list[int]) -> Iterator[tuple[int, list[int]]]:
+            for number in numbers:
+                yield number, self._answers(f"audit/{name}", number, parts[number], craft)
+
+        keys = [f"audit/{name} batch {number}" for number in range(len(parts))]
+        each = (
+            findings(keys, work, Journal())
+            if shared
+            else [n for _, n in work([*range(len(parts))])]
+        )
+        for part, answer in zip(parts, each, strict=True):
+            answers[part] = torch.tensor(answer, device=answers.device)
+        return answers
+
+    def _answers(self, label: str, number: int, part: Tensor, craft: MakeAdversarial) -> list[int]:
+        x_adv = craft(self.x[part], self.y[part], self.setting.generator(label, number))
+        check_images(self.attack, label, self.x[part], x_adv)
+        with torch.no_grad():
+            answers: list[int] = predicted(self.model(x_adv)).tolist()
         return answers
 
 
@@ -122,12 +145,13 @@ def compare_attack(
     remedy: str,
     tolerance: float | None = None,
     first: int | None = None,
+    shared: bool = True,
 ) -> Check:
     """What another attack takes from the robust accuracy, on the `first` images if given."""
     total = min(first or len(s.y), len(s.y))
     among = s.robust.clone()
     among[total:] = False
-    extra, stood = int(s.fooled(name, craft, among).sum()), int(among.sum())
+    extra, stood = int(s.fooled(name, craft, among, shared).sum()), int(among.sum())
     status = status_of(extra, total, s.settings.tolerance if tolerance is None else tolerance)
     what = (
         f"{meaning} turns {extra} of the {stood} images that the attack left standing "

@@ -1,0 +1,51 @@
+"""`python -m robustrun.command_line.worker RUN [SOURCE]`: one of the processes that
+`device.processes` starts for the run in a folder."""
+
+import os
+import sys
+from pathlib import Path
+
+
+def main(folder: Path, source: Path | None) -> int:
+    """Do the run, or the evaluation of what is at `source`; returns the exit code. What went wrong
+    is said by the process that started this one."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    from robustrun.command_line import failures, process
+    from robustrun.command_line.together import order, run_together
+    from robustrun.compute import interrupts
+    from robustrun.compute.place import place
+
+    def run() -> int:
+        from robustrun import experiment
+        from robustrun.configuration.run_config import load_config
+        from robustrun.run_folder import provenance
+
+        process.log_to_terminal()
+        try:
+            provenance.restore_plugins(folder)
+            run_config = load_config(provenance.configuration(folder))
+            order(run_config, folder, source)
+            if source is None:
+                experiment.run(run_config, folder)
+            else:
+                experiment.evaluate_again(run_config, folder, source)
+        except interrupts.STOPPED as error:
+            stopped = isinstance(error, interrupts.Terminated)
+            return failures.TERMINATED if stopped else failures.INTERRUPTED
+        except Exception as error:
+            told = RuntimeError(failures.message_of(error, []))
+            get_error_handler().record_exception(told)
+            return failures.exit_code_of(error)
+        return failures.DONE
+
+    here = place(os.environ)
+    assert here is not None  # the agent says so
+    with process.left_as_before():
+        return run_together(here, run)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
+    named = [Path(argument) for argument in sys.argv[1:]]
+    sys.exit(main(named[0], named[1] if len(named) > 1 else None))

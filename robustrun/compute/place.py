@@ -1,0 +1,77 @@
+"""Which of several processes this one is, as torchrun or Slurm says in the environment. Without
+torch, so that a command is refused quickly."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from robustrun.errors import ConfigError
+
+STORE = "ROBUSTRUN_STORE"  # a file in which the processes of one machine find each other
+LOOPBACK = "127.0.0.1"
+PORTS = range(20_000, 32_000)  # below those that systems give to clients
+
+
+@dataclass(frozen=True)
+class Place:
+    """One of `count` processes, and where they meet: in a file, or at the first one's address."""
+
+    rank: int
+    count: int
+    local_rank: int  # among those of this machine
+    one_machine: bool
+    address: str
+    port: int
+    store: str | None  # the file
+
+
+def place(environment: Mapping[str, str]) -> Place | None:
+    """The place that this process was given; None if it was started by itself. ConfigError for
+    what torchrun would not say."""
+    if "RANK" in environment:
+        return _of_torchrun(environment)
+    if environment.get("WORLD_SIZE", "1") != "1":
+        raise ConfigError(
+            f"WORLD_SIZE is {environment['WORLD_SIZE']}, but RANK is not set: start several "
+            "processes with torchrun, with srun, or by device.processes."
+        )
+    # What sbatch gives to a batch script has no step: a sweep's driver there is one process.
+    if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
+        return _of_slurm(environment)
+    return None
+
+
+def _of_torchrun(environment: Mapping[str, str]) -> Place:
+    rank, count = int(environment["RANK"]), int(environment.get("WORLD_SIZE", "1"))
+    return Place(
+        rank,
+        count,
+        int(environment.get("LOCAL_RANK", rank)),
+        int(environment.get("LOCAL_WORLD_SIZE", "0")) == count,
+        environment.get("MASTER_ADDR", LOOPBACK),
+        int(environment.get("MASTER_PORT", "29500")),
+        environment.get(STORE),
+    )
+
+
+def _of_slurm(environment: Mapping[str, str]) -> Place:
+    one = int(environment.get("SLURM_STEP_NUM_NODES", "1")) == 1
+    nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
+    job = f"{environment.get('SLURM_JOB_ID', '0')}{environment.get('SLURM_STEP_ID', '0')}"
+    return Place(
+        int(environment["SLURM_PROCID"]),
+        int(environment["SLURM_STEP_NUM_TASKS"]),
+        int(environment.get("SLURM_LOCALID", "0")),
+        one,
+        environment.get("MASTER_ADDR", LOOPBACK if one else first_node(nodes)),
+        int(environment.get("MASTER_PORT", PORTS[int(job) % len(PORTS)])),
+        None,
+    )
+
+
+def first_node(nodes: str) -> str:
+    """`gpu[03-06,9],login` -> `gpu03`: the first machine of Slurm's list."""
+    match = re.match(r"([^\[,]*)(?:\[(\d+)[^\]]*\]([^,]*))?", nodes)
+    assert match is not None  # it matches the empty string
+    name, number, rest = match.groups("")
+    return f"{name}{number}{rest}"

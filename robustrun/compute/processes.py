@@ -1,0 +1,290 @@
+"""The processes that compute one run together, and what they tell each other.
+
+One process is a group of one: nothing is sent, and nobody needs to ask whether there are others.
+Rank 0 writes the run's folder and speaks; what decides the next step is agreed on by all.
+"""
+
+import json
+import os
+import socket
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+from robustrun.compute.place import Place
+from robustrun.errors import DataError, RobustrunError, RunFailure
+
+# One process may attack its last batch for long while the others wait for it. That a process died
+# is seen by its closed connection, not by the time.
+PATIENCE = timedelta(days=7)
+MEETING = timedelta(minutes=10)  # for all processes to come
+LOOPBACK = "lo"  # the interface that leads nowhere, as Linux calls it
+
+
+@dataclass(frozen=True)
+class _Group:
+    rank: int = 0
+    count: int = 1
+    local_rank: int = 0
+    on_these_cores: int = 1  # processes that run on the same cores as this one
+    store: Any = None  # torch's, for what is said when the group is broken
+    processes: tuple[tuple[str, int], ...] = ()  # host and process id, by rank
+    tensors: Any = None  # torch's group for tensors on the device; None: that of the processors
+
+
+_group = _Group()
+_joined = False
+
+
+def rank() -> int:
+    """This process's number, from 0."""
+    return _group.rank
+
+
+def count() -> int:
+    """How many processes compute this run."""
+    return _group.count
+
+
+def is_first() -> bool:
+    """Whether this process is the one that writes and speaks."""
+    return _group.rank == 0
+
+
+def joined() -> bool:
+    """Whether this process was started as one of a group, be it of one."""
+    return _joined
+
+
+def on_these_cores() -> int:
+    """How many of the processes share the cores that this one may run on."""
+    return _group.on_these_cores
+
+
+def local_rank() -> int:
+    """This process's number among those of its machine."""
+    return _group.local_rank
+
+
+@contextmanager
+def together(place: Place) -> Iterator[None]:
+    """In this context, this process is one of the group that `place` tells of."""
+    global _group, _joined
+    _joined = True
+    if place.count > 1:
+        _group = _met(place)
+    try:
+        yield
+    finally:
+        _joined, count_before, _group = False, _group.count, _Group()
+        if count_before > 1:
+            dist.destroy_process_group()
+
+
+def _met(place: Place) -> _Group:
+    if place.one_machine:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", LOOPBACK)
+    store = _store(place)
+    dist.init_process_group(
+        "gloo", store=store, rank=place.rank, world_size=place.count, timeout=PATIENCE
+    )
+    global _group
+    _group = _Group(place.rank, place.count)
+    mine = [socket.gethostname(), os.getpid(), _cores()]
+    everyone = exchange(mine)
+    neighbours = sum(host == mine[0] and cores == mine[2] for host, _, cores in everyone)
+    processes = tuple((host, number) for host, number, _ in everyone)
+    return _Group(place.rank, place.count, place.local_rank, neighbours, store, processes)
+
+
+def _store(place: Place) -> Any:
+    if place.store is not None:
+        return dist.FileStore(place.store, place.count)  # type: ignore[attr-defined]
+    agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    store = dist.TCPStore(  # type: ignore[attr-defined]
+        place.address,
+        place.port,
+        place.count,
+        is_master=place.rank == 0 and not agent,
+        timeout=MEETING,
+    )
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    return dist.PrefixStore(f"robustrun/{attempt}", store)  # type: ignore[attr-defined]
+
+
+def _cores() -> list[int]:
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+
+
+def settle_on(device: torch.device) -> None:
+    """From now on tensors on `device` are summed by its own means: NCCL, where each process has a
+    GPU for itself."""
+    global _group
+    if _group.count == 1 or device.type != "cuda":
+        return
+    gpus = exchange(str(torch.cuda.get_device_properties(device).uuid))
+    group = dist.new_group(backend="nccl", timeout=PATIENCE) if len(set(gpus)) == count() else None
+    _group = _Group(**{**vars(_group), "tensors": group})
+
+
+def tensor_group() -> Any:
+    """torch's process group for tensors on the device; None: its default one."""
+    return _group.tensors
+
+
+# --- what is told ---------------------------------------------------------------------------------
+
+
+@contextmanager
+def _while_all_live() -> Iterator[None]:
+    """RunFailure that says why the others do not answer, instead of torch's error."""
+    try:
+        yield
+    except RuntimeError as error:
+        reason = why_broken() or " ".join(str(error).split())
+        raise RunFailure(f"The processes of this run lost each other: {reason}") from error
+
+
+def exchange(value: Any) -> list[Any]:
+    """What each process has, by rank: plain JSON values."""
+    if _group.count == 1:
+        return [value]
+    mine = torch.frombuffer(bytearray(json.dumps(value).encode()), dtype=torch.uint8)
+    with _while_all_live():
+        sizes = [torch.zeros(1, dtype=torch.int64) for _ in range(_group.count)]
+        dist.all_gather(sizes, torch.tensor([len(mine)]))
+        longest = max(int(size) for size in sizes)
+        texts = [torch.zeros(longest, dtype=torch.uint8) for _ in range(_group.count)]
+        dist.all_gather(texts, torch.cat([mine, mine.new_zeros(longest - len(mine))]))
+    pairs = zip(texts, sizes, strict=True)
+    return [json.loads(text[: int(size)].numpy().tobytes()) for text, size in pairs]
+
+
+def told(value: Any) -> Any:
+    """What rank 0 has, on every process: a plain JSON value."""
+    return exchange(value if is_first() else None)[0]
+
+
+def wait_for_all() -> None:
+    """Return when every process is here."""
+    agreed(0)
+
+
+def agreed(*numbers: float) -> list[float]:
+    """The largest of what the processes have, number by number."""
+    if _group.count == 1:
+        return [float(number) for number in numbers]
+    largest = torch.tensor(numbers, dtype=torch.float64)
+    with _while_all_live():
+        dist.all_reduce(largest, dist.ReduceOp.MAX)
+    values: list[float] = largest.tolist()
+    return values
+
+
+def combined(work: Callable[[], Any]) -> list[Any]:
+    """What `work` returns on each process, by rank (plain JSON values). Where it raises on one, it
+    fails on all."""
+    if _group.count == 1:
+        return [work()]
+    value, error = None, None
+    try:
+        value = work()
+    except Exception as problem:
+        error = problem
+    users = isinstance(error, RobustrunError)
+    answers = exchange([value, None if error is None else _described(error), users])
+    if error is not None:
+        raise error
+    for number, (_, failure, by_user) in enumerate(answers):
+        if failure is not None:
+            raise (DataError if by_user else RunFailure)(f"Process {number}: {failure}")
+    return [answer for answer, _, _ in answers]
+
+
+def _described(error: BaseException) -> str:
+    own = isinstance(error, RobustrunError | RunFailure)
+    return str(error) if own else f"{type(error).__name__}: {error}"
+
+
+# --- tensors --------------------------------------------------------------------------------------
+
+
+def summed(values: Tensor) -> Tensor:
+    """The sum over the processes, to the same bits on each, written over `values`."""
+    if _group.count > 1:
+        with _while_all_live():
+            dist.all_reduce(values, group=_group.tensors)
+    return values
+
+
+def gathered(values: Tensor) -> list[Tensor]:
+    """What each process has, by rank: tensors of the same shape."""
+    if _group.count == 1:
+        return [values]
+    everyone = [torch.empty_like(values) for _ in range(_group.count)]
+    with _while_all_live():
+        dist.all_gather(everyone, values.contiguous(), group=_group.tensors)
+    return everyone
+
+
+def sum_flat(tensors: Iterable[Tensor]) -> None:
+    """Write the sum over the processes over each tensor; all of them travel as one."""
+    parts = list(tensors)
+    if _group.count == 1 or not parts:
+        return
+    flat = summed(torch.cat([part.reshape(-1) for part in parts]))
+    pieces = torch.split(flat, [part.numel() for part in parts])
+    for part, total in zip(parts, pieces, strict=True):
+        part.copy_(total.view(part.shape))
+
+
+# --- when one is lost -----------------------------------------------------------------------------
+
+
+def leave_word(error: BaseException) -> None:
+    """Let rank 0 know why this process ends, should it ask."""
+    if _group.count > 1:
+        try:
+            _group.store.set(f"ended/{_group.rank}", _described(error))
+        except RuntimeError:  # nobody keeps the store any more
+            return
+
+
+def why_broken() -> str | None:
+    """Why another process ended, as far as that can be seen; None if all seem to be there."""
+    for number in range(_group.count):
+        if number != _group.rank and (word := _word(number)):
+            return f"process {number} ended: {word}"
+    for number, (host, process) in enumerate(_group.processes):
+        if host == socket.gethostname() and not _lives(process):
+            return f"process {number} of {_group.count} was killed, perhaps for its memory."
+    return None
+
+
+def _word(number: int) -> str:
+    try:
+        if _group.store is not None and _group.store.check([f"ended/{number}"]):
+            text: str = _group.store.get(f"ended/{number}").decode()
+            return text
+    except RuntimeError:  # its keeper is gone
+        return ""
+    return ""
+
+
+def _lives(process: int) -> bool:
+    """Whether there is such a process, and not only its entry that waits to be read."""
+    try:
+        os.kill(process, 0)
+        with open(f"/proc/{process}/stat", encoding="utf-8") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except ProcessLookupError:
+        return False
+    except OSError:  # another user's, or a system without /proc
+        return True

@@ -1,0 +1,96 @@
+"""Several processes for one run on this machine, started and watched by torchrun's own agent."""
+
+import logging
+import signal
+import sys
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+from torch.distributed.elastic.multiprocessing.api import SignalException
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError, ProcessFailure
+from torch.distributed.launcher.api import LaunchConfig, elastic_launch
+
+from robustrun.compute import environment, interrupts
+from robustrun.compute.place import LOOPBACK, STORE
+from robustrun.errors import RobustrunError, RunFailure
+
+WRONG_INPUT = 2  # the exit code of a process whose input was the user's mistake
+AGENT = "torch.distributed.elastic"  # which logs each process that ends, and how
+
+
+def run_processes(count: int, arguments: list[str]) -> None:
+    """Run `python ARGUMENTS` in `count` processes that know of each other, and wait for them.
+
+    A signal goes to all of them, and is raised when they have ended. RobustrunError or RunFailure,
+    with the process's own words, where one fails; then the others are ended.
+    """
+    with tempfile.TemporaryDirectory(prefix="robustrun-") as meeting, _silent_agent():
+        config = LaunchConfig(
+            min_nodes=1,
+            max_nodes=1,
+            nproc_per_node=count,
+            run_id="robustrun",
+            rdzv_backend="c10d",
+            rdzv_endpoint=str(Path(meeting, "agents")),
+            rdzv_configs={"store_type": "file"},
+            max_restarts=0,
+            monitor_interval=0.1,
+            local_addr=LOOPBACK,
+        )
+        try:
+            with environment.variable(STORE, str(Path(meeting, "processes"))), _handlers_kept():
+                elastic_launch(config, sys.executable)(*arguments)
+        except SignalException as error:
+            interrupts.stop(int(error.sigval))
+        except ChildFailedError as error:
+            raise _failure(error.failures, count) from None
+
+
+def _failure(failures: Mapping[int, ProcessFailure], count: int) -> Exception:
+    """What is to be said of the processes that failed, by rank."""
+    for number, failure in sorted(failures.items()):
+        if failure.exitcode < 0:
+            name = signal.Signals(-failure.exitcode).name
+            why = f"process {number} of {count} was killed by {name}, perhaps for its memory"
+            return RunFailure(f"The run was stopped: {why}.")
+    number, failure = min(failures.items())
+    message = failure.message
+    text = message if isinstance(message, str) else str(message.get("message", message))
+    text = text.removeprefix("RuntimeError: ")
+    if number != 0:
+        text = f"process {number} of {count} ended with exit code {failure.exitcode}: {text}"
+    return RobustrunError(text) if failure.exitcode == WRONG_INPUT else RunFailure(text)
+
+
+@contextmanager
+def _handlers_kept() -> Iterator[None]:
+    """The agent sets handlers of its own; afterwards they are as before."""
+    numbers = (
+        signal.SIGTERM,
+        signal.SIGINT,
+        *(getattr(signal, n) for n in _MORE if hasattr(signal, n)),
+    )
+    before = {number: signal.getsignal(number) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            if handler is not None:
+                signal.signal(number, handler)
+
+
+_MORE = ("SIGHUP", "SIGQUIT")
+
+
+@contextmanager
+def _silent_agent() -> Iterator[None]:
+    """What fails is said once, by the process that fails."""
+    logger = logging.getLogger(AGENT)
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
