@@ -18,6 +18,7 @@ from torch import nn
 import robustrun
 from robustrun.command_line import report
 from robustrun.command_line.main import run_command_line
+from robustrun.command_line.search_space import space
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import RunConfig, load_config
 from tests.report import run_folders
@@ -179,7 +180,11 @@ def test_a_command_that_only_shows_something_shows_it(words: list[str]) -> None:
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(overrides(words))
-    combinations = BasicSweeper.split_arguments(parsed, None)[0]
+    if "hydra/sweeper=optuna" in words:
+        searched = space(parsed)
+        combinations = [searched.words(values) for values in searched.extremes()]
+    else:
+        combinations = BasicSweeper.split_arguments(parsed, None)[0]
     for combination in (combinations[0], combinations[-1]):
         assert isinstance(load_config(composition.compose_config(combination)), RunConfig)
 

@@ -149,6 +149,29 @@ def test_two_objectives_have_a_front_in_the_study_the_summary_and_the_page(
     assert page.count("<strong>Pareto front</strong>") == len(front)
 
 
+def test_an_experiment_of_ones_own_can_be_a_search(here: Path) -> None:
+    (here / "mine" / "experiment").mkdir(parents=True)
+    (here / "mine" / "experiment" / "rates.yaml").write_text(
+        "# @package _global_\n"
+        "defaults:\n"
+        "  - override /hydra/sweeper: optuna\n"
+        "hydra:\n"
+        "  sweeper:\n"
+        "    n_trials: 2\n"
+        "    sampler: grid\n"
+        "    params:\n"
+        "      optimizer.lr: 0.1,0.01\n"
+    )
+    words = ["-m", "-cd", "mine", "+experiment=rates", *SHORT, "hydra.sweep.dir=all"]
+    assert run_command_line(words) == 0
+    trials = searched(here / "all").trials
+    assert [trial.parameters for trial in trials] == [
+        {"optimizer.lr": "0.1"},
+        {"optimizer.lr": "0.01"},
+    ]
+    assert trials[0].command.startswith("robustrun --config-dir=mine ")
+
+
 def test_a_grid_has_each_combination_once(here: Path) -> None:
     grid = ["hydra.sweeper.sampler=grid", f"{TRIALS}=100"]
     words = ["seed=range(3,0,-2)", "optimizer.lr=0.01,0.1"]
