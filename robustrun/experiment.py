@@ -124,8 +124,7 @@ def run_stages(run: RunInProgress) -> None:
     environment = sections.environment_section(runtime)
     run.note(environment=environment, model=sections.model_section(cfg, model))
     pruning = Pruning(folder, cfg.training.epochs)
-    stops = lambda rows: bool(processes.told(processes.is_first() and pruning.stops(rows)))  # noqa: E731
-    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run), stops)
+    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run), pruning.stops)
     run.note(training=sections.training_section(cfg, result, runtime, pruning.reason))
     if processes.is_first():
         artefacts.write_selected_weights(folder, result, _weights_header(cfg, data))

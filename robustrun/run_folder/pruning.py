@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from robustrun.compute import processes
 from robustrun.run_folder.folder import FOLDER
 from robustrun.storage import files, studies
 from robustrun.training.metrics import EpochMetrics
@@ -94,7 +95,11 @@ class Pruning:
             self.trial = msgspec.json.decode(file.read_bytes(), type=Trial)
 
     def stops(self, history: list[EpochMetrics]) -> bool:
-        """Whether the training ends after these epochs; a study out of reach ends none."""
+        """Whether the training ends after these epochs, for all processes that compute it."""
+        return bool(processes.told(processes.is_first() and self._stops(history)))
+
+    def _stops(self, history: list[EpochMetrics]) -> bool:
+        """A study out of reach ends none."""
         if self.trial is None or not history:
             return False
         try:

@@ -19,6 +19,7 @@ from short_run import SHORT
 from robustrun import experiment
 from robustrun.command_line.main import run_command_line
 from robustrun.report import study
+from robustrun.run_folder import pruning
 from robustrun.storage import studies
 
 optuna = pytest.importorskip("optuna", reason="robustrun[search] is not installed")
@@ -202,6 +203,26 @@ def test_hopeless_trainings_end_at_an_epochs_end(here: Path) -> None:
     assert [trial.state for trial in searched(here / "all").trials] == [
         t.state for t in record.trials
     ]
+
+
+def test_a_run_in_several_processes_is_pruned_in_all_of_them(here: Path) -> None:
+    place = str(here / "study.journal")
+    kept = optuna.create_study(
+        study_name="s", storage=studies.open_storage(place), direction="maximize"
+    )
+    best = kept.ask()
+    best.report(1.0, 1)
+    kept.tell(best, 1.0)
+    median = pruning.Pruner("median", trials=1, after=1, epochs=3)
+    trial = pruning.Trial(place, "s", kept.ask().number, "validation_robust_accuracy", median)
+    pruning.write(here / "run", trial)
+    words = [*SHORT[1:], "training.epochs=3", "device.processes=2", "hydra.run.dir=run"]
+    assert run_command_line(words) == 0
+    results = json.loads((here / "run" / "results.json").read_text())
+    assert results["training"]["epochs"] == 1
+    assert results["training"]["pruned"].startswith("after epoch 1 of 3")
+    again = optuna.load_study(study_name="s", storage=studies.open_storage(place))
+    assert list(again.trials[1].intermediate_values) == [1]
 
 
 def test_a_failed_run_does_not_end_the_search_and_is_done_again_by_resume(
