@@ -340,6 +340,8 @@ def _draw(
     evaluation: Evaluation,
     result: TrainingResult | None,
 ) -> None:
+    if not run.config.keep.figures:
+        return
     # matplotlib is slow to import, and needed at the end only
     from robustrun.run_folder import figures
 

@@ -21,6 +21,7 @@ WHOLE = {
     "test_any_input.py": "the border: whatever comes in from files, Python and the command line",
     "test_benchmarks.py": "benchmarks/",
     "test_documents.py": "README and docs/",
+    "test_keep.py": "finished runs that keep little, used by every stage",
     "test_layers.py": "the imports of all modules",
     "test_measured_again.py": "finished runs and weights, measured on other data",
     "test_mirror.py": "the tests themselves",

@@ -47,15 +47,27 @@ class Published:
 
 
 @dataclass(frozen=True)
+class Keep:
+    """What a finished run leaves beside its results and weights; it changes neither."""
+
+    checkpoint: bool  # False: once the run is complete, how it was started is all of checkpoint/
+    figures: bool  # False: none are drawn
+
+
+@dataclass(frozen=True)
 class RunConfig:
     """Everything that decides a run. A value: comparable, and `load(dump(c)) == c`."""
 
-    ADDED_LATER: ClassVar[dict[str, Any]] = {"options": {}}
+    ADDED_LATER: ClassVar[dict[str, Any]] = {
+        "options": {},
+        "keep": {"checkpoint": True, "figures": True},
+    }
 
     seed: int
     options: dict[str, str]  # the option that was chosen of each group, for `name_of`
     plugins: tuple[str, ...]
     published: tuple[Published, ...]
+    keep: Keep
     # In the order of checking: what others follow comes first, so that a mistake is named at the
     # key the user typed (attack.epsilon) and not at one that borrows it.
     dataset: Dataset

@@ -19,7 +19,7 @@ WORDS = {  # how a difference is named; other keys are an attack's settings
     "network": "origin of the network",
     "attacks": "attacks",
 }
-ASIDE = ("tracker.", "resume", "published")  # they decide nothing, or through others
+ASIDE = ("tracker.", "keep.", "resume", "published")  # they decide nothing, or through others
 Values = dict[str, Any]
 SETTINGS = [key for key in WORDS if "." in key]  # those that the configuration has
 

@@ -13,7 +13,8 @@ from robustrun.errors import DataError
 from robustrun.report import compare, judged, summary, uncertainty
 from robustrun.report.collect import StoredRun
 
-WHERE = ("device.", "tracker.", "resume", "dataset.root", "dataset.download")  # it ran, not what
+# Where it ran and what it left, not what it did.
+WHERE = ("device.", "tracker.", "keep.", "resume", "dataset.root", "dataset.download")
 
 
 @dataclass(frozen=True)

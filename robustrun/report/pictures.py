@@ -34,8 +34,8 @@ class Pictures:
 
 def choose(runs: list[StoredRun], groups: list[Group], room: int, most: int) -> Pictures:
     """At most `most` pictures, together below `room` characters; one run of each group first."""
-    measured = {run.folder: run for run in runs if run.evaluation is not None}
-    first = {group.runs[0].folder: group.runs[0] for group in groups}
+    measured = {run.folder: run for run in runs if _drew(run)}
+    first = {group.runs[0].folder: group.runs[0] for group in groups if _drew(group.runs[0])}
     pictures = Pictures([], [], 0)
     tried = 0
     for run in (first | measured).values():
@@ -51,6 +51,10 @@ def choose(runs: list[StoredRun], groups: list[Group], room: int, most: int) -> 
             pictures.shown.append(picture)
         tried += 1
     return Pictures(pictures.shown, pictures.unreadable, len(measured) - tried)
+
+
+def _drew(run: StoredRun) -> bool:
+    return run.evaluation is not None and run.settings.get("keep.figures") is not False
 
 
 def _picture(run: StoredRun) -> Picture | None:

@@ -20,7 +20,7 @@ KEYS = (  # of the configuration; columns of summary.csv whatever runs are in it
     *("evaluation.examples", "evaluation.choose"),
 )
 SWEPT = ("attack.", "method.", "training.label_smoothing", "training.weight_perturbation")
-SELDOM_WANTED = ("published", "plugins")  # lists that say nothing about the difference of runs
+SELDOM_WANTED = ("published", "plugins", "keep.")  # say nothing about the difference of runs
 
 
 def varying_keys(runs: list[StoredRun]) -> list[str]:

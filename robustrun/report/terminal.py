@@ -24,7 +24,7 @@ WORST = "worst_case"  # as results.json and published numbers call it
 
 # Words that leave the recipe of an experiment as it is.
 NO_CHANGE = (
-    *("experiment=", "seed=", "device", "evaluation", "tracker", "hydra", "resume="),
+    *("experiment=", "seed=", "device", "evaluation", "tracker", "keep", "hydra", "resume="),
     *("dataset.root=", "dataset.download=", "dataset.workers="),
 )
 

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 import time
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.run_data import Data
 from robustrun.errors import DataError
 from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import FILE, LOCK
 from robustrun.run_folder.inputs import as_older_versions, inputs
 from robustrun.run_folder.schema import EnvironmentSection
 from robustrun.storage.files import replace, write_atomically
@@ -65,6 +67,15 @@ def save(folder: Path, state: dict[str, Any]) -> None:
     if (folder / LAST).exists():
         replace(folder / LAST, folder / PREVIOUS)
     replace(fresh, folder / LAST)
+
+
+def discard(folder: Path) -> None:
+    """Remove what an unfinished run continues from: a complete one never reads it again. How the
+    run was started stays, and the lock, which this process holds."""
+    for entry in folder.iterdir():
+        if entry.name not in (FILE, LOCK):
+            with suppress(OSError):  # a file that stays does no harm
+                entry.unlink()
 
 
 def about(cfg: RunConfig, data: Data, environment: EnvironmentSection) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from robustrun.errors import ConfigError
 
 FOLDER = "checkpoint"
 FILE = "origin.json"
+LOCK = "lock"
 CONFIGURATION = "config.yaml"
 RUN_LOG = "run.log"
 
@@ -19,7 +20,7 @@ def locked(folder: Path) -> Iterator[None]:
     """Hold the run's folder; ConfigError if another process does. A dead process holds nothing."""
     (folder / FOLDER).mkdir(exist_ok=True)
     try:
-        lock = FileLock(folder / FOLDER / "lock", timeout=0).acquire()
+        lock = FileLock(folder / FOLDER / LOCK, timeout=0).acquire()
     except Timeout:
         raise ConfigError(f"{folder} is in use: another process works on this run.") from None
     with lock:

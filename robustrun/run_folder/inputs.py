@@ -43,7 +43,7 @@ def measured_subject(
 ) -> str:
     """Names what is measured with what: configuration, images, weights and program."""
     about = {
-        "config": dump(cfg),
+        "config": {name: part for name, part in dump(cfg).items() if name != "keep"},
         "inputs": inputs(cfg, data),
         "images": images.fingerprint(),
         "evaluated": evaluated and asdict(evaluated),

@@ -19,8 +19,8 @@ from robustrun.configuration import plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
 from robustrun.errors import RunFailure
-from robustrun.run_folder import model_card, provenance
-from robustrun.run_folder.folder import CONFIGURATION, locked
+from robustrun.run_folder import checkpoint, model_card, provenance
+from robustrun.run_folder.folder import CONFIGURATION, FOLDER, locked
 from robustrun.run_folder.schema import RESULTS, RunRecord, RunSection, read_record
 from robustrun.storage import files
 from robustrun.trackers import guarded
@@ -137,7 +137,10 @@ def recorded(
             status = "failed" if exits else "interrupted"
             run.end(status, type(error).__name__)
             raise
-        return run.end("completed")
+        record = run.end("completed")
+        if not run_config.keep.checkpoint:
+            checkpoint.discard(folder / FOLDER)
+        return record
 
 
 def _joined_in(
