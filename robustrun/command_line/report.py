@@ -141,18 +141,18 @@ def command(arguments: list[str]) -> int:
 
 def _compare(options: argparse.Namespace) -> None:
     """Two networks where either side is one run, else two methods."""
-    a, b = _side(options, 0), _side(options, 1)
+    runs = collect.find_runs(options.paths) if options.paths else []
+    a, b = (_side(word, runs, options) for word in options.compare)
     if len(a) == len(b) == 1:
         terminal.show_comparison(compare.of_networks(a[0], b[0]))
     else:
         terminal.show_methods(methods.compare_methods(a, b))
 
 
-def _side(options: argparse.Namespace, place: int) -> list[StoredRun]:
-    """The measured runs of A or of B: what is at a path, or fulfils a condition."""
-    word = options.compare[place]
+def _side(word: str, runs: list[StoredRun], options: argparse.Namespace) -> list[StoredRun]:
+    """The measured runs of A or of B: what is at a path, or which of `runs` fulfil a condition."""
     if options.paths:
-        all_runs = query.where(collect.find_runs(options.paths), [word], "--compare")
+        all_runs = query.where(runs, [word], "--compare")
     elif not Path(word).is_dir():
         raise DataError(
             f"--compare {word}: there is no such folder. Name the folders of two runs or sweeps, "

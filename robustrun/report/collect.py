@@ -8,6 +8,7 @@ from pathlib import Path
 
 from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import DataError
+from robustrun.evaluation.findings import Check
 from robustrun.report.settings import Pool, Settings
 from robustrun.run_folder.schema import (
     RESULTS,
@@ -15,7 +16,6 @@ from robustrun.run_folder.schema import (
     EvaluationSection,
     RunRecord,
     read_record,
-    without_details,
 )
 
 TRAINING = {"method", "training", "optimizer", "schedule"}  # of the configuration
@@ -25,7 +25,7 @@ NO_RUNS = {"checkpoint", "figures", ".git", ".venv", "__pycache__"}  # folders t
 @dataclass(frozen=True)
 class StoredRun:
     """A run folder: what its results.json says, or why that could not be read. Of many runs, what
-    no table shows is left out (`schema.without_details`); `read` has it."""
+    no table shows is left out; `read` has it."""
 
     folder: Path
     record: RunRecord | None
@@ -117,21 +117,36 @@ def _slim(run: StoredRun, pool: Pool) -> StoredRun:
     """The run without what no table shows, and equal parts of several runs as one object."""
     if run.record is None:
         return run
-    record = without_details(run.record)
-    config = {group: pool.shared(content) for group, content in record.config.items()}
-    evaluation = record.evaluation
-    if evaluation is not None:
-        attacks = tuple(_shared_settings(attack, pool) for attack in evaluation.attacks)
-        audit, subset = pool.shared(evaluation.audit), pool.shared(evaluation.subset)
-        evaluation = replace(evaluation, attacks=attacks, audit=audit, subset=subset)
-    dataset, model = pool.shared(record.dataset), pool.shared(record.model)
-    record = replace(record, config=config, dataset=dataset, model=model, evaluation=evaluation)
-    record = replace(record, environment=pool.shared(record.environment))
+    record, shared = run.record, pool.shared
+    record = replace(
+        record,
+        config={group: shared(content) for group, content in record.config.items()},
+        dataset=shared(record.dataset),
+        model=shared(record.model),
+        environment=shared(record.environment),
+        training=None,
+        evaluation=_slim_evaluation(record.evaluation, pool) if record.evaluation else None,
+    )
     return replace(run, record=record, pool=pool)
 
 
-def _shared_settings(attack: AttackScore, pool: Pool) -> AttackScore:
-    return replace(attack, settings=pool.shared(attack.settings))
+def _slim_evaluation(evaluation: EvaluationSection, pool: Pool) -> EvaluationSection:
+    """Its accuracies, without what grows with classes and radii; of an audit its verdict."""
+    statuses = dict.fromkeys(check.status for check in evaluation.audit)
+    return replace(
+        evaluation,
+        subset=pool.shared(evaluation.subset),
+        clean=replace(evaluation.clean, per_class=None),
+        attacks=tuple(_slim_attack(attack, pool) for attack in evaluation.attacks),
+        curve=(),
+        audit=pool.shared(tuple(Check("", status) for status in statuses)),
+        corruptions=None,
+        perturbations=None,
+    )
+
+
+def _slim_attack(attack: AttackScore, pool: Pool) -> AttackScore:
+    return replace(attack, per_class=None, stages=(), settings=pool.shared(attack.settings))
 
 
 def read(folder: Path) -> StoredRun:

@@ -59,7 +59,8 @@ def where(
     """The runs that fulfil every condition: `dataset=cifar10`, `worst_case>=0.5`, `seed=0,1`.
 
     A damaged folder fulfils none, since nothing is known of it; it is kept, to be listed."""
-    known = columns(runs)
+    conditions = list(conditions)
+    known = columns(runs) if conditions else {}
     for condition in conditions:
         column, test = _condition(condition, known, option)
         runs = [run for run in runs if run.record is None or test(_value(run, column))]

@@ -8,6 +8,7 @@ from robustrun.report import collect
 from robustrun.report.collect import StoredRun
 
 RECIPE = "recipe"  # of the configuration: what other keys take their defaults from
+MOST_LINES = 50  # of one kind of remark
 Runs = Iterable[tuple[Path, dict[str, str]]]  # each run's folder and what was swept or set in it
 
 
@@ -16,7 +17,12 @@ def remarks(runs: Runs) -> list[str]:
     entries = list(runs)
     stored = collect.read_all(folder for folder, _ in entries)
     read = [(run, words) for run, (_, words) in zip(stored, entries, strict=True)]
-    return [*_lost([run for run, _ in read]), *_without_effect(read)]
+    return [*_first(_lost([run for run, _ in read])), *_first(_without_effect(read))]
+
+
+def _first(lines: list[str]) -> list[str]:
+    more = len(lines) - MOST_LINES
+    return [*lines[:MOST_LINES], f"and {more} more of these"] if more > 0 else lines
 
 
 def _lost(runs: list[StoredRun]) -> list[str]:

@@ -287,23 +287,6 @@ def read_record(folder: Path) -> RunRecord:
     return RunRecord.from_json((folder / RESULTS).read_bytes(), folder)
 
 
-def without_details(record: RunRecord) -> RunRecord:
-    """A record without what grows with classes, radii and checks, and without its training: the
-    accuracies are there, and of an audit its verdict."""
-    measured = record.evaluation
-    if measured is not None:
-        measured = replace(
-            measured,
-            clean=replace(measured.clean, per_class=None),
-            attacks=tuple(replace(a, per_class=None, stages=()) for a in measured.attacks),
-            curve=(),
-            audit=tuple({c.status: Check("", c.status) for c in measured.audit}.values()),
-            corruptions=None,
-            perturbations=None,
-        )
-    return replace(record, training=None, evaluation=measured)
-
-
 def worst_status(statuses: Iterable[str]) -> str:
     """The worst of audits' statuses; empty if there is none."""
     present = set(statuses)
