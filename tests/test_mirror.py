@@ -57,7 +57,6 @@ TRIED_IN = {
     "report/curves.py": "report/test_page.py",
     "report/page_tables.py": "report/test_page.py",
     "report/study.py": "engines/test_search.py",
-    "report/sweep.py": "test_told.py",
     "run_folder/load.py": "test_measured_again.py",
     "run_folder/lpips_network.py": "methods/test_pat.py",
     "run_folder/provenance.py": "run_folder/test_repetition.py",

@@ -74,7 +74,7 @@ def _decided(run: StoredRun, digests: dict[int, str]) -> str:
     for block in blocks:
         if id(block) not in digests:
             decisive = {key: v for key, v in block.items() if not key.startswith(ASIDE)}
-            digests[id(block)] = _digest(repr(decisive))
+            digests[id(block)] = _digest(repr(decisive)) if decisive else ""
     return _digest("".join(digests[id(block)] for block in blocks))
 
 

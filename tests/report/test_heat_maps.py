@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import run_folders
 
 from robustrun.report import collect, grouping, heat_maps, query
@@ -35,3 +36,15 @@ def test_there_is_no_map_over_a_single_number(tmp_path: Path) -> None:
     runs = collect.find_runs([run_folders.sweep(tmp_path)])
     assert heat_maps.heat_maps(grouping.grouped(runs, ["method.name"]), 2) == ([], 0)
     assert heat_maps.heat_maps([], 2) == ([], 0)
+
+
+@pytest.mark.parametrize(("values", "maps"), [(50, 2), (51, 0)])
+def test_draws_of_a_random_search_are_no_map(values: int, maps: int, tmp_path: Path) -> None:
+    """50 x 50 fields can be looked at; of 10,000 draws of two numbers all but the diagonal of
+    100 million are empty."""
+    for number in range(values):
+        results = run_folders.results("a", 0, 90, 50)
+        results["config"]["method"] |= {"beta": number / 10, "gamma": number / 7}
+        run_folders.written(tmp_path / str(number), results)
+    groups = grouping.grouped(collect.find_runs([tmp_path]), ["method.beta", "method.gamma"])
+    assert len(heat_maps.heat_maps(groups, 6)[0]) == maps

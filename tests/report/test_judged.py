@@ -158,6 +158,33 @@ def test_the_same_network_twice_is_one(tmp_path: Path) -> None:
     assert "Counted once: b, b_again" in tables.note(parts)
 
 
+def test_of_many_networks_that_are_there_twice_the_first_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(grouping, "MOST_REPEATS", 2)
+    for place in range(5):
+        run_folders.written(tmp_path / str(place), run_folders.results("trades", 0, 90, 50))
+    parts = grouping.grouped(collect.find_runs([tmp_path]), ["method.name"])
+    assert "Counted once: 1, 2 and 2 more (the same network as another run)." in tables.note(parts)
+
+
+def test_what_a_run_keeps_makes_it_no_other(tmp_path: Path) -> None:
+    """Runs of an earlier version have no such key, and are seeds of the same method."""
+    run_folders.run(tmp_path / "early", run_folders.results("trades", 0, 90, 50))
+    for seed, figures in enumerate((True, False), 1):
+        keep = {"checkpoint": figures, "figures": figures}
+        run_folders.run(
+            tmp_path / f"{seed}", run_folders.results("trades", seed, 90, 50, keep=keep)
+        )
+    runs = collect.find_runs([tmp_path])
+    (part,) = grouping.grouped(runs, query.keys_of_groups(runs, []))
+    assert len(part.runs) == 3
+    twice = run_folders.results("trades", 0, 90, 50, keep={"checkpoint": False})
+    run_folders.run(tmp_path / "twice", twice)
+    (part,) = grouping.grouped(collect.find_runs([tmp_path]), [])
+    assert [run.name for run in part.repeats] == ["twice"]
+
+
 def test_a_file_that_was_measured_is_no_method(tmp_path: Path) -> None:
     results = run_folders.results("trades", 0, 90, 50, training={"epochs": 30})
     file(results)

@@ -308,3 +308,16 @@ def test_a_thousand_runs_fit(tmp_path: Path) -> None:
     assert len(text.encode()) < 3_000_000
     assert text.count("<tr data-row=") == 1000 + 10
     assert text.count("data:image/webp") == 1
+
+
+def test_of_many_folders_that_cannot_be_read_the_first_are_listed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page, "MOST_PROBLEMS", 2)
+    run_folders.run(tmp_path / "0", run_folders.results("trades", 0, 85, 52))
+    for name in ("1", "2", "3"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.json").write_text("{")
+    text = written(tmp_path, tmp_path / "report.html").read_text()
+    assert [f"<li>{name}: " in text for name in "123"] == [True, True, False]
+    assert "1 further folders could not be read; summary.csv has them." in text

@@ -46,3 +46,24 @@ def test_what_is_shown_stays_within_the_room(tmp_path: Path) -> None:
     size = len(pictures.choose(runs, [], 10**6, 1).shown[0].source)
     assert len(pictures.choose(runs, [], 2 * size, 9).shown) == 2
     assert len(pictures.choose(runs, [], 2 * size - 1, 9).shown) == 1
+
+
+def test_after_many_missing_pictures_no_more_are_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "MOST_UNREADABLE", 2)
+    for number in range(5):
+        results = run_folders.results("trades", number, 80, 50)
+        run_folders.written(tmp_path / str(number), results)
+    chosen = pictures.choose(collect.find_runs([tmp_path]), [], 10**6, 9)
+    assert (chosen.shown, chosen.unreadable) == ([], ["0", "1"])
+
+
+def test_runs_that_were_to_draw_nothing_lack_nothing(tmp_path: Path) -> None:
+    run_folders.run(tmp_path / "0", run_folders.results("trades", 0, 80, 50))
+    without = run_folders.results("trades", 1, 80, 50, keep={"figures": False})
+    run_folders.written(tmp_path / "1", without)
+    runs = collect.find_runs([tmp_path])
+    chosen = pictures.choose(runs, grouping.grouped(runs, ["seed"]), 10**6, 9)
+    assert [picture.name for picture in chosen.shown] == ["0"]
+    assert (chosen.unreadable, chosen.left_out) == ([], 0)

@@ -1,4 +1,4 @@
-"""What a reader of a sweep's table would not see is said, and of thousands of runs not all of it."""
+"""What a reader of a sweep's table would not see is said; of thousands of runs, of the first."""
 
 from pathlib import Path
 

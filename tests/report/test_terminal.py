@@ -8,6 +8,7 @@ import pytest
 import run_folders
 from rich.console import Console
 
+from robustrun.command_line.report import command
 from robustrun.console import Table
 from robustrun.report import collect, grouping, summary, terminal
 
@@ -65,3 +66,25 @@ def test_published_numbers_are_told_from_a_changed_recipe(
         if "recipe as it stands" in line
     ]
     assert [said in line for line in remarks] == ([True] if said else [])
+
+
+def test_of_many_rows_the_first_are_shown_and_how_many_more_there_are_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(terminal, "MOST_ROWS", 4)
+    sweep = run_folders.sweep(tmp_path / "sweep")
+    for name in ("6", "7", "8", "9", "10"):
+        (sweep / name).mkdir()
+        (sweep / name / "results.json").write_text("{")
+    assert command([str(sweep), "--output", str(tmp_path / "report")]) == 0
+    shown = capfd.readouterr().out
+    assert "11 runs (95% interval)" in shown
+    assert shown.count("│ completed │") == 4
+    assert f"7 further runs are not shown; {tmp_path / 'report' / 'summary.csv'} has them" in shown
+    assert shown.count("cannot be read") == 4
+    assert "skipped 1 further folders" in shown
+    assert command([str(sweep), "--by", "run", "--html", str(tmp_path / "a.html")]) == 0
+    shown = capfd.readouterr().out
+    assert "2 further rows are not shown; --markdown FILE writes them" in shown
+    terminal.show_table(sorted(sweep.iterdir()))
+    assert "7 further runs are not shown; summary.csv has them" in capfd.readouterr().out
