@@ -273,7 +273,7 @@
   // ---- the page
 
   const data = JSON.parse(await unpacked("data-packed"));
-  document.querySelectorAll("table#runs, table#groups").forEach(sortable);
+  document.querySelectorAll("table#runs, table#groups, table[id^=search]").forEach(sortable);
   for (const name of data.columns.filter((column) => column !== "clean")) element("option", name, $("measure"));
   $("measure").value = "worst_case";
   document.querySelectorAll("button.more").forEach((button) => button.addEventListener("click", () => details(data, Number(button.dataset.run))));
