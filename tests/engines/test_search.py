@@ -186,9 +186,9 @@ def test_a_grid_has_each_combination_once(here: Path) -> None:
 
 
 def test_hopeless_trainings_end_at_an_epochs_end(here: Path) -> None:
-    pruner = ["hydra.sweeper.pruner=median", "hydra.sweeper.prune_after_trials=1"]
+    pruner = ["hydra.sweeper.pruner=median", "hydra.sweeper.prune_after_trials=2"]
     grid = ["hydra.sweeper.sampler=grid", "optimizer.lr=0.1,1e-9", "seed=0,1"]
-    words = [*SHORT[1:], "training.epochs=3", *pruner, *grid]
+    words = [*SHORT[2:], "training.epochs=3", "training.batch_size=32", *pruner, *grid]
     assert run_command_line([*OPTUNA, *words]) == 0
     record = searched(here / "all")
     assert [trial.state for trial in record.trials] == ["complete", "complete", "pruned", "pruned"]
@@ -325,7 +325,8 @@ def test_runs_are_done_and_pruned_in_the_processes_of_another_launcher(here: Pat
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
     pruner = ["hydra.sweeper.pruner=median", "hydra.sweeper.prune_after_trials=2"]
     grid = ["hydra.sweeper.sampler=grid", "optimizer.lr=0.1,0.05,1e-9"]
-    line = [*OPTUNA, *SHORT[1:], "training.epochs=2", *parallel, *pruner, *grid]
+    short = [*SHORT[2:], "training.epochs=2", "training.batch_size=32"]
+    line = [*OPTUNA, *short, *parallel, *pruner, *grid]
     command = [sys.executable, "-m", "robustrun", *line]
     threads = os.environ | {"OMP_NUM_THREADS": "1"}
     done = subprocess.run(command, cwd=here, env=threads, capture_output=True, text=True)
