@@ -171,8 +171,7 @@ class Search:
 
     def run(self) -> None:
         """Trials that a killed search has left are ended or continued, then new ones follow."""
-        left = self.study.in_state(TrialState.RUNNING)
-        self._note(left, begun=TrialState.RUNNING, absent=TrialState.RUNNING)
+        self._note(self.study.in_state(TrialState.RUNNING), TrialState.RUNNING)
         for number, trial in self.study.in_state(TrialState.FAIL).items():
             self._ask(number, trial.params)
         self._write()
@@ -196,23 +195,32 @@ class Search:
         self.study.ask(number, folder, fixed)
 
     def _launch(self, batch: dict[int, FrozenTrial]) -> None:
-        """Do these runs, and note what they reached. What a launcher that fails has begun is lost,
-        and the rest is launched again; raises what it raises if nothing has begun."""
-        if self.pruner.name != "none":
-            for trial in batch.values():
-                pruning.write(self._folder(trial), self._trial(trial))
-        absent = TrialState.FAIL
+        """Do these runs, and note what they reached. Where a launcher fails, what is not finished
+        is launched again one by one, since a run that is killed may have ended the others; raises
+        what it raises if nothing has begun."""
         try:
-            given = [self._words(trial) for trial in batch.values()]
-            for job in self.launcher.launch(given, initial_job_idx=min(batch)):
-                _ = job.return_value  # raises what went wrong outside of the run
+            self._hand_over(batch)
         except Exception as error:
             if not any(provenance.taken(self._folder(trial)) for trial in batch.values()):
                 raise
             told = " ".join(str(error).split())
             print_remarks([f"the launcher failed: {type(error).__name__}: {told}"])
-            absent = TrialState.RUNNING
-        self._note(batch, begun=TrialState.FAIL, absent=absent)
+            if len(batch) > 1:
+                self._note(batch, TrialState.RUNNING)
+                for number in sorted(batch.keys() & self.study.in_state(TrialState.RUNNING).keys()):
+                    print_remarks([f"launched again, alone: run {number + 1}"])
+                    self._launch({number: batch[number]})
+                return
+        self._note(batch, TrialState.FAIL)
+
+    def _hand_over(self, batch: dict[int, FrozenTrial]) -> None:
+        """Raises what the launcher raises, and what went wrong in a job outside of its run."""
+        if self.pruner.name != "none":
+            for trial in batch.values():
+                pruning.write(self._folder(trial), self._trial(trial))
+        given = [self._words(trial) for trial in batch.values()]
+        for job in self.launcher.launch(given, initial_job_idx=min(batch)):
+            _ = job.return_value
 
     def _words(self, trial: FrozenTrial) -> list[str]:
         """Those of a run, with its folder: launchers count on, but runs that are left over do not
@@ -227,14 +235,11 @@ class Search:
     def _folder(self, trial: FrozenTrial) -> Path:
         return self.runs.sweep / self.study.folder(trial)
 
-    def _note(
-        self, trials: dict[int, FrozenTrial], *, begun: TrialState, absent: TrialState
-    ) -> None:
-        """Tell the study what the runs reached; `begun` and `absent`: what becomes of those that
-        are not finished."""
+    def _note(self, trials: dict[int, FrozenTrial], unfinished: TrialState) -> None:
+        """Tell the study what the runs reached; `unfinished`: what becomes of those that have no
+        result, or were interrupted."""
         for trial in trials.values():
-            folder = self._folder(trial)
-            state, values = self._outcome(folder, begun if provenance.taken(folder) else absent)
+            state, values = self._outcome(self._folder(trial), unfinished)
             if state != TrialState.RUNNING:
                 self.study.tell(trial, state, values)
 

@@ -90,9 +90,7 @@ class Pruning:
     def __init__(self, folder: Path, epochs: int) -> None:
         self.reason: str | None = None  # why the training ended early
         self.epochs = epochs
-        self.trial: Trial | None = None
-        if (file := folder / FOLDER / TRIAL).is_file():
-            self.trial = msgspec.json.decode(file.read_bytes(), type=Trial)
+        self.trial = _read(folder / FOLDER / TRIAL)
 
     def stops(self, history: list[EpochMetrics]) -> bool:
         """Whether the training ends after these epochs, for all processes that compute it."""
@@ -113,3 +111,14 @@ class Pruning:
             self.reason = f"after epoch {epoch} of {self.epochs}, by the pruner {name} of a search"
             log.info("pruned %s", self.reason)
         return hopeless
+
+
+def _read(file: Path) -> Trial | None:
+    """None of a run outside of a search, or of one whose file is damaged."""
+    try:
+        return msgspec.json.decode(file.read_bytes(), type=Trial)
+    except FileNotFoundError:
+        return None
+    except (OSError, msgspec.MsgspecError, RecursionError) as error:
+        log.warning("not pruned: %s is damaged (%s)", file, error)
+        return None

@@ -72,6 +72,16 @@ def test_a_study_that_is_away_costs_a_warning(
     assert caplog.text.count("not pruned from here on") == 1
 
 
+def test_a_damaged_file_costs_a_warning(
+    tmp_path: Path, trial: Trial, caplog: pytest.LogCaptureFixture
+) -> None:
+    pruning.write(tmp_path / "run", trial)
+    (tmp_path / "run" / "checkpoint" / "trial.json").write_text('{"storage": 1}')
+    with caplog.at_level(logging.WARNING):
+        assert Pruning(tmp_path / "run", 9).stops([row(1, 0.0)]) is False
+    assert "trial.json is damaged" in caplog.text
+
+
 @pytest.mark.parametrize(
     ("name", "kind"),
     [
