@@ -33,6 +33,9 @@ def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Pat
         return _unknown_key(match.group(1) or _full_key(text) or match.group(2), given, folders)
     if match := re.search(r"Interpolation key '(\w+)\.([\w.]+)' not found", text):
         return _nothing_to_follow(match.group(1), match.group(2), _full_key(text), given)
+    if "INTERVAL_SWEEP" in text:
+        word = next((word for word in given if "interval(" in word), "interval(...)")
+        return f"{word} has no end of values: for a search in it, add hydra/sweeper=optuna."
     lines = [line.strip() for line in text.splitlines() if line.strip()]
     return " ".join(lines)
 

@@ -130,7 +130,18 @@ def _complaint(word: str, error: HydraException) -> str:
     if value and _meant_as_text(value):
         because = f"has {_named(strange)}, which" if strange else "has a value that"
         return f'{because} must stand in quotes: "{name}={quoted(value)}".'
+    if decimal := _in_decimals(value):
+        return f"has a fraction where Hydra takes decimal numbers only: write {name}={decimal}."
     return f"is no override: {' '.join(str(error).split())}"
+
+
+def _in_decimals(value: str) -> str:
+    """An interval or a range of fractions with the same numbers; empty for anything else."""
+    if re.search(r"\b(interval|range)\(", value) is None:
+        return ""
+    fraction = re.compile(r"(\d+)/([1-9]\d*)")
+    decimal = fraction.sub(lambda match: repr(int(match[1]) / int(match[2])), value)
+    return decimal if decimal != value else ""
 
 
 def _named(character: str | None) -> str:

@@ -77,3 +77,10 @@ def test_options_of_a_folder_are_among_the_nearest(tmp_path: Path) -> None:
     assert "Did you mean 'peculiar'?" in said("method=peculiarr", folders=(tmp_path,))
     words = ("method=peculiar", "method.strangenes=1")
     assert "Did you mean 'method.strangeness'" in said(*words, folders=(tmp_path,))
+
+
+def test_an_interval_in_a_sweep_is_answered_with_the_search() -> None:
+    raised = HydraException("BasicSweeper does not support sweep type : INTERVAL_SWEEP")
+    message = in_plain_words(raised, ["seed=1", "method.beta=interval(1,10)"])
+    assert message.startswith("method.beta=interval(1,10) ")
+    assert "hydra/sweeper=optuna" in message

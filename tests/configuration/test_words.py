@@ -1,5 +1,7 @@
 """The words of a command line: read by one parser, and quoted so that they mean what was meant."""
 
+import re
+
 import pytest
 from hypothesis import example, given, settings
 from omegaconf import OmegaConf
@@ -65,3 +67,20 @@ def test_keys_groups_and_values_are_read_as_hydra_reads_them() -> None:
     typed = ["root='my data'", "root=null", "root=[0.5]", "root=true", "~root"]
     values = [words.value_text(words.parse(word)) for word in typed]
     assert values == ["my data", "null", "[0.5]", "true", ""]
+
+
+@pytest.mark.parametrize(
+    ("word", "right"),
+    [
+        ("x=interval(2/255,8/255)", "write x=interval(0.00784313725490196,0.03137254901960784)"),
+        ("x=tag(log, interval(1/4,1))", "write x=tag(log, interval(0.25,1))"),
+        ("x=range(0,1,1/2)", "write x=range(0,1,0.5)"),
+        ("x=interval(1)", "is no override"),
+        ("x=interval(1/0,2)", "is no override"),
+    ],
+)
+def test_fractions_in_an_interval_are_answered_with_decimals(word: str, right: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(right)) as raised:
+        words.parse(word)
+    if " write " in str(raised.value):
+        words.parse(str(raised.value).partition(" write ")[2].removesuffix("."))

@@ -199,6 +199,10 @@ def test_hopeless_trainings_end_at_an_epochs_end(here: Path) -> None:
         assert training["pruned"] == "after epoch 1 of 3, by the pruner median of a search"
         assert results(here / "all", run)["run"]["status"] == "completed"
     assert results(here / "all", 0)["training"]["pruned"] is None
+    with (here / "all" / "summary.csv").open() as file:
+        marks = [row["trial"] for row in csv.DictReader(file)]
+    assert marks[2:] == ["pruned", "pruned"]
+    assert "best" in marks[:2]
     assert run_command_line(["resume", "all"]) == 0
     assert [trial.state for trial in searched(here / "all").trials] == [
         t.state for t in record.trials
