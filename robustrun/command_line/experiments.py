@@ -17,16 +17,9 @@ from omegaconf import DictConfig
 from robustrun import console
 from robustrun.command_line.execute import execute, load_composed
 from robustrun.command_line.failures import print_remarks
-from robustrun.command_line.sweep import (
-    CURRENT,
-    IN_DRIVER,
-    Session,
-    close_sweep,
-    driven,
-    request,
-    run_one_of_sweep,
-    runs_of_sweep,
-)
+from robustrun.command_line.session import CURRENT, Session, request
+from robustrun.command_line.sweep import IN_DRIVER, close_sweep, driven, runs_of_sweep
+from robustrun.command_line.sweep_worker import run_one_of_sweep
 from robustrun.compute import place
 from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import catalogue, options_by_group
@@ -75,7 +68,7 @@ def experiments(arguments: list[str], session: Session) -> int:
 def _job(composed: DictConfig) -> float | None:
     """What Hydra runs, in this process or in a launcher's; returns what a search maximises."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
-        return run_one_of_sweep(composed, _resumes(composed))
+        return run_one_of_sweep(composed)
     session = CURRENT.get()
     assert session is not None  # a single run is done by the process that was started
     _run_alone(composed, session)

@@ -9,7 +9,7 @@ from robustrun.command_line.evaluate import evaluate
 from robustrun.command_line.experiments import experiments
 from robustrun.command_line.failures import DONE, explain_failure
 from robustrun.command_line.resume import resume
-from robustrun.command_line.sweep import Session
+from robustrun.command_line.session import Session
 from robustrun.compute import place
 
 

@@ -11,7 +11,7 @@ from robustrun.command_line.execute import execute
 from robustrun.command_line.experiments import experiments
 from robustrun.command_line.failures import DONE
 from robustrun.command_line.parser import CommandParser
-from robustrun.command_line.sweep import SWEEP, Session
+from robustrun.command_line.session import SWEEP, Session
 from robustrun.configuration import words
 from robustrun.configuration.former_keys import present_key, with_present_words
 from robustrun.run_folder import provenance
@@ -27,6 +27,7 @@ finished is shown and not changed."""
 EXAMPLES = """\
 Examples
   robustrun resume outputs/2026-01-31/12-00-00-000000_trades_digits
+  robustrun resume outputs/2026-01-31/12-00-00-000000_sweep hydra/launcher=joblib
   robustrun method=trades resume=auto      the same command again: continues, or starts"""
 
 
@@ -39,9 +40,10 @@ def parser() -> CommandParser:
 
 def resume(arguments: list[str]) -> int:
     """`robustrun resume RUN`"""
-    folder = _folder(parser().read(arguments))
+    options = parser().read(arguments)
+    folder = _folder(options)
     if (folder / SWEEP).is_file():
-        return _resume_sweep(folder)
+        return _resume_sweep(folder, options.others)
     from robustrun.configuration.run_config import load_config
     from robustrun.report import terminal
     from robustrun.run_folder.load import configuration
@@ -62,12 +64,14 @@ def resume(arguments: list[str]) -> int:
 def _folder(options: argparse.Namespace) -> Path:
     """The one folder that is named; RobustrunError unless it is one."""
     folder: Path = options.run
-    if options.others:
+    of_launcher = (folder / SWEEP).is_file() and all(map(_is_of_launcher, options.others))
+    if options.others and not of_launcher:
         changed = f"robustrun --config-path {folder} {' '.join(options.others)}"
         how = f" To repeat it with changes: {changed}" if "=" in changed else ""
         parser().error(
-            "robustrun resume takes one folder and no other word, since a run continues with the "
-            f"configuration that it was started with.{how}"
+            "robustrun resume takes one folder and no other word (of a sweep, hydra/launcher and "
+            "its settings), since a run continues with the configuration that it was started "
+            f"with.{how}"
         )
     if folder.is_file():
         parser().error(f"{folder} is a file. Write its folder: robustrun resume {folder.parent}")
@@ -86,13 +90,34 @@ def _with_present_words(folder: Path, given: list[str]) -> list[str]:
     return with_present_words(given, map(provenance.configuration, runs))
 
 
-def _resume_sweep(folder: Path) -> int:
-    """Go through the whole sweep again, past what is finished."""
+def _is_of_launcher(word: str) -> bool:
+    """Whether a word says how a sweep's runs are launched, which is no part of any of them."""
+    key = words.key(words.parse(word))
+    return key == "hydra/launcher" or key.startswith("hydra.launcher.")
+
+
+def _launched_by(given: list[str], launcher: list[str]) -> list[str]:
+    """A sweep's words with those of another launcher, or other settings of the same."""
+    if not launcher:
+        return given
+    keys = {words.key(words.parse(word)) for word in launcher}
+    another = "hydra/launcher" in keys
+    kept = [
+        word
+        for word in given
+        if not (_is_of_launcher(word) and (another or words.key(words.parse(word)) in keys))
+    ]
+    return [*kept, *launcher]
+
+
+def _resume_sweep(folder: Path, launcher: list[str]) -> int:
+    """Go through the whole sweep again, past what is finished; with another launcher, if words
+    of one are given."""
     about = json.loads((folder / SWEEP).read_bytes())
     if Path(about["directory"]).is_dir():
         os.chdir(about["directory"])
     line = words.split(about["arguments"])
     others = [word for word in line.words if words.key(words.parse(word)) not in SET_BY_US]
-    others = _with_present_words(folder, others)
+    others = _launched_by(_with_present_words(folder, others), launcher)
     here = f"hydra.sweep.dir={words.quoted(str(folder))}"
     return experiments(replace(line, words=(here, *others)).arguments(), Session(resumes=True))

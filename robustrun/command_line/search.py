@@ -16,8 +16,8 @@ from optuna.trial import FrozenTrial, TrialState
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.search_settings import Settings
 from robustrun.command_line.search_space import Combination, Space, space
+from robustrun.command_line.session import CURRENT, Session
 from robustrun.command_line.study import SweepStudy
-from robustrun.command_line.sweep import CURRENT, Session
 from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.decoding import decode, dump
 from robustrun.configuration.run_config import RunConfig, load_config
@@ -42,6 +42,7 @@ def search(
     """The whole search, or what is left of it; ConfigError if it cannot be done."""
     session = CURRENT.get()
     assert session is not None  # a search is driven by robustrun's own command
+    session.require_folder()
     settings = _settings(config)
     searched = [f"{key}={value}" for key, value in settings.params.items()]
     parser = OverridesParser.create(config_loader=loader)

@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 PAYS_FROM = 2.5e7  # multiply-adds of a part: with fewer, handing it over costs what it saves
 ROWS_PAY_FROM = 50_000  # numbers of a tensor, for work of a dozen operations on it
 ROUNDING = 1e-5  # how far logits of parts may differ from the whole's, as a share of the largest
+GIVEN = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")  # joblib and Ray set the first
 _count = 1
 
 
@@ -36,12 +37,17 @@ def set_parallelism(count: int) -> None:
 
 
 def free_cores() -> int:
-    """The cores that this process may run on; all, where the system does not say which these are
-    (Windows, macOS). Of cores that several processes of a run share, its part, at least 1."""
+    """The cores that this process may use: those that the system lets it run on (Windows and macOS
+    do not say), and no more than OMP_NUM_THREADS or Slurm gives it, so that the runs of a sweep
+    beside each other do not fight for them. Of cores that several processes of a run share, its
+    part, at least 1 (torchrun sets OMP_NUM_THREADS for all of them, which is not heeded then)."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = min(len(os.sched_getaffinity(0)), cores)
-    return max(cores // processes.on_these_cores(), 1)
+    if (sharing := processes.on_these_cores()) > 1:
+        return max(cores // sharing, 1)
+    given = (os.environ.get(name, "") for name in GIVEN)
+    return min([cores, *(int(count) for count in given if count.isdecimal() and int(count))])
 
 
 class ThreadParallel(nn.Module):

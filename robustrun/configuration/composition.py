@@ -25,6 +25,15 @@ from robustrun.errors import ConfigError, require
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
 SEARCH_PATH = "hydra.searchpath"
+LAUNCHERS = {  # our settings of plugins that bring options of their own
+    "joblib": ("hydra.launcher.pre_dispatch=n_jobs", "hydra.launcher.batch_size=1"),
+    "ray": (
+        "hydra.launcher._target_=hydra_plugins.robustrun.RayLauncher",
+        "++hydra.launcher.ray.init.include_dashboard=false",
+        "++hydra.launcher.ray.remote.num_cpus=1",
+        "++hydra.launcher.ray.remote.max_retries=0",  # what is lost is launched again by the driver
+    ),
+}
 OF_AN_APPLICATION = (GlobalHydra, HydraConfig, JobRuntime, VersionBase)
 
 
@@ -64,9 +73,10 @@ def for_hydra(line: Line, folders: Iterable[Path] = ()) -> Line:
     `folders` and, for a configuration from elsewhere (`--config-path`), the catalogue's own way of
     logging and writing are found."""
     folders = [*folders, *plugins.config_folders()]
+    line = replace(line, words=(*_of_launcher(line.words), *line.words))
     if line.value("--config-path") is None:
         return replace(line, words=_with_search_path(line.words, folders))
-    names = ("output", "job_logging", "hydra_logging", "help")
+    names = ("output", "job_logging", "hydra_logging", "help", "sweeper")
     more = [f"hydra/{name}=robustrun" for name in names]
     more += ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.job.name=robustrun"]
     more += [f"hydra.run.dir={OUTPUTS}" + "_${method.name}_${dataset.name}"]
@@ -77,6 +87,12 @@ def for_hydra(line: Line, folders: Iterable[Path] = ()) -> Line:
         (name, _absolute(value) if name == "--config-path" else value) for name, value in line.flags
     ]
     return Line(tuple(flags), _with_search_path((*own, *line.words), folders))
+
+
+def _of_launcher(given: Iterable[str]) -> list[str]:
+    """The settings of a launcher whose plugin has other defaults than sweeps of runs need."""
+    chosen = [str(o.value()) for o in map(words.parse, given) if words.key(o) == "hydra/launcher"]
+    return [word for name in chosen for word in LAUNCHERS.get(name, ())]
 
 
 def _absolute(folder: str | None) -> str:

@@ -10,6 +10,7 @@ from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import DataError
 from robustrun.evaluation.findings import Check
 from robustrun.report.settings import Pool, Settings
+from robustrun.run_folder.folder import in_use
 from robustrun.run_folder.schema import (
     RESULTS,
     AttackScore,
@@ -31,6 +32,7 @@ class StoredRun:
     record: RunRecord | None
     problem: str = ""
     label: str = ""  # what tells it from the others
+    status: str = "damaged"  # without a record; else killed, or running
     pool: Pool = field(default_factory=Pool, repr=False, compare=False)  # of the runs read with it
 
     @property
@@ -154,7 +156,10 @@ def read(folder: Path) -> StoredRun:
     try:
         return StoredRun(folder, read_record(folder))
     except FileNotFoundError:
-        return StoredRun(folder, None, f"no {RESULTS}: killed, or still running")
+        if in_use(folder):
+            return StoredRun(folder, None, f"no {RESULTS} yet", status="running")
+        why = f"no {RESULTS}: it was killed, or its process ended"
+        return StoredRun(folder, None, why, status="killed")
     except OSError as error:
         return StoredRun(folder, None, f"{RESULTS} cannot be read: {error}")
     except DataError as error:

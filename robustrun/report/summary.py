@@ -79,7 +79,7 @@ def _rank(key: str) -> tuple[int, int]:
 def row(run: StoredRun, keys: list[str]) -> dict[str, Any]:
     """The summary of one run; what it does not have stays out."""
     if run.record is None:
-        return {"run": run.name, "status": "damaged", "error": run.problem}
+        return {"run": run.name, "status": run.status, "error": run.problem}
     about, config = run.record.run, run.settings
     values = {"run": run.name, "status": about.status, "seconds": about.seconds}
     values |= {"error": about.error or ""}

@@ -25,3 +25,14 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigError(f"{folder} is in use: another process works on this run.") from None
     with lock:
         yield
+
+
+def in_use(folder: Path) -> bool:
+    """Whether a process works on the run."""
+    if not (folder / FOLDER / "lock").exists():
+        return False
+    try:
+        with locked(folder):
+            return False
+    except ConfigError:
+        return True

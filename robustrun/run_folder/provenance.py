@@ -50,15 +50,22 @@ def _now() -> str:
 def claim(folder: Path, about: Provenance) -> Path:
     """Make `folder` this run's own, or a sibling with a number if another run has it already, in
     one step: from its first moment it holds what was asked for, and can be resumed."""
-    content = files.json_bytes(asdict(about))
     candidates = [folder, *(folder.with_name(f"{folder.name}-{n}") for n in range(2, 1000))]
     for candidate in candidates:
-        if not taken(candidate):
-            (candidate / FOLDER).mkdir(parents=True, exist_ok=True)
-            if files.create_atomically(candidate / FOLDER / FILE, content):
-                (candidate / RUN_LOG).touch()
-                return candidate
+        if take(candidate, about):
+            return candidate
     raise ConfigError(f"Every folder from {folder} to {candidates[-1]} belongs to another run.")
+
+
+def take(folder: Path, about: Provenance) -> bool:
+    """Make exactly `folder` this run's own; False, and nothing is changed, if a run has it."""
+    if taken(folder):
+        return False
+    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
+    if not files.create_atomically(folder / FOLDER / FILE, files.json_bytes(asdict(about))):
+        return False
+    (folder / RUN_LOG).touch()
+    return True
 
 
 def taken(folder: Path) -> bool:

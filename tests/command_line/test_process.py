@@ -16,6 +16,7 @@ import pytest
 import torch
 from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
+from hydra.core.plugins import Plugins
 from hydra.core.singleton import Singleton
 from omegaconf.basecontainer import BaseContainer
 
@@ -67,6 +68,7 @@ def warm() -> None:
     import robustrun.report.page  # noqa: F401
 
     torch.optim.SGD([torch.zeros(1)], lr=1.0)  # torch imports its compiler, which sets a variable
+    Plugins.instance()  # one of Ray registers a resolver
 
 
 @pytest.fixture

@@ -1,7 +1,6 @@
 """A sweep is told by the folders of its runs, whichever process did them."""
 
 import csv
-import dataclasses
 import json
 import os
 import subprocess
@@ -11,18 +10,17 @@ from typing import Any
 
 import pytest
 from hydra.core.utils import JobReturn
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 
-from robustrun.command_line import sweep
+from robustrun.command_line import sweep, sweep_folder
 from robustrun.command_line.main import run_command_line
-from robustrun.command_line.sweep import CURRENT, InDriver, Session, close_sweep, driven
+from robustrun.command_line.session import CURRENT, ExpectedRun, Session
+from robustrun.command_line.sweep import InDriver, close_sweep, driven
 from robustrun.configuration import words
 from robustrun.report import collect
 from robustrun.report.summary import SweepSummary
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import locked
-from robustrun.run_folder.schema import RunRecord, RunSection, TrainingSection
-from robustrun.training.metrics import EpochMetrics
 
 SMALL = ("model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none")
 
@@ -48,12 +46,16 @@ def a_run(
         (claimed / "results.json").write_text(json.dumps(results))
 
 
-def started(session: Session, folder: Path, sweeper: str = sweep.BASIC_SWEEPER) -> None:
-    """What Hydra tells the driver before the first run."""
+def started(session: Session, folder: Path, sweeper: str = sweep.COUNTS_RUNS[0]) -> DictConfig:
+    """What Hydra tells the driver before the first run; returns its configuration."""
     hydra = {"sweep": {"dir": str(folder)}, "sweeper": {"_target_": sweeper}}
+    config = OmegaConf.create({"hydra": hydra | {"overrides": {"hydra": []}}})
     token = CURRENT.set(session)
-    InDriver().on_multirun_start(OmegaConf.create({"hydra": hydra}))
+    InDriver().on_multirun_start(config)
     CURRENT.reset(token)
+    if session.refusal is not None:
+        raise session.refusal
+    return config
 
 
 def test_a_sweep_in_other_processes_is_told_from_its_folders(tmp_path: Path) -> None:
@@ -78,51 +80,8 @@ def test_a_sweep_in_other_processes_is_told_from_its_folders(tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "all").iterdir() if path.is_dir()) == ["0", "1"]
 
 
-def test_a_run_without_a_result_is_named_as_killed_and_one_that_never_began_counts(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    a_run(tmp_path / "0", "seed=0", status="failed", error="RunFailure: full")
-    a_run(tmp_path / "1", "seed=1")
-    assert close_sweep(Session(sweep_folder=tmp_path, runs=3)) == 1
-    said = capsys.readouterr().err
-    assert "(seed=0) failed: RunFailure: full" in said
-    assert "(seed=1) killed: " in said
-    assert "never begun: 1 runs of this sweep" in said
-    assert "3 of 3 runs of this sweep failed" in said
-
-
-def test_runs_are_listed_by_their_numbers_and_not_by_their_letters(tmp_path: Path) -> None:
-    for name in ("10", "2", "3-2", "3"):
-        a_run(tmp_path / name, "seed=0", status="completed")
-    assert [run.folder.name for run in sweep._runs_of(Session(sweep_folder=tmp_path))] == [
-        "2",
-        "3",
-        "3-2",
-        "10",
-    ]
-
-
-def test_what_lay_in_the_folder_before_is_not_of_the_sweep_unless_it_is_resumed(
-    tmp_path: Path,
-) -> None:
-    a_run(tmp_path / "0", "seed=0", status="completed")
-    automatic = Session(line=words.split(["-m", "resume='auto'", "seed=0,1"]))
-    for session, names in ((Session(), []), (Session(resumes=True), ["0"]), (automatic, ["0"])):
-        started(session, tmp_path)
-        assert [run.folder.name for run in sweep._runs_of(session)] == names
-
-
-def test_a_second_sweep_into_a_folder_is_told_by_its_own_words(tmp_path: Path) -> None:
-    for typed in (["-m", "seed=0,1"], ["-m", "seed=2,3"]):
-        started(Session(line=words.split(typed), command=" ".join(typed)), tmp_path)
-        about = json.loads((tmp_path / "sweep.json").read_text())
-        assert (about["arguments"], about["command"]) == (typed, " ".join(typed))
-    started(Session(resumes=True, command="robustrun resume"), tmp_path)
-    assert json.loads((tmp_path / "sweep.json").read_text())["command"] == "-m seed=2,3"
-
-
 def test_runs_are_counted_beforehand_for_hydras_own_sweeper_alone(tmp_path: Path) -> None:
-    for sweeper, runs in ((sweep.BASIC_SWEEPER, 4), ("a.Search", None)):
+    for sweeper, runs in ((sweep.COUNTS_RUNS[0], 4), ("a.Search", None)):
         session = Session(runs=4)
         started(session, tmp_path, sweeper)
         assert session.runs == runs
@@ -161,19 +120,6 @@ def test_an_interrupted_sweep_has_the_run_that_was_interrupted_in_its_summary(
     assert (row["status"], row["seed"]) == ("interrupted", "4")
 
 
-def test_the_job_returns_the_robust_accuracy_on_the_validation_split() -> None:
-    def trained(best: EpochMetrics | None) -> RunRecord:
-        run = RunSection(status="completed")
-        return RunRecord(run=run, training=TrainingSection(best=best))
-
-    best = EpochMetrics(2, 20, 0.1, 1.0, 0.95, 0.9, 0.5, 3.0)
-    assert sweep._selection_metric(trained(best)) == 0.5
-    clean_alone = dataclasses.replace(best, validation_robust_accuracy=None)
-    assert sweep._selection_metric(trained(clean_alone)) == 0.9
-    assert sweep._selection_metric(trained(None)) is None
-    assert sweep._selection_metric(RunRecord(run=RunSection(status="failed"))) is None
-
-
 def test_the_summary_of_a_sweep_reads_what_each_run_left_once(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -185,11 +131,10 @@ def test_the_summary_of_a_sweep_reads_what_each_run_left_once(
         "read_record",
         lambda folder, whole=collect.read_record: read.append(folder.name) or whole(folder),
     )
-    monkeypatch.setattr(sweep.os, "walk", lambda place: walked.append(place) or walk(place))
+    monkeypatch.setattr(sweep_folder.os, "walk", lambda place: walked.append(place) or walk(place))
     session = Session()
     token = CURRENT.set(session)
-    hydra = {"sweep": {"dir": str(tmp_path)}, "sweeper": {"_target_": sweep.BASIC_SWEEPER}}
-    InDriver().on_multirun_start(OmegaConf.create({"hydra": hydra}))
+    started(session, tmp_path)
     for seed in range(12):
         session.latest = tmp_path / str(seed)
         a_run(session.latest, f"seed={seed}", status="completed")
@@ -203,7 +148,7 @@ def test_the_summary_of_a_sweep_reads_what_each_run_left_once(
     assert read == [str(seed) for seed in range(12)]
     assert len(walked) == 2  # as the sweep began, and for its first row
     before = (tmp_path / "summary.csv").read_bytes()
-    sweep._summarise(tmp_path, sweep._runs_of(session))
+    sweep._summarise(tmp_path, sweep_folder.runs_in(tmp_path))
     assert (tmp_path / "summary.csv").read_bytes() == before
 
 
@@ -215,32 +160,6 @@ def test_a_key_that_comes_later_gets_a_value_in_every_row(tmp_path: Path) -> Non
         summary.write()
     with (tmp_path / "summary.csv").open() as file:
         assert [row["device.threads"] for row in csv.DictReader(file)] == ["2", "1"]
-
-
-def test_what_lies_in_a_runs_own_folder_is_no_run_of_the_sweep(tmp_path: Path) -> None:
-    for name in ("0", "1"):
-        a_run(tmp_path / "deep" / name, "seed=0", status="completed")
-        a_run(tmp_path / "deep" / name / "copy", "seed=0", status="completed")
-    found = [folder.relative_to(tmp_path).as_posix() for folder in sweep._run_folders(tmp_path)]
-    assert found == ["deep/0", "deep/1"]
-
-
-def test_no_failure_is_written_into_a_run_that_another_process_works_on_or_has_finished(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    composed = OmegaConf.create({"seed": 0})
-    a_run(tmp_path / "0", "seed=0")
-    with locked(tmp_path / "0"):
-        sweep._record_failure(composed, tmp_path / "0", "in use")
-        assert not (tmp_path / "0" / "results.json").exists()
-        assert close_sweep(Session(sweep_folder=tmp_path)) == 1
-        assert "(seed=0) running: another process works on it" in capsys.readouterr().err
-    sweep._record_failure(composed, tmp_path / "0", "wrong")
-    assert json.loads((tmp_path / "0" / "results.json").read_text())["run"]["error"] == "wrong"
-    a_run(tmp_path / "1", "seed=1", status="completed")
-    before = (tmp_path / "1" / "results.json").read_bytes()
-    sweep._record_failure(composed, tmp_path / "1", "in use")
-    assert (tmp_path / "1" / "results.json").read_bytes() == before
 
 
 def test_a_sweep_that_is_resumed_twice_at_once_leaves_the_run_to_the_first(
@@ -257,3 +176,67 @@ def test_a_sweep_that_is_resumed_twice_at_once_leaves_the_run_to_the_first(
         assert "is in use: another process works on this run" in capfd.readouterr().err
         assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
     assert run_command_line(["resume", "all"]) == 0
+
+
+def test_a_run_that_left_nothing_or_no_result_is_named_as_killed(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    a_run(tmp_path / "0", "seed=0", status="failed", error="RunFailure: full")
+    a_run(tmp_path / "1", "seed=1")
+    expected = [ExpectedRun(n, (f"seed={n}",), tmp_path / str(n)) for n in range(3)]
+    assert close_sweep(Session(sweep_folder=tmp_path, runs=3, expected=expected)) == 1
+    said = capsys.readouterr().err
+    assert "(seed=0) failed: RunFailure: full" in said
+    assert "(seed=1) killed: " in said
+    assert "run 2 (seed=2) killed: " in said
+    assert "3 of 3 runs of this sweep failed" in said
+    assert close_sweep(Session(sweep_folder=tmp_path, runs=4)) == 1  # another's sweeper
+    assert "4 of 4 runs of this sweep failed" in capsys.readouterr().err
+
+
+def test_of_many_runs_that_failed_the_first_are_named(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for n in range(25):
+        a_run(tmp_path / str(n), f"seed={n}", status="failed", error="full")
+    assert close_sweep(Session(sweep_folder=tmp_path)) == 1
+    said = capsys.readouterr().err
+    assert said.count("failed: full") == 20
+    assert "and 5 more; summary.csv has all" in said
+
+
+def test_a_sweep_has_a_folder_of_its_own_unless_it_continues_another(tmp_path: Path) -> None:
+    for name, typed in (("all", ["-m", "seed=0,1"]), ("all-2", ["-m", "seed=2,3"])):
+        session = Session(line=words.split(typed), command=" ".join(typed))
+        config = started(session, tmp_path / "all")
+        assert session.sweep_folder == tmp_path / name
+        about = json.loads((tmp_path / name / "sweep.json").read_text())
+        assert (about["arguments"], about["command"]) == (typed, " ".join(typed))
+        assert config.hydra.sweep.dir == str(tmp_path / name)  # which launchers look at
+        assert config.hydra.overrides.hydra == [f"hydra.sweep.dir='{tmp_path / name}'"]
+    session = Session(resumes=True, command="robustrun resume")
+    started(session, tmp_path / "all-2")
+    assert session.sweep_folder == tmp_path / "all-2"
+    about = json.loads((tmp_path / "all-2" / "sweep.json").read_text())
+    assert (about["command"], about["resumes"]) == ("-m seed=2,3", True)
+    automatic = Session(line=words.split(["-m", "resume='auto'", "seed=0,1"]))
+    started(automatic, tmp_path / "all")
+    assert automatic.sweep_folder == tmp_path / "all"
+
+
+def test_a_sweep_does_not_share_a_folder_with_runs_of_others(tmp_path: Path) -> None:
+    a_run(tmp_path / "all" / "0", "seed=0", status="completed")
+    session = Session()
+    started(session, tmp_path / "all")
+    assert session.sweep_folder == tmp_path / "all-2"
+    assert session.new_folders == [tmp_path / "all-2"]
+
+
+def test_a_sweep_into_a_folder_that_cannot_be_made_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("")
+    assert run_command_line(["-m", *SMALL, "seed=0,1", "hydra.sweep.dir=file/all"]) == 2
+    assert "file" in capfd.readouterr().err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["file"]

@@ -1,0 +1,145 @@
+"""The runs of a sweep handed to a launcher, until each that can be done was tried.
+
+The sweep's folder is the state: what is finished there is not launched, and what a launcher lost
+(a worker that was killed takes others with it) is launched again.
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from omegaconf import DictConfig, OmegaConf
+
+from robustrun.command_line.failures import print_remarks
+from robustrun.command_line.session import CURRENT, ExpectedRun, Session
+from robustrun.command_line.sweep_folder import absent, runs_in
+from robustrun.configuration import words
+from robustrun.configuration.catalogue import options_by_group
+from robustrun.run_folder import provenance
+
+log = logging.getLogger(__name__)
+BY_NUMBER = "${hydra.job.num}"  # Hydra's own name for the folder of a run
+MOST_IN_A_FOLDER = 1000  # runs; file systems slow down with many thousands
+Combination = list[str]  # the words of one run
+Launch = Callable[[Sequence[Combination], int], Any]  # of these runs, by the number of the first
+
+
+def run_all(
+    combinations: list[Combination], hydra: DictConfig, launch: Launch, isolated: bool
+) -> None:
+    """Do the runs of a sweep that are not finished. A run that is killed ends others with it unless
+    they are `isolated`. Raises what the launcher raised if not one of them began."""
+    session = CURRENT.get()
+    assert session is not None
+    sweep = session.require_folder()
+    in_turn = _in_turn(combinations, hydra)
+    session.expected = expected_runs(combinations, session, in_turn)
+    session.runs = len(combinations)
+    left = session.expected if in_turn else [r for r in session.expected if not _completed(r)]
+    if session.bar is not None:
+        session.bar.advance(len(session.expected) - len(left))
+    try:
+        _launch(left, session, launch)
+    except Exception as error:
+        if not runs_in(sweep):
+            raise
+        print_remarks([f"the launcher failed: {_told(error)}"])
+        if not in_turn:
+            _launch_lost(session, launch, isolated)
+
+
+def _in_turn(combinations: list[Combination], hydra: DictConfig) -> bool:
+    """Whether folders or values are made of Hydra's job number: each run then needs its turn."""
+    sweep = OmegaConf.to_container(hydra.sweep, resolve=False)
+    assert isinstance(sweep, dict)
+    named = any("job.num" in word for word in (combinations or [[]])[0])
+    return named or sweep["subdir"] != BY_NUMBER
+
+
+def expected_runs(
+    combinations: list[Combination], session: Session, in_turn: bool
+) -> list[ExpectedRun]:
+    """The runs of a sweep by number, each with the folder that it is to use."""
+    sweep = session.require_folder()
+    spread = len(combinations) > MOST_IN_A_FOLDER
+    folders = [
+        sweep / (f"{n // MOST_IN_A_FOLDER}/{n}" if spread else str(n))
+        for n in range(len(combinations))
+    ]
+    return [
+        ExpectedRun(n, tuple(combination), None if in_turn else folders[n])
+        for n, combination in enumerate(combinations)
+    ]
+
+
+def representatives(combinations: list[Combination]) -> list[Combination]:
+    """A few combinations in which every option of a group occurs, and every key: what does not
+    compose shows in one of these, and a sweep over a thousand seeds need not compose a thousand."""
+    session = CURRENT.get()
+    groups = options_by_group(session.folders if session else [])
+    seen: set[str] = set()
+    chosen = []
+    for combination in combinations:
+        keys = [word.partition("=")[0] for word in combination]
+        chooses = [key.lstrip("+~").partition("@")[0] in groups for key in keys]
+        kinds = {w if c else k for w, k, c in zip(combination, keys, chooses, strict=True)}
+        if not kinds <= seen:
+            chosen.append(combination)
+            seen |= kinds
+    return chosen
+
+
+def _completed(run: ExpectedRun) -> bool:
+    return run.folder is not None and provenance.status(run.folder) == "completed"
+
+
+def _launch(runs: list[ExpectedRun], session: Session, launch: Launch) -> None:
+    """Raises what the launcher raises."""
+    if runs:
+        launch([_words(run, session) for run in runs], runs[0].number)
+
+
+def _words(run: ExpectedRun, session: Session) -> Combination:
+    if run.folder is None:
+        return [*run.words]
+    subdir = run.folder.relative_to(session.require_folder()).as_posix()
+    return [*run.words, f"hydra.sweep.subdir={words.quoted(subdir)}"]
+
+
+def _launch_lost(session: Session, launch: Launch, isolated: bool) -> None:
+    """Runs that never began are launched together as long as that helps; then each one that is
+    left, alone, since it may be what ended the others. Isolated ones ended by themselves."""
+    lost = _lost(session, "absent")
+    while lost:
+        print_remarks([f"launched again: {len(lost)} runs that never began"])
+        failed = _failed(lost, session, launch)
+        before, lost = lost, _lost(session, "absent")
+        if failed and len(lost) == len(before):
+            break
+    for run in [] if isolated else [*_lost(session, "killed"), *lost]:
+        print_remarks([f"launched again, alone: {run.folder}"])
+        _failed([run], session, launch)
+
+
+def _failed(runs: list[ExpectedRun], session: Session, launch: Launch) -> bool:
+    """Launch these; whether the launcher failed."""
+    try:
+        _launch(runs, session, launch)
+    except Exception as error:
+        print_remarks([f"the launcher failed: {_told(error)}"])
+        return True
+    return False
+
+
+def _told(error: Exception) -> str:
+    lines = str(error).strip().splitlines() or [""]
+    return f"{type(error).__name__}: {lines[0]}"
+
+
+def _lost(session: Session, how: str) -> list[ExpectedRun]:
+    """The expected runs that are in no folder, or that were killed."""
+    runs = runs_in(session.require_folder())
+    if how == "absent":
+        return absent(session, runs)
+    killed = {run.folder for run in runs if run.status == "killed"}
+    return [run for run in session.expected if run.folder in killed]
