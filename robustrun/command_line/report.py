@@ -165,7 +165,7 @@ def _side(word: str, runs: list[StoredRun], options: argparse.Namespace) -> list
     measured = [run for run in all_runs if run.evaluation is not None]
     console.show(*terminal.problems(all_runs))
     if not measured:
-        why = " ".join(run.problem for run in all_runs)
+        why = next((run.problem for run in all_runs if run.problem), "")
         raise DataError(f"--compare {word}: no finished evaluation to compare. {why}".rstrip())
     return measured
 

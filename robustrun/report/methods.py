@@ -13,6 +13,7 @@ from robustrun.errors import DataError
 from robustrun.report import compare, judged, summary, uncertainty
 from robustrun.report.collect import StoredRun
 
+MOST_NAMED = 10  # values in a message
 # Where it ran and what it left, not what it did.
 WHERE = ("device.", "tracker.", "keep.", "resume", "dataset.root", "dataset.download")
 
@@ -89,7 +90,8 @@ def _by_seed(side: list[StoredRun], letter: str) -> dict[Any, StoredRun]:
 
 def _values(side: list[StoredRun], key: str) -> str:
     rows = [judged.judgement(run) | dict(run.settings) for run in side if run.evaluation]
-    return ", ".join(dict.fromkeys(summary.text(row.get(key)) for row in rows))
+    values = [*dict.fromkeys(summary.text(row.get(key)) for row in rows)]
+    return ", ".join(values[:MOST_NAMED]) + (", ..." if len(values) > MOST_NAMED else "")
 
 
 def _differences(

@@ -140,3 +140,21 @@ def test_each_run_is_read_and_judged_once_and_a_second_time_if_the_page_shows_it
     assert set(reads) == set(folders)
     assert Counter(reads.values()) == {1: 40, 2: 20}
     assert judgements == dict.fromkeys(folders, 1)
+
+
+def test_a_comparison_reads_each_run_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    run_folders.sweep(tmp_path / "sweep")
+    reads: Counter[str] = Counter()
+    read = collect.read
+
+    def counted_read(folder: Path) -> collect.StoredRun:
+        reads[folder.name] += 1
+        return read(folder)
+
+    monkeypatch.setattr(collect, "read", counted_read)
+    words = ["--compare", "method=standard", "method=trades"]
+    assert command([str(tmp_path / "sweep"), *words]) == 0
+    assert "Over 3 seeds that both have" in capfd.readouterr().out
+    assert reads == dict.fromkeys("012345", 1)

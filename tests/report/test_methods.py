@@ -68,6 +68,20 @@ def test_a_side_is_one_method_with_several_seeds(tmp_path: Path) -> None:
         methods.compare_methods([sweep[0], other], sweep[3:])
 
 
+@pytest.mark.parametrize(("number", "said"), [(10, "0.9)"), (12, "0.9, ...)")])
+def test_a_message_stays_short_however_many_values_a_side_has(
+    number: int, said: str, tmp_path: Path
+) -> None:
+    for place in range(number):
+        results = run_folders.results("trades", 0, 90, 50)
+        results["config"]["method"]["beta"] = place / 10
+        run_folders.written(tmp_path / str(place), results)
+    runs = collect.find_runs([tmp_path])
+    with pytest.raises(DataError) as raised:
+        methods.compare_methods(runs, runs)
+    assert f"(0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, {said}" in str(raised.value)
+
+
 def test_methods_judged_by_other_attacks_get_no_verdict(tmp_path: Path) -> None:
     a = collect.find_runs([group(tmp_path / "a", "standard")])
     for seed in range(2):
