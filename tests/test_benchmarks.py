@@ -12,6 +12,7 @@ from benchmarks import (
     growth,
     input_pipeline,
     inputs,
+    many_runs,
     networks,
     overhead,
     packed,
@@ -23,8 +24,11 @@ from benchmarks import (
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
 from robustrun.datasets import contents, folder
+from robustrun.report import collect, summary
+from tests.report import run_folders
 
 CPU = torch.device("cpu")
+VARIED = ("method.name", "attack.epsilon", "method.beta", "seed")
 ROOT = Path(__file__).parents[1]
 
 
@@ -202,3 +206,20 @@ def test_packed_sweeps_are_compared_with_the_first() -> None:
 def test_the_words_of_a_packed_run_replace_those_of_the_small_one() -> None:
     words = packed.overrides(["training.epochs=2", "method=pgd_at"])
     assert words == ["evaluation=none", "training.epochs=2", "method=pgd_at"]
+
+
+def test_many_runs_are_made_like_one_and_differ_in_what_they_say(tmp_path: Path) -> None:
+    like = run_folders.results("trades", 0, 90, 50, options={"method": "trades"})
+    run = run_folders.run(tmp_path / "run", like)
+    many_runs.make(run, tmp_path / "many", 203, seeds=2)
+    runs = collect.find_runs([tmp_path / "many"])
+    assert not any(run.problem for run in runs)
+    assert len({run.folder.parent for run in runs}) == 3  # 100 in each sweep
+    settings = [tuple(run.settings[key] for key in VARIED) for run in runs]
+    assert len(set(settings)) == 203
+    assert set(map(len, map(set, zip(*settings, strict=True)))) == {8, 5, 3, 2}
+    for run in runs:
+        assert run.evaluation is not None
+        accuracies = summary.accuracies(run)
+        assert accuracies["worst_case"] == min(accuracies.values())
+        assert (run.folder / "metrics.csv").is_file()
