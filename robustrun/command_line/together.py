@@ -17,7 +17,7 @@ from robustrun.run_folder import provenance
 
 def run_together(place: Place, command: Callable[[], int]) -> int:
     """The exit code of `command`, which only the first process carries out; another one waits for
-    its run, and says nothing but warnings."""
+    its run, and says nothing but errors, and warnings that are its own."""
     with processes.together(place):
         if not processes.is_first():
             return _follow()
@@ -60,6 +60,7 @@ def _follow() -> int:
         logging.Formatter(f"{console.HEAD} process {processes.rank()}: %(message)s")
     )
     handler.setLevel(logging.WARNING)
+    handler.addFilter(lambda record: record.levelno > logging.WARNING or processes.speaks())
     logging.getLogger().addHandler(handler)
     try:
         if (run := processes.told(None)) is not None:

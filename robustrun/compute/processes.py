@@ -8,7 +8,7 @@ import json
 import os
 import socket
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -17,6 +17,7 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from robustrun.compute import interrupts
 from robustrun.compute.place import Place
 from robustrun.errors import DataError, RobustrunError, RunFailure
 
@@ -40,6 +41,7 @@ class _Group:
 
 _group = _Group()
 _joined = False
+_alone = False
 
 
 def rank() -> int:
@@ -81,6 +83,8 @@ def together(place: Place) -> Iterator[None]:
         _group = _met(place)
     try:
         yield
+        with suppress(RunFailure):  # of a broken group each leaves by itself
+            wait_for_all()  # none closes its connections while another one still hears by them
     finally:
         _joined, count_before, _group = False, _group.count, _Group()
         if count_before > 1:
@@ -132,6 +136,22 @@ def settle_on(device: torch.device) -> None:
     gpus = exchange(str(torch.cuda.get_device_properties(device).uuid))
     group = dist.new_group(backend="nccl", timeout=PATIENCE) if len(set(gpus)) == count() else None
     _group = _Group(**{**vars(_group), "tensors": group})
+
+
+@contextmanager
+def alone() -> Iterator[None]:
+    """In this context, this process does what no other one does: its warnings are told."""
+    global _alone
+    before, _alone = _alone, True
+    try:
+        yield
+    finally:
+        _alone = before
+
+
+def speaks() -> bool:
+    """Whether a warning of this process is one that no other process gives."""
+    return is_first() or _alone
 
 
 def tensor_group() -> Any:
@@ -249,33 +269,35 @@ def sum_flat(tensors: Iterable[Tensor]) -> None:
 
 
 def leave_word(error: BaseException) -> None:
-    """Let rank 0 know why this process ends, should it ask."""
-    if _group.count > 1:
-        try:
-            _group.store.set(f"ended/{_group.rank}", _described(error))
-        except RuntimeError:  # nobody keeps the store any more
-            return
+    """Let rank 0 know why this process ends, should it ask; a signal that it got is no reason."""
+    if _group.store is not None:
+        word = "" if isinstance(error, interrupts.STOPPED) else _described(error)
+        with suppress(RuntimeError):  # nobody keeps the store any more
+            _group.store.set(f"ended/{_group.rank}", word)
 
 
 def why_broken() -> str | None:
-    """Why another process ended, as far as that can be seen; None if all seem to be there."""
-    for number in range(_group.count):
-        if number != _group.rank and (word := _word(number)):
+    """Why another process ended, as far as that can be seen; None if all are there, or ended by a
+    signal as this one."""
+    others = [number for number in range(_group.count) if number != _group.rank]
+    words = {number: _word(number) for number in others}
+    for number, word in words.items():
+        if word:
             return f"process {number} ended: {word}"
     for number, (host, process) in enumerate(_group.processes):
-        if host == socket.gethostname() and not _lives(process):
+        silent = number in others and words[number] is None
+        if silent and host == socket.gethostname() and not _lives(process):
             return f"process {number} of {_group.count} was killed, perhaps for its memory."
     return None
 
 
-def _word(number: int) -> str:
-    try:
+def _word(number: int) -> str | None:
+    """What a process left before it ended."""
+    with suppress(RuntimeError):  # its keeper is gone
         if _group.store is not None and _group.store.check([f"ended/{number}"]):
             text: str = _group.store.get(f"ended/{number}").decode()
             return text
-    except RuntimeError:  # its keeper is gone
-        return ""
-    return ""
+    return None
 
 
 def _lives(process: int) -> bool:

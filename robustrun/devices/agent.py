@@ -17,7 +17,9 @@ from robustrun.compute.place import LOOPBACK, STORE
 from robustrun.errors import RobustrunError, RunFailure
 
 WRONG_INPUT = 2  # the exit code of a process whose input was the user's mistake
-AGENT = "torch.distributed.elastic"  # which logs each process that ends, and how
+LOGGERS = tuple(  # that tell of each process that ends, and how
+    f"torch.distributed.elastic.{name}" for name in ("agent.server.api", "multiprocessing.api")
+)
 
 
 def run_processes(count: int, arguments: list[str]) -> None:
@@ -51,9 +53,9 @@ def run_processes(count: int, arguments: list[str]) -> None:
 def _failure(failures: Mapping[int, ProcessFailure], count: int) -> Exception:
     """What is to be said of the processes that failed, by rank."""
     for number, failure in sorted(failures.items()):
-        if failure.exitcode < 0:
+        if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:  # the agent's own
             name = signal.Signals(-failure.exitcode).name
-            why = f"process {number} of {count} was killed by {name}, perhaps for its memory"
+            why = f"process {number} of {count} was ended by {name}, perhaps for its memory"
             return RunFailure(f"The run was stopped: {why}.")
     number, failure = min(failures.items())
     message = failure.message
@@ -87,10 +89,11 @@ _MORE = ("SIGHUP", "SIGQUIT")
 @contextmanager
 def _silent_agent() -> Iterator[None]:
     """What fails is said once, by the process that fails."""
-    logger = logging.getLogger(AGENT)
-    level = logger.level
-    logger.setLevel(logging.CRITICAL)
+    levels = {logger: logger.level for logger in map(logging.getLogger, LOGGERS)}
+    for logger in levels:
+        logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        for logger, level in levels.items():
+            logger.setLevel(level)

@@ -27,9 +27,10 @@ def findings(keys: list[str], work: Work, journal: Journal) -> list[Any]:
 
     def mine() -> list[tuple[int, Any]]:
         found = []
-        for number, finding in work(own(missing)):
-            journal.note(keys[number], finding)
-            found.append((number, finding))
+        with processes.alone():
+            for number, finding in work(own(missing)):
+                journal.note(keys[number], finding)
+                found.append((number, finding))
         return found
 
     if missing:

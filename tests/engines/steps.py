@@ -1,8 +1,10 @@
 """What one process, or several, make of the same training steps in float64; as a program, for one
-of several: `torchrun ... -m tests.engines.steps FOLDER METHOD ...` writes METHOD.pt for each."""
+of several: `torchrun ... -m tests.engines.steps FOLDER WEIGHTS METHOD ...` writes METHOD.pt for
+each, and the verdicts on a network with these weights."""
 
 import os
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +18,13 @@ from robustrun.compute.random_state import seed_everything
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.measure import measure, measurements
+from robustrun.evaluation.setting import Setting
+from robustrun.storage.journal import Journal
 from robustrun.training.fit import fit
 from robustrun.training.settings import TrainingPlan
-from robustrun.types import Adapts
+from robustrun.types import Adapts, Splits
 from tests.golden import CLASSES, TinyNetwork
 
 IMAGES, BATCH = 94, 13  # of batches of 13, the last of an epoch has 3: fewer than four processes
@@ -77,6 +83,30 @@ def trained(method: str) -> dict[str, Any]:
     return {"losses": losses, "robust": robust, "weights": result.last, "steps": result.steps}
 
 
+def measured(weights: dict[str, Tensor], folder: Path) -> dict[str, Any]:
+    """Every verdict on 60 images in batches of 7: AutoAttack, FMN and its distances, the audit."""
+    torch.set_default_dtype(torch.float64)
+    words = ["device=cpu", "dataset=digits", "evaluation=audit", "evaluation.radii=[2]", "seed=3"]
+    words += ["evaluation.audit.examples=40", "evaluation.audit.surrogate_steps=20"]
+    words += ["+attack@evaluation.attacks.autoattack=autoattack", "attack.epsilon=0.05"]
+    cfg = robustrun.compose([*words, "+attack@evaluation.attacks.fmn=fmn"])
+    model = TinyNetwork()
+    model.load_state_dict(weights)
+    journal = Journal(folder / "journal", "tiny", processes.rank())
+    processes.wait_for_all()
+    setting = Setting(cfg.seed, 7, torch.device("cpu"), journal=journal)
+    attacks, test = cfg.attacks(), images(60, 2).plain()
+    splits = Splits(test, test, tuple("abcd"))
+    entries = measurements(cfg.evaluation, attacks, "pgd", splits)
+    entries.append(AccuracyCurve("fmn", attacks["fmn"], (0.5, 2.0)))
+    found = measure(model, test, CLASSES, entries, setting)
+    curve = [(radius, robust.tolist()) for radius, robust in found.curve]
+    stages = {name: [stage.standing for stage in a.stages] for name, a in found.attacks.items()}
+    robust = {name: attack.robust.tolist() for name, attack in found.attacks.items()}
+    clean, checks = found.predictions.tolist(), [asdict(check) for check in found.checks]
+    return {"clean": clean, "robust": robust, "stages": stages, "curve": curve, "checks": checks}
+
+
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:
     """The largest difference of two networks' weights and statistics."""
     return max(float((one[name] - other[name]).abs().max()) for name in one)
@@ -86,9 +116,12 @@ if __name__ == "__main__":
     here = place(os.environ)
     assert here is not None
     with processes.together(here):
-        for method in sys.argv[2:]:
+        for method in sys.argv[3:]:
             result = trained(method)
             sums = [float(w.double().sum()) for w in result["weights"].values()]
             assert processes.exchange(sums) == [sums] * processes.count()  # the same, to the bit
             if processes.is_first():
                 torch.save(result, Path(sys.argv[1]) / f"{method}.pt")
+        verdicts = measured(torch.load(Path(sys.argv[2])), Path(sys.argv[1]))
+        if processes.is_first():
+            torch.save(verdicts, Path(sys.argv[1]) / "verdicts.pt")
