@@ -1,7 +1,8 @@
 """What one process, or several, make of the same training steps in float64; as a program, for one
 of several: `torchrun ... -m tests.engines.steps FOLDER WEIGHTS METHOD ...` writes METHOD.pt for
-each, and the verdicts on a network with these weights."""
+each, continued from METHOD.ckpt if that is there, and verdicts on a network with the weights."""
 
+import io
 import os
 import sys
 from dataclasses import asdict
@@ -14,16 +15,18 @@ from torch import Tensor, nn
 import robustrun
 from robustrun.compute import processes
 from robustrun.compute.place import place
-from robustrun.compute.random_state import seed_everything
+from robustrun.compute.random_state import restore_rng, seed_everything
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.curve import AccuracyCurve
 from robustrun.evaluation.measure import measure, measurements
 from robustrun.evaluation.setting import Setting
+from robustrun.run_folder.checkpoint import FileCheckpointer, _content
 from robustrun.storage.journal import Journal
 from robustrun.training.fit import fit
 from robustrun.training.settings import TrainingPlan
+from robustrun.training.state import NoCheckpoints
 from robustrun.types import Adapts, Splits
 from tests.golden import CLASSES, TinyNetwork
 
@@ -65,8 +68,9 @@ def configuration(method: str) -> RunConfig:
     return robustrun.compose([*words, *METHODS[method]])
 
 
-def trained(method: str) -> dict[str, Any]:
-    """The rows of three epochs, and the weights after them."""
+def trained(method: str, folder: Path | None = None, start: Path | None = None) -> dict[str, Any]:
+    """The rows of three epochs, and the weights after them. States go to `folder`, which are often
+    enough that one is in the middle of an epoch; from the one in `start` it is continued."""
     torch.set_default_dtype(torch.float64)
     cfg = configuration(method)
     seed_everything(cfg.seed)
@@ -77,7 +81,22 @@ def trained(method: str) -> dict[str, Any]:
         model = cfg.method.adapt(model, counts)
     plan = TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, cfg.device.prepare(1.0), 3)
     validation = images(60, 1).plain()
-    result = fit(model, cfg.method, train, validation, counts, plan, lambda rows: None)
+    keeps = folder is not None and processes.is_first()
+    kept = FileCheckpointer(folder, {}, 1e9, 10) if keeps else NoCheckpoints()
+    state = start and torch.load(io.BytesIO(_content(start)), weights_only=True)
+    if state:
+        restore_rng(state["rng"])
+    result = fit(
+        model,
+        cfg.method,
+        train,
+        validation,
+        counts,
+        plan,
+        lambda rows: None,
+        checkpointer=kept,
+        start=state and state["fit"],
+    )
     losses = [row.train_loss for row in result.history]
     robust = [row.validation_robust_accuracy for row in result.history]
     return {"losses": losses, "robust": robust, "weights": result.last, "steps": result.steps}
@@ -116,12 +135,14 @@ if __name__ == "__main__":
     here = place(os.environ)
     assert here is not None
     with processes.together(here):
+        out = Path(sys.argv[1])
         for method in sys.argv[3:]:
-            result = trained(method)
+            start = out / f"{method}.ckpt"  # of an earlier number of processes
+            result = trained(method, out / method, start if start.is_file() else None)
             sums = [float(w.double().sum()) for w in result["weights"].values()]
             assert processes.exchange(sums) == [sums] * processes.count()  # the same, to the bit
             if processes.is_first():
-                torch.save(result, Path(sys.argv[1]) / f"{method}.pt")
-        verdicts = measured(torch.load(Path(sys.argv[2])), Path(sys.argv[1]))
+                torch.save(result, out / f"{method}.pt")
+        verdicts = measured(torch.load(Path(sys.argv[2])), out)
         if processes.is_first():
-            torch.save(verdicts, Path(sys.argv[1]) / "verdicts.pt")
+            torch.save(verdicts, out / "verdicts.pt")
