@@ -32,7 +32,8 @@ def _gpu_settings_restored() -> Iterator[None]:
 
 
 def device(**changed: Any) -> LocalDevice:
-    settings = {"name": "cpu", "threads": None, "precision": "auto", "compile": "auto"}
+    settings: dict[str, Any] = {"name": "cpu", "threads": None, "precision": "auto"}
+    settings |= {"compile": "auto", "processes": 1, "sync_batchnorm": True}
     return LocalDevice(**settings | changed)
 
 
