@@ -23,6 +23,7 @@ PARTS = (  # of a configuration, in which a text may name a file
     *("attack", "method", "model", "recipe", "optimizer", "schedule", "training", "evaluation"),
     *("device", "tracker", "published"),
 )
+SHARED = ("processes", "sync_batchnorm")  # of a device: how several processes share a run
 HELD = (".npy", ".safetensors")  # files of a folder that a configuration names: corruptions, a run
 
 
@@ -43,7 +44,7 @@ def measured_subject(
 ) -> str:
     """Names what is measured with what: configuration, images, weights and program."""
     about = {
-        "config": {name: part for name, part in dump(cfg).items() if name != "keep"},
+        "config": _of_measuring(dump(cfg)),
         "inputs": inputs(cfg, data),
         "images": images.fingerprint(),
         "evaluated": evaluated and asdict(evaluated),
@@ -54,6 +55,12 @@ def measured_subject(
         whole = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
         digest.update(name.encode() + whole.numpy().tobytes())
     return digest.hexdigest()
+
+
+def _of_measuring(plain: dict[str, Any]) -> dict[str, Any]:
+    """A configuration without what no verdict depends on: files that are kept, and processes."""
+    device = {key: value for key, value in plain["device"].items() if key not in SHARED}
+    return {key: value for key, value in plain.items() if key != "keep"} | {"device": device}
 
 
 def as_older_versions(

@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import processes
 from robustrun.compute.batch_parts import cut
 from robustrun.compute.modes import BatchNorm, modes_restored
 from robustrun.errors import ConfigError
@@ -67,6 +68,21 @@ def batching(model: nn.Module, images: int, shape: Shape, size: int) -> Batching
         raise ConfigError(f"training.batch_size is 1, but {needs} in a batch: choose 2 or more.")
     log.info("the last batch of an epoch has %d images, not 1: %s", size + 1, needs)
     return Batching(size, merged=True)
+
+
+def require_rows(model: nn.Module, images: int, shape: Shape, batches: Batching) -> None:
+    """ConfigError if batch norm has a single value a channel on one of several processes that do
+    not share its statistics."""
+    last = images % batches.size + batches.size * batches.merged or batches.size
+    if min(batches.size, last) >= 2 * processes.count() or processes.count() == 1:
+        return
+    if layer := norm_of_one(model, shape):
+        raise ConfigError(
+            f"device.sync_batchnorm is False, but batch norm ({layer}, whose maps are 1 x 1) needs "
+            f"two images on each of {processes.count()} processes, and an epoch's batches have "
+            f"{batches.size} and at last {last}. Set it to true, or choose another "
+            "training.batch_size."
+        )
 
 
 class _LayerReached(Exception):

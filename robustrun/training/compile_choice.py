@@ -8,6 +8,9 @@ import time
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import processes
+from robustrun.compute.batch_norm import synchronised
+from robustrun.compute.batch_parts import cut
 from robustrun.training.fit import train_batch
 from robustrun.training.learner import Learner, new_learner
 from robustrun.training.settings import TrainingPlan
@@ -80,10 +83,14 @@ def _learner(
 
 
 def _seconds(learner: Learner, method: AnyMethod, train: Images, how: TrainingPlan) -> list[float]:
-    """Of several steps on the same batch; the first has to set up, or compile, what it needs."""
+    """Of several steps on the same batch, in the slowest of the processes; the first has to set
+    up, or compile, what it needs."""
     size, device = min(how.training.batch_size, len(train)), how.runtime.device
-    x, y = next(train.plain().batches(size, torch.arange(size), device))
-    return [_seconds_of_step(learner, method, x, y, how) for _ in range(1 + TIMED)]
+    times: list[float] = []
+    with synchronised(learner.model, how.runtime.sync_batchnorm):
+        for x, y in cut(train.plain().batches(size, torch.arange(size), device)):
+            times = [_seconds_of_step(learner, method, x, y, how) for _ in range(1 + TIMED)]
+    return processes.agreed(*times)
 
 
 def _seconds_of_step(

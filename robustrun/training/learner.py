@@ -14,7 +14,7 @@ from robustrun.compute import processes
 from robustrun.compute.batch_norm import average_statistics
 from robustrun.compute.batch_parts import batch_mean, weighted
 from robustrun.compute.modes import eval_mode
-from robustrun.training.batching import Batching, batching
+from robustrun.training.batching import Batching, batching, require_rows
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.weight_average import WeightAverage
 from robustrun.training.weight_perturbation import WeightPerturbation
@@ -129,6 +129,8 @@ def new_learner(
 ) -> Learner:
     training = how.training
     batches = batching(model, len(train), train.shape, training.batch_size)
+    if not how.runtime.sync_batchnorm:
+        require_rows(model, len(train), train.shape, batches)
     return Learner(
         model,
         how.optimizer.build(model),
