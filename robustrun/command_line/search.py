@@ -5,6 +5,7 @@ import logging
 import shlex
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import optuna
 from hydra.core.config_loader import ConfigLoader
@@ -28,10 +29,12 @@ from robustrun.run_folder import provenance, pruning
 from robustrun.run_folder.pruning import Pruner
 from robustrun.run_folder.schema import read_record
 from robustrun.storage import studies
+from robustrun.training.settings import Training
 
 log = logging.getLogger(__name__)
 KEY = "hydra.sweeper"
 JOURNAL = "study.journal"
+ROBUST = "validation_robust_accuracy"
 MOST_IN_A_FOLDER = 1000  # runs; file systems slow down with many thousands
 MOST_CHECKED = 50  # configurations, before the first trial
 
@@ -98,32 +101,39 @@ class Runs:
 
 def require_comparable(configurations: list[RunConfig], settings: Settings) -> None:
     """ConfigError unless every run measures, and alike, what the search compares them by."""
-    robust = "validation_robust_accuracy" in settings.objectives
-    measures = []
     for config in configurations:
-        training = config.training
-        if training.validation_fraction == 0:
-            raise ConfigError(
-                "training.validation_fraction is 0, but a search compares runs by their accuracy "
-                "on the validation split, never on test images. Set it to 0.1."
-            )
-        if robust and training.validation_attack is None:
-            raise ConfigError(
-                "training.validation_attack is null, but the search compares runs by "
-                f"validation_robust_accuracy. Give it an attack, or set {KEY}.objectives to "
-                "[validation_clean_accuracy]."
-            )
-        attack = {"validation_attack": dump(training.validation_attack)} if robust else {}
-        measures.append(
-            {"training": {"validation_fraction": training.validation_fraction} | attack}
-        )
-        measures[-1]["dataset"] = {"name": config.name_of("dataset")}
-    for other in measures[1:]:
-        for key, one, another in provenance.differences(measures[0], other):
+        _require_measured(config.training, settings)
+    first, *others = [_measure(config, settings) for config in configurations]
+    for other in others:
+        for key, one, another in provenance.differences(first, other):
             raise ConfigError(
                 f"{key} is {one!r} in one run of this search and {another!r} in another: their "
                 f"accuracies on the validation split cannot be compared. Fix it, as in {key}={one}."
             )
+
+
+def _require_measured(training: Training, settings: Settings) -> None:
+    if training.validation_fraction == 0:
+        raise ConfigError(
+            "training.validation_fraction is 0, but a search compares runs by their accuracy "
+            "on the validation split, never on test images. Set it to 0.1."
+        )
+    if ROBUST in settings.objectives and training.validation_attack is None:
+        raise ConfigError(
+            f"training.validation_attack is null, but the search compares runs by {ROBUST}. Give "
+            f"it an attack, or set {KEY}.objectives to [validation_clean_accuracy]."
+        )
+
+
+def _measure(config: RunConfig, settings: Settings) -> dict[str, Any]:
+    """What a run's accuracies on the validation split are of."""
+    training = config.training
+    attack = training.validation_attack if ROBUST in settings.objectives else None
+    share = {"validation_fraction": training.validation_fraction}
+    return {
+        "training": share | {"validation_attack": dump(attack)},
+        "dataset": {"name": config.name_of("dataset")},
+    }
 
 
 def open_study(settings: Settings, choices: Space, runs: Runs, pruner: Pruner) -> SweepStudy:
@@ -262,18 +272,7 @@ class Search:
     def _write(self) -> None:
         """study.json as it stands."""
         settings, best = self.settings, {*self.study.front()}
-        trials = [
-            StudyTrial(
-                run=number,
-                folder=self.study.folder(trial),
-                state=trial.state.name.lower(),
-                values=trial.values or [],
-                parameters=trial.params,
-                best=number in best,
-                command=self.runs.command(self.study.space.words(trial.params)),
-            )
-            for number, trial in self.study.trials().items()
-        ]
+        trials = self.study.trials().items()
         record = StudyRecord(
             study_name=self.study.study.study_name,
             storage=settings.storage,
@@ -282,6 +281,17 @@ class Search:
             sampler=settings.sampler,
             pruner=settings.pruner,
             n_trials=self.total,
-            trials=trials,
+            trials=[self._told(number, trial, number in best) for number, trial in trials],
         )
         report.write(self.runs.sweep, record)
+
+    def _told(self, number: int, trial: FrozenTrial, best: bool) -> StudyTrial:
+        return StudyTrial(
+            run=number,
+            folder=self.study.folder(trial),
+            state=trial.state.name.lower(),
+            values=trial.values or [],
+            parameters=trial.params,
+            best=best,
+            command=self.runs.command(self.study.space.words(trial.params)),
+        )
