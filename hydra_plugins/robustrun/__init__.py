@@ -9,8 +9,10 @@ from typing import Any
 
 from hydra._internal.core_plugins.basic_sweeper import BasicSweeper
 from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.plugins import Plugins
 from hydra.core.utils import JobReturn
 from hydra.plugins.launcher import Launcher
+from hydra.plugins.sweeper import Sweeper as HydraSweeper
 from hydra.types import HydraContext, TaskFunction
 from omegaconf import DictConfig
 
@@ -46,6 +48,33 @@ class Sweeper(BasicSweeper):
             batch = combinations[first : first + size]
             for job in self.launcher.launch(batch, initial_job_idx=number + first):
                 _ = job.return_value
+
+
+class OptunaSweeper(HydraSweeper):
+    """hydra/sweeper=optuna: asks Optuna for the runs, and tells it what they reached."""
+
+    def __init__(self, **settings: Any) -> None:  # read, with their names, from the configuration
+        self.hydra_context = self.config = self.launcher = None
+
+    def setup(
+        self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
+    ) -> None:
+        self.hydra_context, self.config = hydra_context, config
+        self.launcher = Plugins.instance().instantiate_launcher(
+            hydra_context=hydra_context, task_function=task_function, config=config
+        )
+
+    def sweep(self, arguments: list[str]) -> None:
+        from robustrun.storage import studies
+
+        studies.require_optuna()
+        from robustrun.command_line import search
+
+        assert self.hydra_context is not None
+        assert self.launcher is not None
+        isolated = isinstance(self.launcher, _EngineLauncher)
+        loader = self.hydra_context.config_loader
+        search.search(self.config, loader, self.launcher, arguments, isolated)
 
 
 class _EngineLauncher(Launcher):

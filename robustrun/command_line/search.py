@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.search_settings import Settings
 from robustrun.command_line.search_space import Combination, Space, space
-from robustrun.command_line.session import CURRENT, Session
+from robustrun.command_line.session import CURRENT, ExpectedRun, Session
 from robustrun.command_line.study import SweepStudy
 from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.decoding import decode, dump
@@ -40,9 +40,14 @@ MOST_CHECKED = 50  # configurations, before the first trial
 
 
 def search(
-    config: DictConfig, loader: ConfigLoader, launcher: Launcher, arguments: list[str]
+    config: DictConfig,
+    loader: ConfigLoader,
+    launcher: Launcher,
+    arguments: list[str],
+    isolated: bool,
 ) -> None:
-    """The whole search, or what is left of it; ConfigError if it cannot be done."""
+    """The whole search, or what is left of it; ConfigError if it cannot be done. `isolated`: a run
+    that is killed ends no other one of this launcher."""
     session = CURRENT.get()
     assert session is not None  # a search is driven by robustrun's own command
     session.require_folder()
@@ -59,7 +64,7 @@ def search(
     epochs = max(run_config.training.epochs for run_config in configurations)
     pruner = settings.pruner_of(epochs)
     study = open_study(settings, choices, runs, pruner)
-    Search(settings, runs, launcher, study, pruner, grid, session.runs).run()
+    Search(settings, runs, launcher, isolated, study, pruner, grid, session.runs).run()
 
 
 def _settings(config: DictConfig) -> Settings:
@@ -137,16 +142,10 @@ def _measure(config: RunConfig, settings: Settings) -> dict[str, Any]:
 
 
 def open_study(settings: Settings, choices: Space, runs: Runs, pruner: Pruner) -> SweepStudy:
-    """The study of a sweep, new or as it was left; ConfigError if another search is in its
-    folder."""
-    journal = runs.sweep / JOURNAL
+    """The study of a sweep, new or as it was left."""
     own = settings.storage is None
-    if own and journal.exists() and not runs.session.continues:
-        raise ConfigError(
-            f"{runs.sweep} holds a search already. robustrun resume {runs.sweep} continues it."
-        )
     if own:
-        studies.mend(journal)
+        studies.mend(runs.sweep / JOURNAL)
     storage = studies.open_storage(place_of(settings, runs.sweep))
     before = [study.study_name for study in storage.get_all_studies()] if own else []
     study = optuna.create_study(
@@ -175,6 +174,7 @@ class Search:
     settings: Settings
     runs: Runs
     launcher: Launcher
+    isolated: bool
     study: SweepStudy
     pruner: Pruner
     grid: list[Combination] | None
@@ -206,9 +206,8 @@ class Search:
         self.study.ask(number, folder, fixed)
 
     def _launch(self, batch: dict[int, FrozenTrial]) -> None:
-        """Do these runs, and note what they reached. Where a launcher fails, what is not finished
-        is launched again one by one, since a run that is killed may have ended the others; raises
-        what it raises if nothing has begun."""
+        """Do these runs, and note what they reached. Raises what the launcher raises if nothing has
+        begun."""
         try:
             self._hand_over(batch)
         except Exception as error:
@@ -216,22 +215,43 @@ class Search:
                 raise
             told = " ".join(str(error).split())
             print_remarks([f"the launcher failed: {type(error).__name__}: {told}"])
+            self._note(batch, TrialState.RUNNING)
             if len(batch) > 1:
-                self._note(batch, TrialState.RUNNING)
-                for number in sorted(batch.keys() & self.study.in_state(TrialState.RUNNING).keys()):
-                    print_remarks([f"launched again, alone: run {number + 1}"])
-                    self._launch({number: batch[number]})
-                return
-        self._note(batch, TrialState.FAIL)
+                self._launch_lost(self._unfinished(batch))
+        else:
+            self._note(batch, TrialState.RUNNING)
+        self._note(self._unfinished(batch), TrialState.FAIL)
+
+    def _unfinished(self, batch: dict[int, FrozenTrial]) -> dict[int, FrozenTrial]:
+        running = self.study.in_state(TrialState.RUNNING)
+        return {number: trial for number, trial in batch.items() if number in running}
+
+    def _launch_lost(self, batch: dict[int, FrozenTrial]) -> None:
+        """Runs that are not finished are launched again one by one, since a run that was killed
+        may have ended the others; isolated ones ended by themselves, unless they never began."""
+        for number, trial in batch.items():
+            if self.isolated and provenance.taken(self._folder(trial)):
+                continue
+            print_remarks([f"launched again, alone: {self._folder(trial)}"])
+            self._launch({number: trial})
 
     def _hand_over(self, batch: dict[int, FrozenTrial]) -> None:
         """Raises what the launcher raises, and what went wrong in a job outside of its run."""
         if self.pruner.name != "none":
             for trial in batch.values():
                 pruning.write(self._folder(trial), self._trial(trial))
+        self._expect(batch)
         given = [self._words(trial) for trial in batch.values()]
         for job in self.launcher.launch(given, initial_job_idx=min(batch)):
             _ = job.return_value
+
+    def _expect(self, batch: dict[int, FrozenTrial]) -> None:
+        """Let the end of the sweep name those that leave no folder."""
+        expected = {run.number: run for run in self.runs.session.expected}
+        for number, trial in batch.items():
+            own = tuple(self.study.space.words(trial.params))
+            expected[number] = ExpectedRun(number, own, self._folder(trial))
+        self.runs.session.expected = [*expected.values()]
 
     def _words(self, trial: FrozenTrial) -> list[str]:
         """Those of a run, with its folder: launchers count on, but runs that are left over do not

@@ -21,6 +21,7 @@ from robustrun.command_line.main import run_command_line
 from robustrun.report import study
 from robustrun.run_folder import pruning
 from robustrun.storage import studies
+from tests.engines.misbehaving import put_plugin, robustrun, swept
 
 optuna = pytest.importorskip("optuna", reason="robustrun[search] is not installed")
 pytestmark = pytest.mark.engines
@@ -337,3 +338,20 @@ def test_runs_are_done_and_pruned_in_the_processes_of_another_launcher(here: Pat
     assert done.returncode == 0, done.stderr
     assert [t.state for t in searched(here / "all").trials] == ["complete", "complete", "pruned"]
     assert results(here / "all", 2)["training"]["epochs"] == 1
+
+
+def test_a_run_that_kills_its_process_fails_alone_and_is_done_by_resume(here: Path) -> None:
+    put_plugin(here)
+    parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
+    grid = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid"]
+    done = robustrun(here, *swept("kill", "good"), *grid, "seed=0,1", *parallel)
+    assert done.returncode == 1, done.stderr
+    trials = searched(here / "all").trials
+    assert [trial.state for trial in trials] == ["fail", "fail", "complete", "complete"]
+    assert "2 of 4 runs of this sweep failed" in done.stderr
+    for seed in (0, 1):
+        assert f"method.kind=kill seed={seed}) killed: " in done.stderr
+    (here / "mended").touch()
+    done = robustrun(here, "resume", "all", "hydra/launcher=basic")
+    assert done.returncode == 0, done.stderr
+    assert [trial.state for trial in searched(here / "all").trials] == ["complete"] * 4
