@@ -151,12 +151,10 @@ def test_two_objectives_have_a_front_in_the_study_the_summary_and_the_page(
     assert page.count("<strong>Pareto front</strong>") == len(front)
 
 
-def test_an_experiment_of_ones_own_can_be_a_search(here: Path) -> None:
+def test_an_experiment_of_ones_own_can_say_what_is_searched(here: Path) -> None:
     (here / "mine" / "experiment").mkdir(parents=True)
     (here / "mine" / "experiment" / "rates.yaml").write_text(
         "# @package _global_\n"
-        "defaults:\n"
-        "  - override /hydra/sweeper: optuna\n"
         "hydra:\n"
         "  sweeper:\n"
         "    n_trials: 2\n"
@@ -164,8 +162,7 @@ def test_an_experiment_of_ones_own_can_be_a_search(here: Path) -> None:
         "    params:\n"
         "      optimizer.lr: 0.1,0.01\n"
     )
-    words = ["-m", "-cd", "mine", "+experiment=rates", *SHORT, "hydra.sweep.dir=all"]
-    assert run_command_line(words) == 0
+    assert run_command_line([*OPTUNA, "-cd", "mine", "+experiment=rates", *SHORT]) == 0
     trials = searched(here / "all").trials
     assert [trial.parameters for trial in trials] == [
         {"optimizer.lr": "0.1"},
@@ -344,14 +341,13 @@ def test_a_run_that_kills_its_process_fails_alone_and_is_done_by_resume(here: Pa
     put_plugin(here)
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
     grid = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid"]
-    done = robustrun(here, *swept("kill", "good"), *grid, "seed=0,1", *parallel)
+    done = robustrun(here, *swept("kill", "good"), *grid, *parallel)
     assert done.returncode == 1, done.stderr
     trials = searched(here / "all").trials
-    assert [trial.state for trial in trials] == ["fail", "fail", "complete", "complete"]
-    assert "2 of 4 runs of this sweep failed" in done.stderr
-    for seed in (0, 1):
-        assert f"method.kind=kill seed={seed}) killed: " in done.stderr
+    assert [trial.state for trial in trials] == ["fail", "complete"]
+    assert "1 of 2 runs of this sweep failed" in done.stderr
+    assert "method.kind=kill) killed: " in done.stderr
     (here / "mended").touch()
     done = robustrun(here, "resume", "all", "hydra/launcher=basic")
     assert done.returncode == 0, done.stderr
-    assert [trial.state for trial in searched(here / "all").trials] == ["complete"] * 4
+    assert [trial.state for trial in searched(here / "all").trials] == ["complete"] * 2
