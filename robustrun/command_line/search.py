@@ -3,11 +3,14 @@ they reached."""
 
 import logging
 import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import optuna
+from filelock import FileLock, Timeout
 from hydra.core.config_loader import ConfigLoader
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.plugins.launcher import Launcher
@@ -63,8 +66,20 @@ def search(
     require_comparable(configurations, settings)
     epochs = max(run_config.training.epochs for run_config in configurations)
     pruner = settings.pruner_of(epochs)
-    study = open_study(settings, choices, runs, pruner)
-    Search(settings, runs, launcher, isolated, study, pruner, grid, session.runs).run()
+    with _alone(runs.sweep):
+        study = open_study(settings, choices, runs, pruner)
+        Search(settings, runs, launcher, isolated, study, pruner, grid, session.runs).run()
+
+
+@contextmanager
+def _alone(sweep: Path) -> Iterator[None]:
+    """ConfigError if another process does the search in this folder."""
+    try:
+        lock = FileLock(sweep / "study.lock", timeout=0).acquire()
+    except Timeout:
+        raise ConfigError(f"{sweep} is in use: another process does this search.") from None
+    with lock:
+        yield
 
 
 def _settings(config: DictConfig) -> Settings:

@@ -41,7 +41,7 @@ from robustrun.compute import interrupts
 from robustrun.configuration import words
 from robustrun.configuration.words import Line
 from robustrun.console import show
-from robustrun.errors import ConfigError
+from robustrun.errors import ConfigError, RobustrunError
 from robustrun.storage import files
 
 IN_DRIVER = f"+hydra.callbacks.robustrun._target_={__name__}.InDriver"
@@ -69,7 +69,7 @@ def driven(session: Session) -> Iterator[None]:
             note_how_to_continue(error, session.sweep_folder)
         if not runs and isinstance(error, Exception):
             _forget(session)
-        if not runs or not isinstance(error, Exception):
+        if not runs or not isinstance(error, Exception) or isinstance(error, RobustrunError):
             raise
         session.broken = True
         text = " ".join(str(error).split())

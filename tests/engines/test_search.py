@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from filelock import FileLock
 from hydra.core.plugins import Plugins
 from short_run import SHORT
 
@@ -247,6 +248,15 @@ def test_a_failed_run_does_not_end_the_search_and_is_done_again_by_resume(
     after = searched(here / "all")
     assert [trial.state for trial in after.trials] == ["complete"] * 3
     assert [t.parameters for t in after.trials] == [t.parameters for t in before.trials]
+
+
+def test_only_one_process_does_a_search(
+    whole: Path, here: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with FileLock(whole / "study.lock"):
+        assert run_command_line(["resume", str(whole)]) == 2
+    assert f"{whole} is in use" in capsys.readouterr().err
+    assert run_command_line(["resume", str(whole)]) == 0
 
 
 def test_what_a_launcher_loses_is_launched_again(
