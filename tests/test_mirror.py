@@ -46,7 +46,6 @@ TRIED_IN = {
     "command_line/session.py": "command_line/test_sweep.py",
     "command_line/slurm_launcher.py": "engines/test_launchers.py",
     "command_line/study.py": "engines/test_search.py",
-    "command_line/resume.py": "faults/test_kill_and_resume.py",
     "command_line/together.py": "engines/test_processes.py",
     "command_line/worker.py": "engines/test_processes.py",
     "compute/batch_norm.py": "engines/test_processes.py",

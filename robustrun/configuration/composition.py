@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,12 @@ from robustrun.errors import ConfigError, require
 
 OUTPUTS = "outputs/${now:%Y-%m-%d}/${now:%H-%M-%S-%f}"
 SEARCH_PATH = "hydra.searchpath"
+ENGINES = {  # the plugin of each launcher, and the extra that installs it with its engine
+    "joblib": ("hydra_joblib_launcher", "parallel"),
+    "slurm": ("hydra_submitit_launcher", "slurm"),
+    "slurm_local": ("hydra_submitit_launcher", "slurm"),
+    "ray": ("hydra_ray_launcher", "ray"),
+}
 LAUNCHERS = {  # our settings of plugins that bring options of their own
     "joblib": ("hydra.launcher.pre_dispatch=n_jobs", "hydra.launcher.batch_size=1"),
     "ray": (
@@ -90,8 +97,15 @@ def for_hydra(line: Line, folders: Iterable[Path] = ()) -> Line:
 
 
 def _of_launcher(given: Iterable[str]) -> list[str]:
-    """The settings of a launcher whose plugin has other defaults than sweeps of runs need."""
+    """The settings of a launcher whose plugin has other defaults than sweeps of runs need;
+    ConfigError if its engine is not installed."""
     chosen = [str(o.value()) for o in map(words.parse, given) if words.key(o) == "hydra/launcher"]
+    for name in (name for name in chosen if name in ENGINES):
+        plugin, extra = ENGINES[name]
+        if find_spec(f"hydra_plugins.{plugin}") is None:
+            raise ConfigError(
+                f"hydra/launcher={name} is not installed: pip install 'robustrun[{extra}]'"
+            )
     return [word for name in chosen for word in LAUNCHERS.get(name, ())]
 
 

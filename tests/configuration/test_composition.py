@@ -46,3 +46,20 @@ def test_a_users_own_search_path_stays_beside_the_plugins(tmp_path: Path) -> Non
     more = "+attack@evaluation.attacks.x=two"
     found = composition.compose_config([*given, more], [tmp_path / "two"])
     assert found["evaluation"]["attacks"]["x"]["epsilon"] == "1/10"
+
+
+def test_a_launcher_whose_engine_is_not_installed_is_refused_with_what_installs_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(composition, "find_spec", lambda module: None)
+    for name, extra in (("joblib", "parallel"), ("slurm_local", "slurm"), ("ray", "ray")):
+        line = words.split(["-m", f"hydra/launcher={name}", "seed=0,1"])
+        with pytest.raises(ConfigError, match=rf"pip install 'robustrun\[{extra}\]'"):
+            composition.for_hydra(line)
+
+
+def test_a_word_of_the_user_wins_over_our_setting_of_a_launcher() -> None:
+    line = words.split(["-m", "hydra/launcher=joblib", "hydra.launcher.pre_dispatch=all"])
+    given = list(composition.for_hydra(line).words)
+    ours, theirs = "hydra.launcher.pre_dispatch=n_jobs", "hydra.launcher.pre_dispatch=all"
+    assert given.index(ours) < given.index(theirs)
