@@ -44,7 +44,6 @@ TRIED_IN = {
     "command_line/search.py": "engines/test_search.py",
     "command_line/search_settings.py": "engines/test_search.py",
     "command_line/session.py": "command_line/test_sweep.py",
-    "command_line/slurm_launcher.py": "engines/test_launchers.py",
     "command_line/study.py": "engines/test_search.py",
     "command_line/together.py": "engines/test_processes.py",
     "command_line/worker.py": "engines/test_processes.py",

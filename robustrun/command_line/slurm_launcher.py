@@ -12,6 +12,7 @@ from hydra_plugins.hydra_submitit_launcher.submitit_launcher import BaseSubmitit
 
 from robustrun.command_line.engine_jobs import all_results
 from robustrun.command_line.failures import print_remarks
+from robustrun.errors import require
 
 log = logging.getLogger(__name__)
 OF_ANY_CLUSTER = {  # parameters that submitit names without the cluster's name before them
@@ -27,6 +28,9 @@ class SubmititLauncher(BaseSubmititLauncher):  # type: ignore[misc]
     def __init__(self, cluster: str, **params: Any) -> None:
         super().__init__(**params)
         self.cluster = cluster
+        for name in ("nodes", "tasks_per_node"):
+            right = "1: a run has one job of one task; more processes of it are device.processes"
+            require(params[name] == 1, f"hydra.launcher.{name}", params[name], right)
 
     def launch(
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
