@@ -81,7 +81,7 @@ class _EngineLauncher(Launcher):
     """A launcher whose engine is imported when it is made, and has a process for each run."""
 
     def __init__(self, **params: Any) -> None:
-        self.engines = self.made(params)
+        self.params = params
 
     def made(self, params: dict[str, Any]) -> Launcher:
         raise NotImplementedError
@@ -89,6 +89,7 @@ class _EngineLauncher(Launcher):
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig
     ) -> None:
+        self.engines = self.made(self.params)
         self.engines.setup(hydra_context=hydra_context, task_function=task_function, config=config)
 
     def launch(

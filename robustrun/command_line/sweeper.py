@@ -10,11 +10,12 @@ from typing import Any
 
 from omegaconf import DictConfig, OmegaConf
 
-from robustrun.command_line.failures import print_remarks
+from robustrun.command_line.failures import USERS_ERRORS, print_remarks
 from robustrun.command_line.session import CURRENT, ExpectedRun, Session
 from robustrun.command_line.sweep_folder import absent, runs_in
 from robustrun.configuration import words
 from robustrun.configuration.catalogue import options_by_group
+from robustrun.errors import RunFailure
 from robustrun.run_folder import provenance
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,8 @@ def run_all(
     combinations: list[Combination], hydra: DictConfig, launch: Launch, isolated: bool
 ) -> None:
     """Do the runs of a sweep that are not finished. A run that is killed ends others with it unless
-    they are `isolated`. Raises what the launcher raised if not one of them began."""
+    they are `isolated`. If not one of them began, raises what is wrong with the words, or a
+    RunFailure that tells the engine's own error."""
     session = CURRENT.get()
     assert session is not None
     sweep = session.require_folder()
@@ -42,7 +44,7 @@ def run_all(
         _launch(left, session, launch)
     except Exception as error:
         if not runs_in(sweep):
-            raise
+            raise _failure(error) from error
         print_remarks([f"the launcher failed: {_told(error)}"])
         if not in_turn:
             _launch_lost(session, launch, isolated)
@@ -129,6 +131,13 @@ def _failed(runs: list[ExpectedRun], session: Session, launch: Launch) -> bool:
         print_remarks([f"the launcher failed: {_told(error)}"])
         return True
     return False
+
+
+def _failure(error: Exception) -> Exception:
+    """What a launcher raised, as it is said: an engine's own error needs no traceback."""
+    if isinstance(error, USERS_ERRORS):
+        return error
+    return RunFailure(f"the launcher failed before the first run began: {_told(error)}")
 
 
 def _told(error: Exception) -> str:

@@ -11,6 +11,10 @@ from robustrun.configuration.composition import compose_config
 from robustrun.configuration.former_keys import present_key
 from robustrun.errors import did_you_mean
 
+HYDRAS = {  # options of Hydra's own groups that runs and sweeps take
+    "hydra/launcher": ["basic", "joblib", "ray", "slurm", "slurm_local"],
+    "hydra/sweeper": ["robustrun", "basic", "optuna"],
+}
 NORMS = ("linf", "l2", "l1")
 FOLLOWED = {  # what other options take from the attack and the data set
     "attack.norm": "linf, l2 or l1",
@@ -27,7 +31,7 @@ def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Pat
     text, folders = str(error), list(folders)
     if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
         group, option = match.groups()
-        options = options_by_group(folders).get(group, [])
+        options = HYDRAS.get(group) or options_by_group(folders).get(group, [])
         return f"{group}={option}: there is no such {group}.{did_you_mean(option, options)}"
     if match := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return _unknown_key(match.group(1) or _full_key(text) or match.group(2), given, folders)

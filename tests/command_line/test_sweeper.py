@@ -8,6 +8,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robustrun.command_line import sweeper
 from robustrun.command_line.session import CURRENT, Session
+from robustrun.errors import RunFailure
 from tests.command_line.test_sweep import a_run
 
 HYDRA = OmegaConf.create({"sweep": {"dir": "all", "subdir": "${hydra.job.num}"}})
@@ -92,7 +93,7 @@ def test_a_launcher_that_begins_nothing_is_told_once(tmp_path: Path, session: Se
     def broken(combinations: Sequence[list[str]], number: int) -> None:
         raise OSError("no srun")
 
-    with pytest.raises(OSError, match="no srun"):
+    with pytest.raises(RunFailure, match="before the first run began: OSError: no srun"):
         sweeper.run_all(seeds(3), HYDRA, broken, isolated=False)
 
 

@@ -84,3 +84,10 @@ def test_an_interval_in_a_sweep_is_answered_with_the_search() -> None:
     message = in_plain_words(raised, ["seed=1", "method.beta=interval(1,10)"])
     assert message.startswith("method.beta=interval(1,10) ")
     assert "hydra/sweeper=optuna" in message
+
+
+def test_options_of_hydras_own_groups_are_known_too() -> None:
+    error = Exception("Could not find 'hydra/launcher/slrum'")
+    told = in_plain_words(error, ["hydra/launcher=slrum"])
+    assert told.startswith("hydra/launcher=slrum: there is no such hydra/launcher.")
+    assert "slurm" in told
