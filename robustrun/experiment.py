@@ -2,6 +2,7 @@
 
 import dataclasses
 import logging
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import datetime
@@ -12,6 +13,7 @@ from torch import nn
 
 from robustrun.compute import processes
 from robustrun.compute.cost import multiply_adds
+from robustrun.compute.place import place as place_of
 from robustrun.compute.random_state import seed_everything
 from robustrun.configuration import foresight, plugins
 from robustrun.configuration.decoding import dump
@@ -58,13 +60,24 @@ def run(run_config: RunConfig, folder: str | Path | None = None) -> RunRecord:
     seeded, torch's threads set, freed memory is kept (GNU C library), and on CUDA TF32 is off and
     cuDNN's benchmark on. Signal handlers and logging are as before afterwards.
 
+    In a program that torchrun or srun starts in several processes, each calls this, and one run is
+    done by all of them.
+
     results.json is written however the run ends. Raises what went wrong: RobustrunError (a
     ValueError) for input that turns out wrong, RunFailure and other exceptions for a run that
     failed.
     """
     if not isinstance(run_config, RunConfig):
         raise TypeError(f"The configuration is {run_config!r}, but must be what compose() returns.")
-    folder = _new_folder(run_config) if folder is None else Path(folder)
+    here = None if processes.joined() else place_of(os.environ)
+    with nullcontext() if here is None else processes.together(here):
+        return _run(run_config, folder)
+
+
+def _run(run_config: RunConfig, place: str | Path | None) -> RunRecord:
+    if place is None:
+        place = processes.told(str(_new_folder(run_config)) if processes.is_first() else None)
+    folder = Path(place)
     folder.mkdir(parents=True, exist_ok=True)
     if _starts_others(run_config):
         return _in_processes(run_config, folder, None)

@@ -1,9 +1,12 @@
 """Which of several processes this one is, as torchrun or Slurm says in the environment. Without
 torch, so that a command is refused quickly."""
 
+import os
 import re
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 from robustrun.errors import ConfigError
 
@@ -57,16 +60,22 @@ def _of_torchrun(environment: Mapping[str, str]) -> Place:
 def _of_slurm(environment: Mapping[str, str]) -> Place:
     one = int(environment.get("SLURM_STEP_NUM_NODES", "1")) == 1
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
-    job = f"{environment.get('SLURM_JOB_ID', '0')}{environment.get('SLURM_STEP_ID', '0')}"
+    names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
+    job = [environment.get(name, "0") for name in names]
+    meeting = Path(tempfile.gettempdir(), "-".join(["robustrun", str(_user()), *job]))
     return Place(
         int(environment["SLURM_PROCID"]),
         int(environment["SLURM_STEP_NUM_TASKS"]),
         int(environment.get("SLURM_LOCALID", "0")),
         one,
         environment.get("MASTER_ADDR", LOOPBACK if one else first_node(nodes)),
-        int(environment.get("MASTER_PORT", PORTS[int(job) % len(PORTS)])),
-        None,
+        int(environment.get("MASTER_PORT", PORTS[int("".join(job)) % len(PORTS)])),
+        str(meeting) if one else None,  # a file, since torch's store listens to every interface
     )
+
+
+def _user() -> int:
+    return os.getuid() if hasattr(os, "getuid") else 0
 
 
 def first_node(nodes: str) -> str:

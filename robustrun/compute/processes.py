@@ -7,6 +7,7 @@ Rank 0 writes the run's folder and speaks; what decides the next step is agreed 
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -19,13 +20,13 @@ from torch import Tensor
 
 from robustrun.compute import interrupts
 from robustrun.compute.place import Place
-from robustrun.errors import DataError, RobustrunError, RunFailure
+from robustrun.errors import ConfigError, DataError, RobustrunError, RunFailure
 
 # One process may attack its last batch for long while the others wait for it. That a process died
 # is seen by its closed connection, not by the time.
 PATIENCE = timedelta(days=7)
 MEETING = timedelta(minutes=10)  # for all processes to come
-LOOPBACK = "lo"  # the interface that leads nowhere, as Linux calls it
+LOOPBACK = {"linux": "lo", "darwin": "lo0"}  # the interface that leads nowhere
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class _Group:
 _group = _Group()
 _joined = False
 _alone = False
+_meetings = 0  # of this process, so that each has keys of its own in the store
 
 
 def rank() -> int:
@@ -92,10 +94,15 @@ def together(place: Place) -> Iterator[None]:
 
 
 def _met(place: Place) -> _Group:
-    if place.one_machine:
-        os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK)
-        os.environ.setdefault("NCCL_SOCKET_IFNAME", LOOPBACK)
+    if place.one_machine and sys.platform in LOOPBACK:
+        os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK[sys.platform])
+        os.environ.setdefault("NCCL_SOCKET_IFNAME", LOOPBACK[sys.platform])
+    if dist.is_initialized():
+        raise ConfigError("torch.distributed is set up already: leave that to robustrun.")
     store = _store(place)
+    store.set(f"here/{place.rank}", "")
+    with _while_all_live():
+        store.wait([f"here/{rank}" for rank in range(place.count)], MEETING)
     dist.init_process_group(
         "gloo", store=store, rank=place.rank, world_size=place.count, timeout=PATIENCE
     )
@@ -109,18 +116,24 @@ def _met(place: Place) -> _Group:
 
 
 def _store(place: Place) -> Any:
+    global _meetings
+    _meetings += 1
+    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
+    meeting = f"robustrun/{attempt}/{_meetings}"
+    return dist.PrefixStore(meeting, _meeting_place(place))  # type: ignore[attr-defined]
+
+
+def _meeting_place(place: Place) -> Any:
     if place.store is not None:
         return dist.FileStore(place.store, place.count)  # type: ignore[attr-defined]
     agent = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
-    store = dist.TCPStore(  # type: ignore[attr-defined]
+    return dist.TCPStore(  # type: ignore[attr-defined]
         place.address,
         place.port,
         place.count,
         is_master=place.rank == 0 and not agent,
         timeout=MEETING,
     )
-    attempt = os.environ.get("TORCHELASTIC_RESTART_COUNT", "0")
-    return dist.PrefixStore(f"robustrun/{attempt}", store)  # type: ignore[attr-defined]
 
 
 def _cores() -> list[int]:

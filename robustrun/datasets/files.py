@@ -92,9 +92,9 @@ class FileImages:
         if self.reader.random_crop:
             seeds.random_(generator=torch.Generator().manual_seed(zlib.crc32(order.numpy().data)))
         whole = torch.split(torch.stack([order, seeds], dim=1), batch_size)[skip:]
-        jobs = [part_of(len(job)).of(job) for job in whole]
-        if len(order) == 0 or not jobs:
+        if len(order) == 0 or not whole:
             return
+        jobs = [part_of(len(job)).of(job) for job in whole]
         loader: DataLoader[Any] = DataLoader(
             _Batches(self),  # type: ignore[arg-type]
             batch_size=None,  # an item is a whole batch

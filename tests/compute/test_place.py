@@ -55,10 +55,13 @@ def test_several_tasks_of_a_step_of_slurm_are_the_processes_of_a_run() -> None:
     here = place(TASK)
     assert here is not None
     assert (here.rank, here.count, here.local_rank, here.one_machine) == (2, 4, 2, True)
-    assert here.address == "127.0.0.1"
+    assert here.store is not None  # a file: no port is open to others
+    again = place(TASK | {"SLURM_RESTART_COUNT": "1"})
+    assert again is not None
+    assert again.store != here.store
     far = place(TASK | {"SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NODELIST": "gpu[07-08]"})
     assert far is not None
-    assert (far.address, far.one_machine) == ("gpu07", False)
+    assert (far.address, far.one_machine, far.store) == ("gpu07", False, None)
     assert far.port == here.port  # the same for all tasks of a step
     other = place(TASK | {"SLURM_STEP_ID": "1"})
     assert other is not None

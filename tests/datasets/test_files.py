@@ -8,6 +8,8 @@ import pytest
 import torch
 
 from datasets.small_sets import folder, forks, imagenet, make_tree, save, whole
+from robustrun.compute import processes
+from robustrun.compute.batch_parts import cut
 from robustrun.datasets.files import FileImages
 from robustrun.datasets.tensors import TensorImages
 
@@ -77,3 +79,24 @@ def test_an_epoch_goes_on_in_its_middle_with_the_images_it_would_have_had(
         torch.manual_seed(0)
         rest = [x for x, _ in train.batches(3, order, skip=skip)]
         torch.testing.assert_close(torch.cat(rest), torch.cat(every[skip:]), rtol=0, atol=0)
+
+
+@forks
+@pytest.mark.parametrize("workers", [0, 2])
+def test_each_of_several_processes_reads_its_part_of_what_one_reads(
+    tmp_path: Path, workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_tree(tmp_path, test="val")
+    images = imagenet(tmp_path, flip=True, color_jitter=0.2, workers=workers).load().train
+    order = torch.tensor([7, 0, 3, 3, 5, 1, 2, 6])
+
+    def batches(rank: int, count: int) -> list[torch.Tensor]:
+        monkeypatch.setattr(processes, "_group", processes._Group(rank, count))
+        torch.manual_seed(1)
+        return [torch.cat([x.flatten(1), y[:, None]], 1) for x, y in cut(images.batches(4, order))]
+
+    one, parts = batches(0, 1), [batches(rank, 3) for rank in range(3)]
+    assert [len(batch) for batch in one] == [4, 4]
+    assert all(
+        torch.equal(torch.cat(part), batch) for *part, batch in zip(*parts, one, strict=True)
+    )

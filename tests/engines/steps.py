@@ -1,6 +1,6 @@
 """What one process, or several, make of the same training steps in float64; as a program, for one
-of several: `torchrun ... -m tests.engines.steps FOLDER WEIGHTS METHOD ...` writes METHOD.pt for
-each, continued from METHOD.ckpt if that is there, and verdicts on a network with the weights."""
+of several: `torchrun ... -m tests.engines.steps FOLDER WEIGHTS CASE ...` writes CASE.pt for
+each, continued from CASE.ckpt if that is there, and verdicts on a network with the weights."""
 
 import io
 import os
@@ -29,27 +29,26 @@ from robustrun.training.settings import TrainingPlan
 from robustrun.training.state import NoCheckpoints
 from robustrun.types import Adapts, Splits
 from tests.golden import CLASSES, TinyNetwork
+from tests.short_run import SHORT
 
 IMAGES, BATCH = 94, 13  # of batches of 13, the last of an epoch has 3: fewer than four processes
-METHODS = {  # and the words that the method is tried with beside its own
-    "standard": ["training.label_smoothing=0.1"],
-    "pgd_at": ["training.gradient_clip=0.01"],
-    "trades": ["training.on_nonfinite=skip"],
-    "trades_l2": ["attack=pgd_l2", "method.epsilon=0.5"],
-    "trades_awp": ["training.weight_perturbation_warmup=0"],
-    "free_at": [],
-    "robal": ["training.ema_decay=0.9", "training.ema_buffers=recompute"],
-    "robal_r": [],
-    "mart": [],
-    "at_bsl": [],
-    "fast_at": [],
-    "n_fgsm": [],
-    "fgsm_at": [],
-    "pat": ["method.lpips.network=self", "method.only_attack_correct=true"],
-    "notebook_fgsm_at": [],
-    "notebook_trades": [],
-    "notebook_pat": [],
-    "notebook_robal": [],
+CASES = {  # and the words of each, whose first is a method
+    "standard": ["standard", "training.label_smoothing=0.1"],
+    "apart": ["standard", "device.sync_batchnorm=false", "training.batch_size=47"],
+    "pgd_at": ["pgd_at", "training.gradient_clip=0.01"],
+    "trades": ["trades", "training.on_nonfinite=skip"],
+    "trades_l2": ["trades_l2", "attack=pgd_l2", "method.epsilon=0.5"],
+    "trades_awp": ["trades_awp", "training.weight_perturbation_warmup=0"],
+    "free_at": ["free_at"],
+    "robal": ["robal", "training.ema_decay=0.9", "training.ema_buffers=recompute"],
+    "mart": ["mart"],
+    "fast_at": ["fast_at"],
+    "n_fgsm": ["n_fgsm"],
+    "fgsm_at": ["fgsm_at"],
+    "pat": ["pat", "method.lpips.network=self", "method.only_attack_correct=true"],
+    "notebook_fgsm_at": ["notebook_fgsm_at"],
+    "notebook_pat": ["notebook_pat"],
+    "notebook_robal": ["notebook_robal"],
 }
 
 
@@ -62,17 +61,18 @@ def images(count: int, seed: int) -> TensorImages:
     return TensorImages(pixels, labels, Augment(1, True, rotation=20.0))
 
 
-def configuration(method: str) -> RunConfig:
-    words = ["device=cpu", "device.threads=1", "dataset=digits", f"method={method}", "seed=3"]
-    words += ["training.epochs=3", f"training.batch_size={BATCH}", "training.validation_every=3"]
-    return robustrun.compose([*words, *METHODS[method]])
+def configuration(case: str) -> RunConfig:
+    method, *words = CASES[case]
+    words += [] if case == "apart" else [f"training.batch_size={BATCH}"]
+    words += ["device=cpu", "device.threads=1", "dataset=digits", f"method={method}", "seed=3"]
+    return robustrun.compose([*words, "training.epochs=3", "training.validation_every=3"])
 
 
-def trained(method: str, folder: Path | None = None, start: Path | None = None) -> dict[str, Any]:
+def trained(case: str, folder: Path | None = None, start: Path | None = None) -> dict[str, Any]:
     """The rows of three epochs, and the weights after them. States go to `folder`, which are often
     enough that one is in the middle of an epoch; from the one in `start` it is continued."""
     torch.set_default_dtype(torch.float64)
-    cfg = configuration(method)
+    cfg = configuration(case)
     seed_everything(cfg.seed)
     model: nn.Module = TinyNetwork()
     train, counts = images(IMAGES, 0), torch.full((CLASSES,), IMAGES // CLASSES)
@@ -136,13 +136,16 @@ if __name__ == "__main__":
     assert here is not None
     with processes.together(here):
         out = Path(sys.argv[1])
-        for method in sys.argv[3:]:
-            start = out / f"{method}.ckpt"  # of an earlier number of processes
-            result = trained(method, out / method, start if start.is_file() else None)
+        for case in sys.argv[3:]:
+            start = out / f"{case}.ckpt"  # of an earlier number of processes
+            result = trained(case, out / case, start if start.is_file() else None)
             sums = [float(w.double().sum()) for w in result["weights"].values()]
             assert processes.exchange(sums) == [sums] * processes.count()  # the same, to the bit
             if processes.is_first():
-                torch.save(result, out / f"{method}.pt")
+                torch.save(result, out / f"{case}.pt")
         verdicts = measured(torch.load(Path(sys.argv[2])), out)
         if processes.is_first():
             torch.save(verdicts, out / "verdicts.pt")
+    torch.set_default_dtype(torch.float32)
+    os.chdir(out)
+    robustrun.run(robustrun.compose([*SHORT, "device=cpu"]))  # as a program of one's own does

@@ -33,6 +33,7 @@ pytestmark = pytest.mark.engines
 # wrong weight of a row, or a draw of another, shows in the first digits.
 TOLERANCE = 1e-9
 TWO = ["standard", "pgd_at", "trades", "trades_awp", "robal", "mart", "pat"]
+APART = "apart"  # batch norm of each process's own rows: the processes agree, but not with one
 RESUMED = ["free_at", "trades_l2"]
 FOUR = ["trades", "robal", "notebook_robal"]
 TEXT: dict[str, Any] = {"capture_output": True, "text": True}
@@ -66,7 +67,7 @@ def test_two_and_four_processes_take_the_steps_and_find_the_verdicts_of_one(tmp_
         folder.mkdir()
     alone = {method: steps.trained(method) for method in {*TWO, *FOUR, *RESUMED}}
     torch.save(alone["standard"]["weights"], weights := tmp_path / "weights.pt")
-    done = torchrun(2, "-m", "tests.engines.steps", str(two), str(weights), *TWO, *RESUMED)
+    done = torchrun(2, "-m", "tests.engines.steps", str(two), str(weights), *TWO, *RESUMED, APART)
     assert done.returncode == 0, done.stderr
     for method in RESUMED:  # two processes, then one, then four
         steps.trained(method, one / method, two / method / "previous.ckpt")
@@ -76,10 +77,17 @@ def test_two_and_four_processes_take_the_steps_and_find_the_verdicts_of_one(tmp_
     for folder, methods in ((two, TWO), (two, RESUMED), (four, FOUR), (four, RESUMED)):
         for method in methods:
             require_same(folder, method, alone[method])
+    apart, one_has = torch.load(two / "apart.pt"), steps.trained(APART)
+    assert steps.difference(apart["weights"], one_has["weights"]) > TOLERANCE
+    assert apart["losses"] == pytest.approx(one_has["losses"], rel=0.1)
     verdicts = steps.measured(torch.load(weights), one)
     assert sum(verdicts["clean"]) > 0
     for folder in (two, four):
         assert torch.load(folder / "verdicts.pt") == verdicts
+        (run,) = (folder / "outputs").glob("*/*")  # one, which all processes did
+        environment = read_record(run).environment
+        assert environment is not None
+        assert environment.processes == (2 if folder == two else 4)
     assert (four / "journal.3").is_file()  # each process noted what it found
 
 
