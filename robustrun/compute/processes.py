@@ -8,6 +8,7 @@ import json
 import os
 import socket
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -181,8 +182,17 @@ def _while_all_live() -> Iterator[None]:
     try:
         yield
     except RuntimeError as error:
-        reason = why_broken() or " ".join(str(error).split())
+        reason = _soon(why_broken) or " ".join(str(error).split())
         raise RunFailure(f"The processes of this run lost each other: {reason}") from error
+
+
+def _soon(answer: Callable[[], str | None]) -> str | None:
+    """The answer, once there is one: a process closes its connections before it is gone."""
+    for _ in range(20):
+        if said := answer():
+            return said
+        time.sleep(0.1)
+    return None
 
 
 def exchange(value: Any) -> list[Any]:

@@ -29,10 +29,10 @@ from tests.engines import steps
 from tests.short_run import SHORT
 
 pytestmark = pytest.mark.engines
-# float64: sums in another order, which 24 steps of batch norm and of l2 projections let grow. A
+# float64: sums in another order, which 21 steps of batch norm and of l2 projections let grow. A
 # wrong weight of a row, or a draw of another, shows in the first digits.
 TOLERANCE = 1e-9
-TWO = ["standard", "pgd_at", "trades", "trades_awp", "robal", "mart", "pat"]
+TWO = ["standard", "pgd_at", "trades", "trades_awp", "robal", "pat"]
 APART = "apart"  # batch norm of each process's own rows: the processes agree, but not with one
 RESUMED = ["free_at", "trades_l2"]
 FOUR = ["trades", "robal", "notebook_robal"]
@@ -84,11 +84,11 @@ def test_two_and_four_processes_take_the_steps_and_find_the_verdicts_of_one(tmp_
     assert sum(verdicts["clean"]) > 0
     for folder in (two, four):
         assert torch.load(folder / "verdicts.pt") == verdicts
-        (run,) = (folder / "outputs").glob("*/*")  # one, which all processes did
-        environment = read_record(run).environment
-        assert environment is not None
-        assert environment.processes == (2 if folder == two else 4)
     assert (four / "journal.3").is_file()  # each process noted what it found
+    (run,) = (two / "outputs").glob("*/*")  # one, which both processes did
+    environment = read_record(run).environment
+    assert environment is not None
+    assert environment.processes == 2
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
