@@ -250,6 +250,17 @@ def test_a_failed_run_does_not_end_the_search_and_is_done_again_by_resume(
     assert [t.parameters for t in after.trials] == [t.parameters for t in before.trials]
 
 
+def test_more_trials_can_follow(here: Path) -> None:
+    for trials in (1, 3):
+        more = ["resume=auto", f"{TRIALS}={trials}"]
+        assert run_command_line([*OPTUNA, *SHORT, RATE, *more]) == 0
+        kept = searched(here / "all").trials
+        assert [(trial.run, trial.state) for trial in kept] == [
+            (n, "complete") for n in range(trials)
+        ]
+    assert "resume=" not in kept[0].command
+
+
 def test_only_one_process_does_a_search(
     whole: Path, here: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
