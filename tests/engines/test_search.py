@@ -1,6 +1,7 @@
 """hydra/sweeper=optuna: whole searches, with Optuna itself."""
 
 import csv
+import dataclasses
 import json
 import os
 import shlex
@@ -17,10 +18,13 @@ from filelock import FileLock
 from hydra.core.plugins import Plugins
 from short_run import SHORT
 
+import hydra_plugins.robustrun
 from robustrun import experiment
+from robustrun.command_line import search
 from robustrun.command_line.main import run_command_line
 from robustrun.report import study
-from robustrun.run_folder import pruning
+from robustrun.run_folder import provenance, pruning
+from robustrun.run_folder.schema import RunRecord, read_record
 from robustrun.storage import studies
 from tests.engines.misbehaving import put_plugin, robustrun, swept
 
@@ -99,6 +103,7 @@ def test_the_best_run_by_validation_is_found_and_its_command_trains_the_same(
     [
         ([RATE, "training.validation_fraction=0"], "training.validation_fraction is 0"),
         (["method.betta=1,2"], "method.betta"),
+        ([RATE, "training.validation_attack=null"], "training.validation_attack is null"),
         (["optimizer.lr=interval(-1,1)"], "optimizer.lr is -1.0"),
         (["seed=1"], "needs something to search"),
         (["attack.epsilon=interval(0.01,0.1)"], "training.validation_attack.epsilon is 0.01"),
@@ -255,10 +260,14 @@ def test_more_trials_can_follow(here: Path) -> None:
         more = ["resume=auto", f"{TRIALS}={trials}"]
         assert run_command_line([*OPTUNA, *SHORT, RATE, *more]) == 0
         kept = searched(here / "all").trials
+        storage = studies.open_storage(str(here / "all" / "study.journal"))
+        optuna.load_study(study_name="all", storage=storage).ask()  # as a kill may leave it
         assert [(trial.run, trial.state) for trial in kept] == [
             (n, "complete") for n in range(trials)
         ]
     assert "resume=" not in kept[0].command
+    states = [t.state.name for t in optuna.load_study(study_name="all", storage=storage).trials]
+    assert states == ["COMPLETE", "FAIL", "COMPLETE", "COMPLETE", "RUNNING"]
 
 
 def test_only_one_process_does_a_search(
@@ -289,6 +298,42 @@ def test_what_a_launcher_loses_is_launched_again(
     assert "a worker is gone" in capsys.readouterr().err
     assert calls == [2, 1, 1]
     assert [trial.state for trial in searched(here / "all").trials] == ["complete"] * 3
+
+
+def test_what_ended_by_itself_is_not_launched_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    launcher, calls = basic_launcher(), list[int]()
+    launch = launcher.launch
+
+    def ends(self: Any, given: list[list[str]], initial_job_idx: int) -> Any:
+        calls.append(len(given))
+        if len(calls) == 1:
+            launch(self, given[:1], initial_job_idx)
+            about = provenance.new(command="robustrun -m", swept=given[1][:-1])
+            provenance.claim(here / "all" / "1", about)
+            raise RuntimeError("a job is gone")
+        return launch(self, given, initial_job_idx)
+
+    monkeypatch.setattr(launcher, "launch", ends)
+    monkeypatch.setattr(hydra_plugins.robustrun, "_EngineLauncher", launcher)
+    words = [*OPTUNA, *SHORT, RATE, f"{TRIALS}=3", "hydra.sweeper.n_jobs=2"]
+    assert run_command_line(words) == 1
+    assert calls == [2, 1]
+    assert [t.state for t in searched(here / "all").trials] == ["complete", "fail", "complete"]
+    assert "1 of 3 runs of this sweep failed" in capsys.readouterr().err
+
+
+def test_a_run_without_its_number_is_a_failed_trial(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def without_training(folder: Path) -> RunRecord:
+        return dataclasses.replace(read_record(folder), training=None)
+
+    monkeypatch.setattr(search, "read_record", without_training)
+    assert run_command_line([*OPTUNA, *SHORT, RATE, f"{TRIALS}=1"]) == 0
+    assert [trial.state for trial in searched(here / "all").trials] == ["fail"]
+    assert study.findings(searched(here / "all")) == ["no trial of this search is complete"]
 
 
 def test_a_launcher_that_begins_nothing_ends_the_search(
