@@ -17,6 +17,7 @@ from benchmarks import (
     overhead,
     packed,
     pgd_evaluation,
+    reducer,
     scaling,
     table,
     training_step,
@@ -201,6 +202,12 @@ def test_packed_sweeps_are_compared_with_the_first() -> None:
     text = packed.markdown({1: [4.0, 2.0, 8.0], 2: [2.0, 1.0, 2.0]}, runs=8)
     assert cells(text, 0) == ["1", "2.0", "1.0 - 4.0", "1.00"]
     assert cells(text, 1) == ["2", "4.0", "4.0 - 8.0", "2.00"]
+
+
+def test_one_flat_message_is_compared_with_torchs_reducer() -> None:
+    text = reducer.markdown({"flat": [0.2, 0.3, 0.1], "DDP": [0.1, 0.1, 0.4]}, attack_steps=10)
+    assert cells(text.partition("\n\n")[0], 0) == ["flat", "200", "100 - 300"]
+    assert text.endswith("flat / DDP with 10 attack steps: 2.00")
 
 
 def test_the_words_of_a_packed_run_replace_those_of_the_small_one() -> None:

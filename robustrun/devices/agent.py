@@ -57,7 +57,8 @@ def _failure(failures: Mapping[int, ProcessFailure], count: int) -> Exception:
             name = signal.Signals(-failure.exitcode).name
             why = f"process {number} of {count} was ended by {name}, perhaps for its memory"
             return RunFailure(f"The run was stopped: {why}.")
-    number, failure = min(failures.items())
+    by_itself = {number: each for number, each in failures.items() if each.exitcode > 0}
+    number, failure = min((by_itself or failures).items())
     message = failure.message
     text = message if isinstance(message, str) else str(message.get("message", message))
     text = text.removeprefix("RuntimeError: ")

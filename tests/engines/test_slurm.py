@@ -5,6 +5,7 @@ import os
 import shutil
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -22,6 +23,7 @@ from tests.engines.misbehaving import (
     swept,
     wait_until,
 )
+from tests.short_run import SHORT
 
 pytestmark = pytest.mark.engines
 CLUSTER = Path(__file__).with_name("cluster")
@@ -102,6 +104,18 @@ def test_a_driver_that_is_told_to_end_leaves_its_jobs_in_the_queue(
         assert _states() == ["RUNNING"]
         subprocess.run(["scancel", *_jobs()], check=True)
         wait_until(lambda: _states() == [])
+
+
+def test_the_tasks_of_a_step_are_the_processes_of_one_run(slurm: None, tmp_path: Path) -> None:
+    words = [*SHORT, "device=cpu", "hydra.run.dir=run"]
+    command = ["srun", "-n", "2", "--overcommit", sys.executable, "-m", "robustrun", *words]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=180)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("measured with") == 1
+    assert [place.name for place in tmp_path.iterdir()] == ["run"]
+    results = json.loads((tmp_path / "run" / "results.json").read_bytes())
+    assert results["run"]["status"] == "completed"
+    assert results["environment"]["processes"] == 2
 
 
 def _jobs() -> list[str]:
