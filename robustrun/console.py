@@ -329,7 +329,7 @@ def show(*parts: Table | str) -> None:
     console = Console()
     screen = console.width if console.is_terminal else None
     logs = [Console(file=file.stream, width=PLAIN_WIDTH) for file in _FILES]
-    with _paused():
+    with paused():
         for part in parts:
             _print(console, part, screen)
             for target in logs:
@@ -346,8 +346,8 @@ def _print(console: Console, part: Table | str, screen: int | None) -> None:
 
 
 @contextmanager
-def _paused() -> Iterator[None]:
-    """While it is open, no bar is drawn into what is printed."""
+def paused() -> Iterator[None]:
+    """In this context, no bar is drawn into what is printed, by this process or another."""
     for progress in _VIEWS:
         progress.stop()
     try:

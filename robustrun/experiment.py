@@ -18,7 +18,7 @@ from robustrun.compute.random_state import seed_everything
 from robustrun.configuration import foresight, plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
-from robustrun.console import logging_to
+from robustrun.console import logging_to, paused
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
@@ -110,7 +110,8 @@ def _in_processes(run_config: RunConfig, folder: Path, source: Path | None) -> R
             provenance.claim(folder, _asked_from_python(run_config))
         words = ["-m", "robustrun.command_line.worker", str(folder.absolute())]
         more = [] if source is None else [str(source.absolute())]
-        agent.run_processes(run_config.device.processes, [*words, *more])
+        with paused():
+            agent.run_processes(run_config.device.processes, [*words, *more])
     return read_record(folder)
 
 

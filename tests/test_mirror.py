@@ -52,7 +52,6 @@ TRIED_IN = {
     "configuration/foresight.py": "test_what_is_asked.py",
     "datasets/checks.py": "datasets/test_border.py",
     "datasets/watched.py": "datasets/test_border.py",
-    "devices/agent.py": "engines/test_processes.py",
     "evaluation/shards.py": "engines/test_processes.py",
     "experiment.py": "command_line/test_main.py",
     "methods/batch_norm.py": "methods/test_mart.py",

@@ -69,13 +69,12 @@ def _share_of_this_pass(layer: BatchNorm) -> float:
 
 
 def _on_gpus(layer: BatchNorm, x: Tensor) -> Tensor:
-    """torch's own, which has kernels for it."""
+    """torch's own, which has kernels for it. To it, the row that a process without any works on
+    is one more of the batch."""
     tracked = layer.training and layer.track_running_stats
     share = _share_of_this_pass(layer) if tracked else layer.momentum or 0.0
     kept = not layer.training or layer.track_running_stats
-    weight = (
-        torch.ones_like(x[0, :, ...].flatten(1)[:, 0]) if layer.weight is None else layer.weight
-    )
+    weight = x.new_ones(x.shape[1]) if layer.weight is None else layer.weight
     return torch.nn.modules._functions.SyncBatchNorm.apply(  # type: ignore
         x.contiguous() if not x.is_contiguous(memory_format=torch.channels_last) else x,
         weight,

@@ -17,6 +17,7 @@ from robustrun.compute.place import LOOPBACK, STORE
 from robustrun.errors import RobustrunError, RunFailure
 
 WRONG_INPUT = 2  # the exit code of a process whose input was the user's mistake
+STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # of processes that a signal stopped
 LOGGERS = tuple(  # that tell of each process that ends, and how
     f"torch.distributed.elastic.{name}" for name in ("agent.server.api", "multiprocessing.api")
 )
@@ -50,20 +51,22 @@ def run_processes(count: int, arguments: list[str]) -> None:
             raise _failure(error.failures, count) from None
 
 
-def _failure(failures: Mapping[int, ProcessFailure], count: int) -> Exception:
+def _failure(failures: Mapping[int, ProcessFailure], count: int) -> BaseException:
     """What is to be said of the processes that failed, by rank."""
     for number, failure in sorted(failures.items()):
         if failure.exitcode < 0 and failure.exitcode != -signal.SIGTERM:  # the agent's own
             name = signal.Signals(-failure.exitcode).name
             why = f"process {number} of {count} was ended by {name}, perhaps for its memory"
             return RunFailure(f"The run was stopped: {why}.")
+    codes = {each.exitcode for each in failures.values()} - {-signal.SIGTERM}
+    if codes <= STOPPED:
+        return KeyboardInterrupt() if 128 + signal.SIGINT in codes else interrupts.Terminated()
     by_itself = {number: each for number, each in failures.items() if each.exitcode > 0}
-    number, failure = min((by_itself or failures).items())
-    message = failure.message
-    text = message if isinstance(message, str) else str(message.get("message", message))
-    text = text.removeprefix("RuntimeError: ")
-    if number != 0:
-        text = f"process {number} of {count} ended with exit code {failure.exitcode}: {text}"
+    number, failure = min(by_itself.items())
+    text = f"process {number} of {count} ended with exit code {failure.exitcode}"
+    left = failure.error_file_data.get("message")  # by the process itself
+    if isinstance(left, dict):
+        text = str(left["message"]).removeprefix("RuntimeError: ")
     return RobustrunError(text) if failure.exitcode == WRONG_INPUT else RunFailure(text)
 
 
