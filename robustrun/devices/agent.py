@@ -18,6 +18,7 @@ from robustrun.errors import RobustrunError, RunFailure
 
 WRONG_INPUT = 2  # the exit code of a process whose input was the user's mistake
 STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # of processes that a signal stopped
+NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # which would listen to every interface
 LOGGERS = tuple(  # that tell of each process that ends, and how
     f"torch.distributed.elastic.{name}" for name in ("agent.server.api", "multiprocessing.api")
 )
@@ -43,7 +44,11 @@ def run_processes(count: int, arguments: list[str]) -> None:
             local_addr=LOOPBACK,
         )
         try:
-            with environment.variable(STORE, str(Path(meeting, "processes"))), _handlers_kept():
+            with (
+                environment.variable(STORE, str(Path(meeting, "processes"))),
+                environment.variable(NO_SERVER, "1"),
+                _handlers_kept(),
+            ):
                 elastic_launch(config, sys.executable)(*arguments)
         except SignalException as error:
             interrupts.stop(int(error.sigval))

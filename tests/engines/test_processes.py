@@ -108,10 +108,25 @@ def workers(parent: int) -> list[int]:
     return [int(line.split()[0]) for line in listed.splitlines() if "worker" in line]
 
 
+def listening(process: int) -> set[str]:
+    """The addresses that a process listens on, as Linux writes them."""
+    links = [Path(os.readlink(file)).name for file in Path(f"/proc/{process}/fd").iterdir()]
+    sockets = {link.removeprefix("socket:[").removesuffix("]") for link in links}
+    lines = [
+        line.split()
+        for table in ("tcp", "tcp6")
+        for line in Path(f"/proc/{process}/net/{table}").read_text().splitlines()[1:]
+    ]
+    return {line[1].partition(":")[0] for line in lines if line[3] == "0A" and line[9] in sockets}
+
+
 def test_a_run_whose_process_is_killed_fails_and_is_continued_by_another_number(
     tmp_path: Path,
 ) -> None:
     run, began = started(tmp_path / "run"), time.monotonic()
+    if sys.platform == "linux":
+        every = set().union(*(listening(process) for process in (run.pid, *workers(run.pid))))
+        assert every == {"0100007F"}  # 127.0.0.1
     os.kill(workers(run.pid)[1], signal.SIGKILL)
     _, said = run.communicate(timeout=60)
     assert time.monotonic() - began < 60
