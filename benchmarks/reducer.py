@@ -19,9 +19,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 import robustrun
 from robustrun.attacks.pgd import PGD
-from robustrun.compute import processes
+from robustrun.compute import agent, processes
 from robustrun.compute.place import place
-from robustrun.devices import agent
 
 
 def main() -> None:

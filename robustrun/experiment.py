@@ -102,7 +102,7 @@ def _starts_others(run_config: RunConfig) -> bool:
 
 def _in_processes(run_config: RunConfig, folder: Path, source: Path | None) -> RunRecord:
     """The run in as many processes as its device asks for; this one waits for them."""
-    from robustrun.devices import agent
+    from robustrun.compute import agent
 
     assert isinstance(run_config.device, HasProcesses)
     if provenance.status(folder) != "completed":

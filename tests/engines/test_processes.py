@@ -18,10 +18,9 @@ from robustrun import experiment
 from robustrun.command_line.experiments import experiments
 from robustrun.command_line.main import run_command_line
 from robustrun.command_line.sweep import Session
-from robustrun.compute import processes
+from robustrun.compute import agent, processes
 from robustrun.compute.place import LOOPBACK, Place
 from robustrun.configuration.run_config import load_config
-from robustrun.devices import agent
 from robustrun.errors import RobustrunError
 from robustrun.run_folder.provenance import configuration
 from robustrun.run_folder.schema import read_record

@@ -8,7 +8,7 @@ import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from robustrun.compute import interrupts
-from robustrun.devices.agent import _failure, run_processes
+from robustrun.compute.agent import _failure, run_processes
 from robustrun.errors import RobustrunError, RunFailure
 
 NO_FILE = "<N/A>"
