@@ -7,42 +7,45 @@ from pathlib import Path
 
 
 def main(folder: Path, source: Path | None) -> int:
-    """Do the run, or the evaluation of what is at `source`; returns the exit code. What went wrong
-    is said by the process that started this one."""
-    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
-
-    from robustrun.command_line import failures, process
-    from robustrun.command_line.together import order, run_together
-    from robustrun.compute import interrupts
+    """Do the run beside the other processes; returns the exit code."""
+    from robustrun.command_line import process
+    from robustrun.command_line.together import run_together
     from robustrun.compute.place import place
-
-    def run() -> int:
-        from robustrun import experiment
-        from robustrun.configuration.run_config import load_config
-        from robustrun.run_folder import provenance
-
-        process.log_to_terminal()
-        try:
-            provenance.restore_plugins(folder)
-            run_config = load_config(provenance.configuration(folder))
-            order(run_config, folder, source)
-            if source is None:
-                experiment.run(run_config, folder)
-            else:
-                experiment.evaluate_again(run_config, folder, source)
-        except interrupts.STOPPED as error:
-            stopped = isinstance(error, interrupts.Terminated)
-            return failures.TERMINATED if stopped else failures.INTERRUPTED
-        except Exception as error:
-            told = RuntimeError(failures.message_of(error, []))
-            get_error_handler().record_exception(told)
-            return failures.exit_code_of(error)
-        return failures.DONE
 
     here = place(os.environ)
     assert here is not None  # the agent says so
     with process.left_as_before():
-        return run_together(here, run)
+        return run_together(here, lambda: _first(folder, source))
+
+
+def _first(folder: Path, source: Path | None) -> int:
+    """The run, or the evaluation of what is at `source`, in the first process. What goes wrong is
+    left to the process that started this one, to say."""
+    from torch.distributed.elastic.multiprocessing.errors import get_error_handler
+
+    from robustrun import experiment
+    from robustrun.command_line import failures, process
+    from robustrun.command_line.together import order
+    from robustrun.compute import interrupts
+    from robustrun.configuration.run_config import load_config
+    from robustrun.run_folder import provenance
+
+    process.log_to_terminal()
+    try:
+        provenance.restore_plugins(folder)
+        run_config = load_config(provenance.configuration(folder))
+        order(run_config, folder, source)
+        if source is None:
+            experiment.run(run_config, folder)
+        else:
+            experiment.evaluate_again(run_config, folder, source)
+    except interrupts.STOPPED as error:
+        terminated = isinstance(error, interrupts.Terminated)
+        return failures.TERMINATED if terminated else failures.INTERRUPTED
+    except Exception as error:
+        get_error_handler().record_exception(RuntimeError(failures.message_of(error, [])))
+        return failures.exit_code_of(error)
+    return failures.DONE
 
 
 if __name__ == "__main__":

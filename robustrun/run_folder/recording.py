@@ -121,26 +121,33 @@ def recorded(
         text = yaml.safe_dump(plain, sort_keys=False)
         files.write_atomically(folder / CONFIGURATION, text.encode())
         about = provenance.start(folder, plugins.places(run_config), source)
-        run = RunInProgress(run_config, folder, about)
-        try:
-            run.start_tracker(plain)
-            processes.told(True)
-            stages(run)
-        except Exception as error:
-            run.end("failed", f"{type(error).__name__}: {error}")
-            raise _with_remedy(error) from error
-        except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
-            if reason := processes.why_broken():  # the others are stopped when one is lost
-                run.end("failed", reason)
-                raise RunFailure(reason) from error
-            exits = isinstance(error, SystemExit) and not isinstance(error, interrupts.STOPPED)
-            status = "failed" if exits else "interrupted"
-            run.end(status, type(error).__name__)
-            raise
-        record = run.end("completed")
+        record = _ended(RunInProgress(run_config, folder, about), plain, stages)
         if not run_config.keep.checkpoint:
             checkpoint.discard(folder / FOLDER)
         return record
+
+
+def _ended(
+    run: RunInProgress, plain: dict[str, Any], stages: Callable[[RunInProgress], None]
+) -> RunRecord:
+    """The stages done, and the record written however they end."""
+    try:
+        run.start_tracker(plain)
+        processes.told(True)
+        stages(run)
+    except Exception as error:
+        with interrupts.held():  # who lost a process is told to end, and must still say so
+            run.end("failed", f"{type(error).__name__}: {error}")
+        raise _with_remedy(error) from error
+    except BaseException as error:  # Ctrl-C, SIGTERM, or a part that calls sys.exit
+        if reason := processes.why_broken():  # the others are stopped when one is lost
+            with interrupts.held():
+                run.end("failed", reason)
+            raise RunFailure(reason) from error
+        exits = isinstance(error, SystemExit) and not isinstance(error, interrupts.STOPPED)
+        run.end("failed" if exits else "interrupted", type(error).__name__)
+        raise
+    return run.end("completed")
 
 
 def _joined_in(

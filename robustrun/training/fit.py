@@ -75,14 +75,25 @@ def fit(
             loss = _epoch(state, method, train, how, bar, checkpointer)
             accuracies = validated(state, train, validation, how, checkpointer)
             row = _metrics(state, loss, accuracies, time.monotonic() - began)
-            with interrupts.held() as arrived:
-                state.end_epoch(row, accuracies.verdicts)
-                epoch_end(state.history)
-                signal, due = _agreed(arrived, checkpointer.due(learner.steps, True))
-                if signal or due:
-                    checkpointer.save(state.state_dict())
-                _answer(arrived, signal)
+            _end_epoch(state, row, accuracies.verdicts, epoch_end, checkpointer)
     return _result(state, how.training, len(train))
+
+
+def _end_epoch(
+    state: TrainingState,
+    row: EpochMetrics,
+    verdicts: Tensor | None,
+    epoch_end: EpochEnd,
+    checkpointer: Checkpointer,
+) -> None:
+    """Keep what an epoch left, and answer a signal that came meanwhile."""
+    with interrupts.held() as arrived:
+        state.end_epoch(row, verdicts)
+        epoch_end(state.history)
+        signal, due = _agreed(arrived, checkpointer.due(state.learner.steps, True))
+        if signal or due:
+            checkpointer.save(state.state_dict())
+        _answer(arrived, signal)
 
 
 def _metrics(
