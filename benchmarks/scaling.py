@@ -60,7 +60,7 @@ INPUTS = (
     Input("run-seconds", 25.1, f"s, TRADES on the digits, one thread, {MEASURED}"),
     Input("run-entries", 21, f"files and folders that this run leaves, {MEASURED}"),
     Input("run-kilobytes", 1230, f"kB in them, {MEASURED}"),
-    Input("small-run-entries", 8, f"the same without `checkpoint/` and `figures/`, {MEASURED}"),
+    Input("small-run-entries", 11, f"with `keep.checkpoint` and `keep.figures` false, {MEASURED}"),
     Input("small-run-kilobytes", 186, f"kB in them, {MEASURED}"),
     Input("results-kilobytes", 11.4, f"kB of `results.json`, {MEASURED}"),
     Input("report-seconds", 20.1, "s of a core for 10,000 runs, `python -m benchmarks.many_runs`"),
@@ -304,7 +304,7 @@ def limits_of_sweeps(values: Values) -> list[tuple[str, str, str]]:
         ),
         (
             f"files and folders of {RUNS:,} runs",
-            f"{entries[0]}; {entries[1]} without `checkpoint/`, `figures/`",
+            f"{entries[0]}; {entries[1]} with `keep.checkpoint` and `keep.figures` false",
             "A quota of files is reached before one of bytes; backups and `du` become slow.",
         ),
         (

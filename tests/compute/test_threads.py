@@ -7,7 +7,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import processes
 from robustrun.compute.threads import (
+    GIVEN,
     ROWS_PAY_FROM,
     ThreadParallel,
     free_cores,
@@ -209,6 +211,8 @@ def test_few_images_are_computed_by_all_threads_together() -> None:
 def test_where_the_system_does_not_say_which_cores_all_are_taken(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    for name in GIVEN:
+        monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "cpu_count", lambda: 8)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 3}, raising=False)
     assert free_cores() == 2
@@ -216,3 +220,36 @@ def test_where_the_system_does_not_say_which_cores_all_are_taken(
     assert free_cores() == 8
     monkeypatch.setattr(os, "cpu_count", lambda: None)
     assert free_cores() == 1
+
+
+@pytest.mark.parametrize(
+    ("given", "cores"),
+    [
+        ({"OMP_NUM_THREADS": "2"}, 2),
+        ({"SLURM_CPUS_PER_TASK": "3"}, 3),
+        ({"OMP_NUM_THREADS": "4", "SLURM_CPUS_PER_TASK": "1"}, 1),
+        ({"OMP_NUM_THREADS": "64"}, 8),  # more than there are
+        ({"OMP_NUM_THREADS": "4,2"}, 8),  # of nested levels: not read
+        ({"OMP_NUM_THREADS": "0"}, 8),
+    ],
+)
+def test_a_run_takes_no_more_cores_than_it_was_given(
+    monkeypatch: pytest.MonkeyPatch, given: dict[str, str], cores: int
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    for name in GIVEN:
+        monkeypatch.delenv(name, raising=False)
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    assert free_cores() == cores
+
+
+def test_processes_of_a_run_divide_the_cores_whatever_torchrun_gives_each(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setattr(processes, "on_these_cores", lambda: 4)
+    assert free_cores() == 2
