@@ -10,13 +10,14 @@ def main() -> None:
     # 2-core machine an epoch took 26 s with spinning threads and 1 s without.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     from robustrun.command_line.main import run_command_line
+    from robustrun.compute.place import leave
 
     code = run_command_line(sys.argv[1:])
     try:
         sys.stdout.flush()
     except BrokenPipeError:  # nobody reads any more: Python would complain of it at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    sys.exit(code)
+    leave(code)
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ Every program with Hydra imports this module as it starts: it imports nothing of
 engine only when its launcher is made.
 """
 
+import os
 from collections.abc import Sequence
 from typing import Any
 
@@ -120,6 +121,10 @@ class RayLauncher(_EngineLauncher):
     """hydra/launcher=ray"""
 
     def made(self, params: dict[str, Any]) -> Launcher:
+        for name in ("RAY_USAGE_STATS_ENABLED", "RAY_ENABLE_UV_RUN_RUNTIME_ENV"):
+            # Nothing is sent anywhere; and below `uv run`, no copy of the folder is made that would
+            # have no environment. Ray reads these when it is imported.
+            os.environ.setdefault(name, "0")
         from robustrun.command_line.ray_launcher import PatientRayLauncher
 
         return PatientRayLauncher(**params)

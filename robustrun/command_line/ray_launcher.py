@@ -1,7 +1,6 @@
 """hydra/launcher=ray: a task of Ray for each run, and a wait for all of them."""
 
 import logging
-import os
 import signal
 import time
 from collections.abc import Sequence
@@ -27,25 +26,23 @@ class PatientRayLauncher(RayLauncher):
         self, job_overrides: Sequence[Sequence[str]], initial_job_idx: int
     ) -> Sequence[JobReturn]:
         setup_globals()
-        os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing is sent anywhere
+        starts = not ray.is_initialized()
         handler = signal.getsignal(signal.SIGTERM)
-        if not ray.is_initialized():
+        if starts:
             start = OmegaConf.to_container(self.ray_cfg.init, resolve=True)
             assert isinstance(start, dict)
             ray.init(**{str(key): value for key, value in start.items()})
         signal.signal(signal.SIGTERM, handler)  # Ray would end the driver without its last words
         log.info("ray: %d tasks", len(job_overrides))
-        tasks = [
-            self._task(words, number)
-            for number, words in enumerate(job_overrides, start=initial_job_idx)
-        ]
         try:
+            tasks = [
+                self._task(words, number)
+                for number, words in enumerate(job_overrides, start=initial_job_idx)
+            ]
             return all_results([partial(_result, task) for task in tasks])
-        except Exception:
-            raise
-        except BaseException:  # Ctrl-C or SIGTERM
-            ray.shutdown()
-            raise
+        finally:
+            if starts:
+                ray.shutdown()
 
     def _task(self, words: Sequence[str], number: int) -> Any:
         assert self.hydra_context is not None

@@ -45,10 +45,8 @@ from robustrun.errors import ConfigError, RobustrunError
 from robustrun.storage import files
 
 IN_DRIVER = f"+hydra.callbacks.robustrun._target_={__name__}.InDriver"
-COUNTS_RUNS = (  # sweepers whose number of runs the words tell
-    "hydra._internal.core_plugins.basic_sweeper.BasicSweeper",
-    "hydra_plugins.robustrun.Sweeper",
-)
+BASIC_SWEEPER = "hydra._internal.core_plugins.basic_sweeper.BasicSweeper"
+OUR_SWEEPER = "hydra_plugins.robustrun.Sweeper"  # the same words and settings
 MOST_NAMED = 20  # runs in what is said at the end
 log = logging.getLogger(__name__)
 
@@ -96,8 +94,8 @@ class InDriver(Callback):
     def on_multirun_start(self, config: DictConfig, **kwargs: Any) -> None:
         if (session := CURRENT.get()) is None:
             return
-        if config.hydra.sweeper._target_ not in COUNTS_RUNS:
-            session.runs = None
+        if config.hydra.sweeper._target_ != BASIC_SWEEPER:
+            session.runs = None  # only that one's words tell how many
         try:
             _open(session, config)
         except Exception as error:  # Hydra would make a warning of it
@@ -137,6 +135,8 @@ def _open(session: Session, config: DictConfig) -> None:
     with read_write(config), open_dict(config):  # what launchers compose each run from
         config.hydra.sweep.dir = str(folder)
         config.hydra.overrides.hydra.append(word)
+        if config.hydra.sweeper._target_ == BASIC_SWEEPER:
+            config.hydra.sweeper._target_ = OUR_SWEEPER
     print_remarks([f"the runs of this sweep are written to {folder}"])
 
 

@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from robustrun.compute.place import leave
+
 
 def main(folder: Path, source: Path | None) -> int:
     """Do the run beside the other processes; returns the exit code."""
@@ -51,4 +53,4 @@ def _first(folder: Path, source: Path | None) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     named = [Path(argument) for argument in sys.argv[1:]]
-    sys.exit(main(named[0], named[1] if len(named) > 1 else None))
+    leave(main(named[0], named[1] if len(named) > 1 else None))

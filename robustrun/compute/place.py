@@ -3,10 +3,13 @@ torch, so that a command is refused quickly."""
 
 import os
 import re
+import sys
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NoReturn
 
 from robustrun.errors import ConfigError
 
@@ -42,6 +45,17 @@ def place(environment: Mapping[str, str]) -> Place | None:
     if int(environment.get("SLURM_STEP_NUM_TASKS", "1")) > 1:
         return _of_slurm(environment)
     return None
+
+
+def leave(code: int) -> NoReturn:
+    """End this process; one of several ends at once, since the threads of its connections may abort
+    Python while it takes itself down, when everything is done."""
+    sys.stdout.flush()
+    sys.stderr.flush()
+    with suppress(ConfigError):  # which was said before
+        if (here := place(os.environ)) is not None and here.count > 1:
+            os._exit(code)
+    sys.exit(code)
 
 
 def _of_torchrun(environment: Mapping[str, str]) -> Place:

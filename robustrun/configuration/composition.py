@@ -83,7 +83,7 @@ def for_hydra(line: Line, folders: Iterable[Path] = ()) -> Line:
     line = replace(line, words=(*_of_launcher(line.words), *line.words))
     if line.value("--config-path") is None:
         return replace(line, words=_with_search_path(line.words, folders))
-    names = ("output", "job_logging", "hydra_logging", "help", "sweeper")
+    names = ("output", "job_logging", "hydra_logging", "help")
     more = [f"hydra/{name}=robustrun" for name in names]
     more += ["hydra.output_subdir=null", "hydra.job.chdir=false", "hydra.job.name=robustrun"]
     more += [f"hydra.run.dir={OUTPUTS}" + "_${method.name}_${dataset.name}"]

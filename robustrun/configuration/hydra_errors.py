@@ -13,7 +13,7 @@ from robustrun.errors import did_you_mean
 
 HYDRAS = {  # options of Hydra's own groups that runs and sweeps take
     "hydra/launcher": ["basic", "joblib", "ray", "slurm", "slurm_local"],
-    "hydra/sweeper": ["robustrun", "basic", "optuna"],
+    "hydra/sweeper": ["basic", "optuna"],
 }
 NORMS = ("linf", "l2", "l1")
 FOLLOWED = {  # what other options take from the attack and the data set

@@ -46,7 +46,7 @@ def a_run(
         (claimed / "results.json").write_text(json.dumps(results))
 
 
-def started(session: Session, folder: Path, sweeper: str = sweep.COUNTS_RUNS[0]) -> DictConfig:
+def started(session: Session, folder: Path, sweeper: str = sweep.BASIC_SWEEPER) -> DictConfig:
     """What Hydra tells the driver before the first run; returns its configuration."""
     hydra = {"sweep": {"dir": str(folder)}, "sweeper": {"_target_": sweeper}}
     config = OmegaConf.create({"hydra": hydra | {"overrides": {"hydra": []}}})
@@ -80,11 +80,13 @@ def test_a_sweep_in_other_processes_is_told_from_its_folders(tmp_path: Path) -> 
     assert sorted(path.name for path in (tmp_path / "all").iterdir() if path.is_dir()) == ["0", "1"]
 
 
-def test_runs_are_counted_beforehand_for_hydras_own_sweeper_alone(tmp_path: Path) -> None:
-    for sweeper, runs in ((sweep.COUNTS_RUNS[0], 4), ("a.Search", None)):
+def test_ours_takes_the_place_of_hydras_own_sweeper_and_of_no_other(tmp_path: Path) -> None:
+    cases = ((sweep.BASIC_SWEEPER, 4, sweep.OUR_SWEEPER), ("a.Search", None, "a.Search"))
+    for sweeper, runs, target in cases:
         session = Session(runs=4)
-        started(session, tmp_path, sweeper)
+        config = started(session, tmp_path, sweeper)
         assert session.runs == runs
+        assert config.hydra.sweeper._target_ == target
 
 
 def test_a_launcher_that_fails_leaves_a_summary_of_what_was_done_and_exit_code_1(

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 import robustrun
 from robustrun.compute import processes
-from robustrun.compute.place import place
+from robustrun.compute.place import leave, place
 from robustrun.compute.random_state import restore_rng, seed_everything
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.augmentation import Augment
@@ -150,3 +150,4 @@ if __name__ == "__main__":
         torch.set_default_dtype(torch.float32)
         os.chdir(out)
         robustrun.run(robustrun.compose([*SHORT, "device=cpu"]))  # as a program of one's own does
+    leave(0)

@@ -52,10 +52,11 @@ def test_the_others_finish_each_failure_is_named_and_resume_does_what_is_missing
         assert f"method.kind={kind}) {said}: " in done.stderr
     assert [row["status"] for row in rows(tmp_path)] == ["completed", *["failed"] * 3, "killed"]
     assert (tmp_path / "all" / "report.html").is_file()
-    (tmp_path / "mended").touch()
-    done = robustrun(tmp_path, "resume", "all", "hydra/launcher=basic")
-    assert done.returncode == 0, done.stderr
-    assert statuses(tmp_path) == ["completed"] * 5
+    if engine == "joblib":  # the folders are the same on each
+        (tmp_path / "mended").touch()
+        done = robustrun(tmp_path, "resume", "all", "hydra/launcher=basic")
+        assert done.returncode == 0, done.stderr
+        assert statuses(tmp_path) == ["completed"] * 5
 
 
 @pytest.mark.parametrize("engine", ENGINES)

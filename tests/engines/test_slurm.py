@@ -58,7 +58,7 @@ def test_what_a_job_does_or_meets_ends_no_other_and_is_named(slurm: None, tmp_pa
     assert "launched again" not in done.stderr, "each job ended by itself"
     assert [row["status"] for row in rows(tmp_path)][3:] == ["killed", "killed"]
     (tmp_path / "mended").touch()
-    done = robustrun(tmp_path, "resume", "all", "hydra/launcher=basic")
+    done = robustrun(tmp_path, "resume", "all", *ONE_CPU)
     assert done.returncode == 0, done.stderr
     assert statuses(tmp_path) == ["completed"] * 5
 
