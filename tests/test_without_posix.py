@@ -55,7 +55,8 @@ def test_every_module_imports(tmp_path: Path) -> None:
     files = sorted((top / "robustrun").rglob("*.py"))
     assert files
     names = [".".join(path.relative_to(top).with_suffix("").parts) for path in files]
-    names.remove("robustrun.command_line.ray_launcher")  # Ray here is the one for POSIX
+    for name in ("command_line.ray_launcher", "compute.agent"):
+        names.remove(f"robustrun.{name}")  # Ray, and torch's launcher, ask which system this is
     as_on_windows(IMPORTS, tmp_path, *(name.removesuffix(".__init__") for name in names))
 
 
