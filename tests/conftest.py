@@ -12,6 +12,11 @@ import torch
 torch.set_num_threads(1)  # tiny networks: a second thread only waits
 
 
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """One more than there are cores: many tests wait for processes and engines that they start."""
+    return (os.cpu_count() or 1) + 1
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of a test stays in the cache folder of whoever runs it."""

@@ -36,7 +36,9 @@ ENGINES = {
 }
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", ["joblib", "ray", pytest.param("slurm_local", marks=pytest.mark.long)]
+)
 def test_the_others_finish_each_failure_is_named_and_resume_does_what_is_missing(
     tmp_path: Path, engine: str
 ) -> None:
@@ -59,7 +61,9 @@ def test_the_others_finish_each_failure_is_named_and_resume_does_what_is_missing
         assert statuses(tmp_path) == ["completed"] * 5
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize(
+    "engine", ["joblib", "slurm_local", pytest.param("ray", marks=pytest.mark.long)]
+)
 def test_a_signal_to_the_driver_ends_its_jobs(tmp_path: Path, engine: str) -> None:
     if engine == "ray":
         require_ray()

@@ -403,6 +403,7 @@ def test_runs_are_done_and_pruned_in_the_processes_of_another_launcher(here: Pat
     assert results(here / "all", 2)["training"]["epochs"] == 1
 
 
+@pytest.mark.long
 def test_a_run_that_kills_its_process_fails_alone_and_is_done_by_resume(here: Path) -> None:
     put_plugin(here)
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]

@@ -49,6 +49,7 @@ def slurm(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
             subprocess.run(["bash", CLUSTER / "down.sh", folder], timeout=60)
 
 
+@pytest.mark.long
 def test_what_a_job_does_or_meets_ends_no_other_and_is_named(slurm: None, tmp_path: Path) -> None:
     put_plugin(tmp_path)
     done = robustrun(tmp_path, *swept("good", "raise", "exit", "kill", "fill"), *ONE_CPU)
