@@ -12,16 +12,7 @@ from robustrun.command_line.main import run_command_line
 from robustrun.report import page
 from robustrun.run_folder import figures, model_card
 from robustrun.trackers.none import UntrackedRun
-
-SHORT = [
-    "training.epochs=1",
-    "training.batch_size=256",
-    "method=standard",
-    "attack=fgsm",
-    "evaluation=none",
-    "evaluation.examples=50",
-    "device.threads=1",
-]
+from tests.short_run import SHORT
 
 
 def short(*words: str) -> list[str]:

@@ -5,6 +5,7 @@ engine only when its launcher is made.
 """
 
 import os
+from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
 
@@ -84,8 +85,8 @@ class _EngineLauncher(Launcher):
     def __init__(self, **params: Any) -> None:
         self.params = params
 
-    def made(self, params: dict[str, Any]) -> Launcher:
-        raise NotImplementedError
+    @abstractmethod
+    def made(self, params: dict[str, Any]) -> Launcher: ...
 
     def setup(
         self, *, hydra_context: HydraContext, task_function: TaskFunction, config: DictConfig

@@ -20,7 +20,7 @@ from optuna.trial import FrozenTrial, TrialState
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.search_settings import Settings
 from robustrun.command_line.search_space import Combination, Space, space
-from robustrun.command_line.session import CURRENT, ExpectedRun, Session
+from robustrun.command_line.session import CURRENT, ExpectedRun, Session, subdirectory
 from robustrun.command_line.study import SweepStudy
 from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.decoding import decode, dump
@@ -38,7 +38,6 @@ log = logging.getLogger(__name__)
 KEY = "hydra.sweeper"
 JOURNAL = "study.journal"
 ROBUST = "validation_robust_accuracy"
-MOST_IN_A_FOLDER = 1000  # runs; file systems slow down with many thousands
 MOST_CHECKED = 50  # configurations, before the first trial
 
 
@@ -216,9 +215,7 @@ class Search:
 
     def _ask(self, number: int, fixed: Combination | None) -> None:
         self.study.study.sampler = self.settings.sampler_of(number)
-        spread = self.total > MOST_IN_A_FOLDER
-        folder = f"{number // MOST_IN_A_FOLDER}/{number}" if spread else str(number)
-        self.study.ask(number, folder, fixed)
+        self.study.ask(number, subdirectory(number, self.total), fixed)
 
     def _launch(self, batch: dict[int, FrozenTrial]) -> None:
         """Do these runs, and note what they reached. Raises what the launcher raises if nothing has

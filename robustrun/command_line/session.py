@@ -12,6 +12,7 @@ from robustrun.configuration.words import Line
 from robustrun.run_folder import provenance
 
 SWEEP = "sweep.json"
+MOST_IN_A_FOLDER = 1000  # runs; file systems slow down with many thousands
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Session:
     bar: Any = None  # of a sweep
     latest: Path | None = None  # the run that this process did last
     summary: Any = None  # summary.csv so far
+    reasons: dict[int, str] = field(default_factory=dict)  # why runs of a sweep never began
     broken: bool = False  # a sweep's launcher failed, and what is missing is not known
     refusal: Exception | None = None  # of a sweep whose folder cannot be used
     new_folders: list[Path] = field(default_factory=list)  # that were not there before
@@ -112,6 +114,11 @@ def request(
         plugins=places,
         configuration=dump(run_config),
     )
+
+
+def subdirectory(number: int, runs: int) -> str:
+    """The folder of a run, in that of its sweep."""
+    return f"{number // MOST_IN_A_FOLDER}/{number}" if runs > MOST_IN_A_FOLDER else str(number)
 
 
 def own_words(overrides: list[str]) -> list[str]:

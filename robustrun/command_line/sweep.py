@@ -8,7 +8,6 @@ import json
 import logging
 import math
 import os
-import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,7 +35,7 @@ from robustrun.command_line.sweep_folder import (
     runs_in,
     swept_run,
 )
-from robustrun.command_line.sweep_worker import place
+from robustrun.command_line.sweep_worker import number_of, place
 from robustrun.compute import interrupts
 from robustrun.configuration import words
 from robustrun.configuration.words import Line
@@ -71,7 +70,7 @@ def driven(session: Session) -> Iterator[None]:
             raise
         session.broken = True
         text = " ".join(str(error).split())
-        print(f"robustrun: the launcher failed: {type(error).__name__}: {text}", file=sys.stderr)
+        print_remarks([f"the launcher failed: {type(error).__name__}: {text}"])
     finally:
         CURRENT.reset(token)
 
@@ -105,7 +104,7 @@ class InDriver(Callback):
         session = CURRENT.get()
         if session is not None and session.bar is not None:
             given = " ".join(config.hydra.overrides.task)
-            session.bar.advance(0, f"{place(config.hydra.job.num, session)}: {given}")
+            session.bar.advance(0, f"{place(number_of(config.hydra), session)}: {given}")
 
     def on_job_end(self, config: DictConfig, job_return: JobReturn, **kwargs: Any) -> None:
         session = CURRENT.get()
@@ -185,7 +184,10 @@ def _summarise(sweep: Path, runs: list[SweptRun]) -> None:
 
 
 def close_sweep(session: Session) -> int:
-    """Close a sweep, as the folders of its runs tell it: its table, then what failed."""
+    """Close a sweep, as the folders of its runs tell it: its table, then what failed. Raises why
+    its folder could not be used."""
+    if session.refusal is not None:
+        raise session.refusal
     if session.sweep_folder is None:
         return DONE
     runs = runs_in(session.sweep_folder)
@@ -205,14 +207,16 @@ def _first(remarks: Iterable[str]) -> list[str]:
     """The first of them, and how many more there are."""
     given = [*remarks]
     more = len(given) - MOST_NAMED
-    return given[:MOST_NAMED] + ([f"and {more} more; summary.csv has all"] if more > 0 else [])
+    return given[:MOST_NAMED] + ([f"and {more} more"] if more > 0 else [])
 
 
 def _missing_runs(session: Session, runs: list[SweptRun]) -> list[str]:
     """What is said of each run of a sweep that left no folder."""
     if session.expected:
         lost = absent(session, runs)
-        return [f"run {r.number} ({' '.join(r.words)}) killed: {KILLED}" for r in lost]
+        why = {number: f"never began: {text}" for number, text in session.reasons.items()}
+        killed = f"killed: {KILLED}"
+        return [f"run {r.number} ({' '.join(r.words)}) {why.get(r.number, killed)}" for r in lost]
     count = max((session.runs or 0) - len(runs), 0)
     return [f"one run killed: {KILLED}"] * count
 

@@ -4,8 +4,8 @@ import logging
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
-from hydra.conf import HydraConf
 from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig, OmegaConf
 
@@ -30,7 +30,7 @@ def run_one_of_sweep(composed: DictConfig) -> float | None:
     driver = CURRENT.get()
     session = driver or _of_a_driver_elsewhere(Path(hydra.sweep.dir))
     left = driver.left if driver else ""
-    log.info("%s%s: %s", place(_number(folder, hydra), session), left, " ".join(overrides))
+    log.info("%s%s: %s", place(number_of(hydra), session), left, " ".join(overrides))
     try:
         return _selection_metric(_run(composed, folder, overrides, session))
     except BaseException as error:
@@ -87,9 +87,10 @@ def _spread_over_gpus(folder: Path) -> None:
         torch.cuda.set_device(int(number) % torch.cuda.device_count())
 
 
-def _number(folder: Path, hydra: HydraConf) -> int:
-    """The run's number: that of its folder, where the sweeper is ours."""
-    return int(folder.name) if folder.name.isdecimal() else int(hydra.job.num)
+def number_of(hydra: Any) -> int:
+    """The number of the run under way: that of its folder, where the sweeper is ours."""
+    name = Path(hydra.runtime.output_dir).name
+    return int(name if name.isdecimal() else hydra.job.num)
 
 
 def place(number: int, session: Session) -> str:

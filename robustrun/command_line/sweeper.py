@@ -11,7 +11,7 @@ from typing import Any
 from omegaconf import DictConfig, OmegaConf
 
 from robustrun.command_line.failures import USERS_ERRORS, print_remarks
-from robustrun.command_line.session import CURRENT, ExpectedRun, Session
+from robustrun.command_line.session import CURRENT, ExpectedRun, Session, subdirectory
 from robustrun.command_line.sweep_folder import absent, runs_in
 from robustrun.configuration import words
 from robustrun.configuration.catalogue import options_by_group
@@ -20,7 +20,6 @@ from robustrun.run_folder import provenance
 
 log = logging.getLogger(__name__)
 BY_NUMBER = "${hydra.job.num}"  # Hydra's own name for the folder of a run
-MOST_IN_A_FOLDER = 1000  # runs; file systems slow down with many thousands
 Combination = list[str]  # the words of one run
 Launch = Callable[[Sequence[Combination], int], Any]  # of these runs, by the number of the first
 
@@ -54,7 +53,7 @@ def _in_turn(combinations: list[Combination], hydra: DictConfig) -> bool:
     """Whether folders or values are made of Hydra's job number: each run then needs its turn."""
     sweep = OmegaConf.to_container(hydra.sweep, resolve=False)
     assert isinstance(sweep, dict)
-    named = any("job.num" in word for word in (combinations or [[]])[0])
+    named = any("job.num" in word for combination in combinations for word in combination)
     return named or sweep["subdir"] != BY_NUMBER
 
 
@@ -63,11 +62,8 @@ def expected_runs(
 ) -> list[ExpectedRun]:
     """The runs of a sweep by number, each with the folder that it is to use."""
     sweep = session.require_folder()
-    spread = len(combinations) > MOST_IN_A_FOLDER
-    folders = [
-        sweep / (f"{n // MOST_IN_A_FOLDER}/{n}" if spread else str(n))
-        for n in range(len(combinations))
-    ]
+    total = len(combinations)
+    folders = [sweep / subdirectory(number, total) for number in range(total)]
     return [
         ExpectedRun(n, tuple(combination), None if in_turn else folders[n])
         for n, combination in enumerate(combinations)
@@ -114,23 +110,23 @@ def _launch_lost(session: Session, launch: Launch, isolated: bool) -> None:
     lost = _lost(session, "absent")
     while lost:
         print_remarks([f"launched again: {len(lost)} runs that never began"])
-        failed = _failed(lost, session, launch)
+        _try(lost, session, launch)
         before, lost = lost, _lost(session, "absent")
-        if failed and len(lost) == len(before):
+        if len(lost) == len(before):
             break
-    for run in [] if isolated else [*_lost(session, "killed"), *lost]:
+    killed = [] if isolated else _lost(session, "killed")
+    for run in [*killed, *lost]:
         print_remarks([f"launched again, alone: {run.folder}"])
-        _failed([run], session, launch)
+        _try([run], session, launch)
 
 
-def _failed(runs: list[ExpectedRun], session: Session, launch: Launch) -> bool:
-    """Launch these; whether the launcher failed."""
+def _try(runs: list[ExpectedRun], session: Session, launch: Launch) -> None:
+    """Launch these; why the launcher failed, if it does, is kept for each that does not begin."""
     try:
         _launch(runs, session, launch)
     except Exception as error:
         print_remarks([f"the launcher failed: {_told(error)}"])
-        return True
-    return False
+        session.reasons |= {run.number: _told(error) for run in runs}
 
 
 def _failure(error: Exception) -> Exception:

@@ -19,6 +19,7 @@ from robustrun.errors import RobustrunError, RunFailure
 WRONG_INPUT = 2  # the exit code of a process whose input was the user's mistake
 STOPPED = {128 + signal.SIGINT, 128 + signal.SIGTERM}  # of processes that a signal stopped
 NO_SERVER = "TORCH_DISABLE_SHARE_RDZV_TCP_STORE"  # which would listen to every interface
+OF_THE_AGENT = ("SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT")  # signals that it handles
 LOGGERS = tuple(  # that tell of each process that ends, and how
     f"torch.distributed.elastic.{name}" for name in ("agent.server.api", "multiprocessing.api")
 )
@@ -78,11 +79,7 @@ def _failure(failures: Mapping[int, ProcessFailure], count: int) -> BaseExceptio
 @contextmanager
 def _handlers_kept() -> Iterator[None]:
     """The agent sets handlers of its own; afterwards they are as before."""
-    numbers = (
-        signal.SIGTERM,
-        signal.SIGINT,
-        *(getattr(signal, n) for n in _MORE if hasattr(signal, n)),
-    )
+    numbers = [getattr(signal, name) for name in OF_THE_AGENT if hasattr(signal, name)]
     before = {number: signal.getsignal(number) for number in numbers}
     try:
         yield
@@ -90,9 +87,6 @@ def _handlers_kept() -> Iterator[None]:
         for number, handler in before.items():
             if handler is not None:
                 signal.signal(number, handler)
-
-
-_MORE = ("SIGHUP", "SIGQUIT")
 
 
 @contextmanager

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from omegaconf import DictConfig, OmegaConf
 
-from robustrun.command_line import sweeper
+from robustrun.command_line import sweep, sweeper
 from robustrun.command_line.session import CURRENT, Session
 from robustrun.errors import RunFailure
 from tests.command_line.test_sweep import a_run
@@ -143,3 +143,36 @@ def test_a_few_combinations_stand_for_all_that_are_composed_alike() -> None:
     ]
     chosen = sweeper.representatives(combinations)
     assert chosen == [combinations[0], combinations[1], combinations[1000]]
+
+
+def test_a_launcher_that_does_nothing_is_not_asked_for_ever(
+    tmp_path: Path, session: Session
+) -> None:
+    calls = []
+
+    def idle(combinations: Sequence[list[str]], number: int) -> None:
+        calls.append(len(combinations))
+        if not (tmp_path / "0").exists():
+            a_run(tmp_path / "0", "seed=0", status="completed")
+            raise OSError("no more")
+
+    sweeper.run_all(seeds(3), HYDRA, idle, isolated=False)
+    assert calls == [3, 2, 1, 1]
+
+
+def test_a_run_that_never_began_says_why(
+    tmp_path: Path, session: Session, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def without_one(combinations: Sequence[list[str]], number: int) -> None:
+        for words in combinations:
+            seed = int(words[0].partition("=")[2])
+            if seed == 1:
+                raise ValueError("seed 1 does not compose")
+            if not (tmp_path / str(seed)).exists():
+                a_run(tmp_path / str(seed), f"seed={seed}", status="completed")
+
+    sweeper.run_all(seeds(3), HYDRA, without_one, isolated=True)
+    assert sweep.close_sweep(session) == 1
+    said = capsys.readouterr().err
+    assert "run 1 (seed=1) never began: ValueError: seed 1 does not compose" in said
+    assert "1 of 3 runs of this sweep failed" in said
