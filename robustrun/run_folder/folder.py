@@ -28,11 +28,13 @@ def locked(folder: Path) -> Iterator[None]:
 
 
 def in_use(folder: Path) -> bool:
-    """Whether a process works on the run."""
-    if not (folder / FOLDER / "lock").exists():
+    """Whether a process works on the run; False where this one may not find out."""
+    if not (folder / FOLDER / LOCK).exists():
         return False
     try:
         with locked(folder):
             return False
     except ConfigError:
         return True
+    except OSError:  # a folder of others
+        return False

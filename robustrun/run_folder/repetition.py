@@ -21,14 +21,7 @@ from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER
 from robustrun.run_folder.load import configuration, raw_config
 
-MEASURING = (
-    "attack",
-    "evaluation",
-    "device",
-    "tracker",
-    "dataset",
-    "keep",
-)  # `evaluate` may choose
+MEASURING = ("attack", "evaluation", "device", "tracker", "dataset", "keep")  # by `evaluate`
 IN_PIXELS = ("epsilon", "step_size")  # that mean something else in another norm
 # What others follow is set first: then the others need no word of their own.
 LEADERS = (

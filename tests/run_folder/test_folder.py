@@ -5,14 +5,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from robustrun.errors import ConfigError
-from robustrun.run_folder.folder import locked
+from robustrun.run_folder.folder import in_use, locked
 
 HOLDS = """
 import sys, time
 from pathlib import Path
-from robustrun.run_folder.folder import locked
+from robustrun.run_folder.folder import in_use, locked
 
 with locked(Path(sys.argv[1])):
     print("held", flush=True)
@@ -55,3 +56,18 @@ def test_a_lock_that_cannot_be_written_is_not_said_to_be_held(tmp_path: Path) ->
     (tmp_path / "checkpoint" / "lock").mkdir(parents=True)
     with pytest.raises(OSError, match=r"checkpoint/lock"):
         locked(tmp_path).__enter__()
+
+
+def test_a_folder_whose_lock_cannot_be_tried_is_of_no_process_that_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not in_use(tmp_path)
+    with locked(tmp_path):
+        assert in_use(tmp_path)
+    assert not in_use(tmp_path)
+
+    def forbidden(*given: object, **more: object) -> None:
+        raise PermissionError
+
+    monkeypatch.setattr(FileLock, "acquire", forbidden)
+    assert not in_use(tmp_path)
