@@ -17,6 +17,11 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     return (os.cpu_count() or 1) + 1
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Those on engines begin first: they wait much, and others use the processors meanwhile."""
+    items.sort(key=lambda item: item.get_closest_marker("engines") is None)
+
+
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Nothing of a test stays in the cache folder of whoever runs it."""
