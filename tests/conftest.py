@@ -9,6 +9,8 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from robustrun.compute.threads import set_parallelism
+
 torch.set_num_threads(1)  # tiny networks: a second thread only waits
 
 
@@ -31,5 +33,8 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 
 @pytest.fixture(autouse=True)
-def _seeded() -> None:
+def _seeded() -> Iterator[None]:
     torch.manual_seed(0)
+    yield
+    torch.set_num_threads(1)
+    set_parallelism(1)

@@ -76,7 +76,11 @@ def _of_slurm(environment: Mapping[str, str]) -> Place:
     nodes = environment.get("SLURM_STEP_NODELIST", environment.get("SLURM_JOB_NODELIST", ""))
     names = ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT")
     job = [environment.get(name, "0") for name in names]
-    meeting = Path(tempfile.gettempdir(), "-".join(["robustrun", str(_user()), *job]))
+    # A cluster that was set up again numbers its jobs from 1 again; their files may still be here.
+    begin = [
+        environment.get(name, "0") for name in ("SLURM_JOB_START_TIME", "SLURM_SRUN_COMM_PORT")
+    ]
+    meeting = Path(tempfile.gettempdir(), "-".join(["robustrun", str(_user()), *job, *begin]))
     return Place(
         int(environment["SLURM_PROCID"]),
         int(environment["SLURM_STEP_NUM_TASKS"]),

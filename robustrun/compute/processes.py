@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,6 +28,7 @@ from robustrun.errors import ConfigError, DataError, RobustrunError, RunFailure
 # is seen by its closed connection, not by the time.
 PATIENCE = timedelta(days=7)
 MEETING = timedelta(minutes=10)  # for all processes to come
+JOINING = timedelta(minutes=2)  # for those that came to connect
 LOOPBACK = {"linux": "lo", "darwin": "lo0"}  # the interface that leads nowhere
 
 
@@ -81,16 +83,20 @@ def local_rank() -> int:
 def together(place: Place) -> Iterator[None]:
     """In this context, this process is one of the group that `place` tells of."""
     global _group, _joined
+    if place.count > 1 and dist.is_initialized():
+        raise ConfigError("torch.distributed is set up already: leave that to robustrun.")
     _joined = True
-    if place.count > 1:
-        _group = _met(place)
     try:
+        if place.count > 1:
+            _group = _met(place)
         yield
         with suppress(RunFailure):  # of a broken group each leaves by itself
             wait_for_all()  # none closes its connections while another one still hears by them
+            if place.store is not None and place.rank == 0:
+                Path(place.store).unlink(missing_ok=True)
     finally:
-        _joined, count_before, _group = False, _group.count, _Group()
-        if count_before > 1:
+        _joined, _group = False, _Group()
+        if place.count > 1 and dist.is_initialized():
             dist.destroy_process_group()
 
 
@@ -98,15 +104,15 @@ def _met(place: Place) -> _Group:
     if place.one_machine and sys.platform in LOOPBACK:
         os.environ.setdefault("GLOO_SOCKET_IFNAME", LOOPBACK[sys.platform])
         os.environ.setdefault("NCCL_SOCKET_IFNAME", LOOPBACK[sys.platform])
-    if dist.is_initialized():
-        raise ConfigError("torch.distributed is set up already: leave that to robustrun.")
     store = _store(place)
     store.set(f"here/{place.rank}", "")
     with _while_all_live():
         store.wait([f"here/{rank}" for rank in range(place.count)], MEETING)
-    dist.init_process_group(
-        "gloo", store=store, rank=place.rank, world_size=place.count, timeout=PATIENCE
-    )
+    with _while_all_live():
+        dist.init_process_group(
+            "gloo", store=store, rank=place.rank, world_size=place.count, timeout=JOINING
+        )
+    _connections()._set_default_timeout(PATIENCE)
     global _group
     _group = _Group(place.rank, place.count)
     mine = [socket.gethostname(), os.getpid(), _cores()]
@@ -114,6 +120,10 @@ def _met(place: Place) -> _Group:
     neighbours = sum(host == mine[0] and cores == mine[2] for host, _, cores in everyone)
     processes = tuple((host, number) for host, number, _ in everyone)
     return _Group(place.rank, place.count, place.local_rank, neighbours, store, processes)
+
+
+def _connections() -> Any:
+    return dist.distributed_c10d._get_default_group()._get_backend(torch.device("cpu"))
 
 
 def _store(place: Place) -> Any:

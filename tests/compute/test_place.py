@@ -59,6 +59,9 @@ def test_several_tasks_of_a_step_of_slurm_are_the_processes_of_a_run() -> None:
     again = place(TASK | {"SLURM_RESTART_COUNT": "1"})
     assert again is not None
     assert again.store != here.store
+    later = place(TASK | {"SLURM_JOB_START_TIME": "1800000000"})  # job 41 of another cluster
+    assert later is not None
+    assert later.store != here.store
     far = place(TASK | {"SLURM_STEP_NUM_NODES": "2", "SLURM_STEP_NODELIST": "gpu[07-08]"})
     assert far is not None
     assert (far.address, far.one_machine, far.store) == ("gpu07", False, None)

@@ -3,13 +3,16 @@
 import os
 import subprocess
 import sys
+from datetime import timedelta
+from pathlib import Path
 
 import pytest
 import torch
+import torch.distributed as dist
 
 from robustrun.compute import processes
 from robustrun.compute.place import LOOPBACK, Place
-from robustrun.errors import DataError
+from robustrun.errors import DataError, RunFailure
 
 ALONE = Place(0, 1, 0, True, LOOPBACK, 0, None)
 
@@ -43,6 +46,20 @@ def test_a_process_knows_whether_it_was_started_as_one_of_a_group() -> None:
         assert processes.joined()
         assert processes.count() == 1
     assert not processes.joined()
+
+
+def test_one_that_came_and_was_lost_before_it_connected_is_not_waited_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "JOINING", timedelta(seconds=1))
+    here = Place(0, 2, 0, True, LOOPBACK, 0, str(tmp_path / "meeting"))
+    monkeypatch.setattr(processes, "_meetings", 0)
+    other = dist.PrefixStore("robustrun/0/1", dist.FileStore(here.store, 2))  # type: ignore[attr-defined]
+    other.set("here/1", "")
+    with pytest.raises(RunFailure, match="lost each other"), processes.together(here):
+        raise AssertionError("there is nobody else")
+    assert not processes.joined()
+    assert processes.count() == 1
 
 
 def test_a_process_that_is_no_more_is_seen() -> None:

@@ -1,7 +1,6 @@
 """Networks that are passed through in shares: the same function, and nobody notices."""
 
 import os
-from collections.abc import Iterator
 
 import pytest
 import torch
@@ -20,12 +19,11 @@ from robustrun.compute.threads import (
 
 
 @pytest.fixture
-def shares(request: pytest.FixtureRequest) -> Iterator[int]:
+def shares(request: pytest.FixtureRequest) -> int:
     """As many as the test asks for, by default two."""
     count: int = getattr(request, "param", 2)
     set_parallelism(count)
-    yield count
-    set_parallelism(1)
+    return count
 
 
 @pytest.fixture(scope="module")

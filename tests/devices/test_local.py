@@ -7,20 +7,12 @@ from typing import Any
 import pytest
 import torch
 
-from robustrun.compute.threads import free_cores, set_parallelism
+from robustrun.compute.threads import free_cores
 from robustrun.devices import local
 from robustrun.devices.local import LocalDevice
 from robustrun.errors import ConfigError
 
 SMALL, LARGE = 1e6, 1e9  # multiply-adds of a batch
-
-
-@pytest.fixture(autouse=True)
-def _threads_restored() -> Iterator[None]:
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-    set_parallelism(1)
 
 
 @pytest.fixture

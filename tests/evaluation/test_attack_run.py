@@ -48,11 +48,8 @@ def test_the_fast_path_finds_what_the_plain_one_finds(
 
     def robust(precision: str, count: int) -> np.ndarray:
         threads.set_parallelism(count)
-        try:
-            setting = Setting(0, 500, CPU, precision)
-            found = measure(network, images, 10, accuracies({"judge": judge}), setting)
-        finally:
-            threads.set_parallelism(1)
+        setting = Setting(0, 500, CPU, precision)
+        found = measure(network, images, 10, accuracies({"judge": judge}), setting)
         right: np.ndarray = found.attacks["judge"].robust
         return right
 
