@@ -65,7 +65,6 @@ TRIED_IN = {
     "run_folder/recording.py": "command_line/test_main.py",
     "run_folder/sections.py": "command_line/test_main.py",
     "training/learner.py": "training/test_fit.py",
-    "training/optimizers.py": "training/test_fit.py",
     "training/settings.py": "training/test_fit.py",
     "training/state.py": "training/test_fit.py",
     "training/validation.py": "training/test_fit.py",

@@ -15,6 +15,7 @@ from robustrun.compute.batch_norm import average_statistics
 from robustrun.compute.batch_parts import batch_mean, weighted
 from robustrun.compute.modes import eval_mode
 from robustrun.training.batching import Batching, batching, require_rows
+from robustrun.training.optimizers import load_state
 from robustrun.training.settings import Training, TrainingPlan
 from robustrun.training.weight_average import WeightAverage
 from robustrun.training.weight_perturbation import WeightPerturbation
@@ -71,7 +72,7 @@ class Learner:
     def load_state_dict(self, state: dict[str, Any]) -> None:
         device = self.class_counts.device
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_state(self.optimizer, state["optimizer"])
         if self.average is not None:
             self.average.load_state_dict(state["average"])
         self.memory |= {

@@ -9,6 +9,8 @@ from torch import nn
 from robustrun.errors import ConfigError, require
 from robustrun.types import OPTIMIZERS
 
+KINDS = ("fused", "foreach")  # keys of a parameter group: how torch makes the step
+
 
 @OPTIMIZERS.register("sgd")
 @dataclass(frozen=True)
@@ -35,7 +37,7 @@ class SGD:
             momentum=self.momentum,
             nesterov=self.nesterov,
             weight_decay=self.weight_decay,
-            foreach=True,
+            **together(model),
         )
 
 
@@ -59,13 +61,30 @@ class AdamW:
             lr=self.lr,
             betas=self.betas,
             weight_decay=self.weight_decay,
-            foreach=True,
+            **together(model),
         )
 
 
 def trainable(model: nn.Module) -> list[nn.Parameter]:
     """The parameters that are trained: frozen ones ask for no gradient."""
     return [parameter for parameter in model.parameters() if parameter.requires_grad]
+
+
+def together(model: nn.Module) -> dict[str, bool]:
+    """How torch is to step all parameters together: on CUDA by one kernel for the whole step, else
+    by one for each operation."""
+    on_cuda = [parameter.is_cuda for parameter in trainable(model)]
+    return {"fused": True} if on_cuda and all(on_cuda) else {"foreach": True}
+
+
+def load_state(optimizer: torch.optim.Optimizer, state: dict[str, Any]) -> None:
+    """Continue from a state that may come from another device: how this optimizer makes its step
+    is its own, whatever the state says."""
+    groups = [
+        group | {key: own[key] for key in KINDS if key in own}
+        for group, own in zip(state["param_groups"], optimizer.param_groups, strict=True)
+    ]
+    optimizer.load_state_dict(state | {"param_groups": groups})
 
 
 def set_momentum(group: dict[str, Any], momentum: float) -> None:
