@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -72,13 +73,18 @@ def _folder(settings: Settings, part: str, wanted: int) -> tuple[Tensor, Tensor]
 
 
 def plain_config(overrides: list[str]) -> RunConfig:
-    return load_config(composition.compose_config(overrides))
+    return _composed(tuple(overrides))
 
 
-def small_network(channels: int, classes: int) -> nn.Sequential:
+@cache  # half a second each
+def _composed(overrides: tuple[str, ...]) -> RunConfig:
+    return load_config(composition.compose_config(list(overrides)))
+
+
+def small_network(channels: int, classes: int, widen: float = 1.0) -> nn.Sequential:
     """Six 3 x 3 convolutions, each with batch norm and ReLU, an average and a linear layer."""
     layers: list[nn.Module] = [Normalize((0.5,), (0.25,), channels)]
-    for width, stride in WIDTHS:
+    for width, stride in ((int(width * widen), stride) for width, stride in WIDTHS):
         convolution = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
         layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
         channels = width

@@ -16,7 +16,8 @@ WEIGHT = 4  # bytes of a parameter
 BATCH = 256  # images of a GPU in a step
 RUNS = 10_000
 GENERATED, SMALL_IMAGE = 50_000_000, 3 * 32 * 32  # images, and bytes of one
-FORWARD, ATTACK, PAIR = 1, 2, 3  # operations: a pass, with the input's gradient, with all gradients
+# Operations: a pass, with the input's gradient, with all gradients. A gradient costs a pass.
+FORWARD, ATTACK, PAIR = 1, 2, 3
 
 
 class Input(NamedTuple):
@@ -32,6 +33,8 @@ INPUTS = (
     Input("pairs-per-second", 2470, "images/s, ResNet-50, 224 x 224, one A100, [NVIDIA's][nvidia]"),
     Input("eight-gpus", 16621, "images/s, the same on 8 GPUs, [NVIDIA's][nvidia]"),
     Input("gpu-peak", 312, "TFLOP/s in bfloat16, A100, [NVIDIA's][a100]"),
+    Input("tf32-rate", 0.5, "of the speed in bfloat16, A100, [NVIDIA's][a100]"),
+    Input("standing", 0.5, "share of the images that withstand AutoAttack, assumed"),
     Input("gpu-price", 2.0, "$ a GPU hour, assumed"),
     Input("core-price", 0.04, "$ a CPU core hour, assumed"),
     Input("storage-price", 0.02, "$ a GB and month, assumed"),
@@ -80,6 +83,7 @@ def tables(values: Values) -> dict[str, str]:
     parts: dict[str, Callable[[Values], str]] = {
         "inputs": inputs,
         "imagenet": imagenet,
+        "autoattack": autoattack,
         "feeding": feeding,
         "all-reduce": all_reduce,
         "sweep": sweep,
@@ -114,6 +118,15 @@ def pgd_at(steps: int) -> tuple[float, float]:
 def trades(steps: int) -> tuple[float, float]:
     """The same for TRADES: the clean images' logits first, then two batches in the loss."""
     return steps + 2 + FORWARD / PAIR, steps * ATTACK + FORWARD + 2 * PAIR
+
+
+def autoattack_passes() -> tuple[int, int]:
+    """Forward passes of AutoAttack (standard, 10 classes or more, linf) on an image that stands:
+    APGD-CE and APGD-T, which search in bfloat16, and FAB-T and Square, which do not."""
+    steps, targets, queries = 100, 9, 5000
+    apgd = (1 + targets) * (steps + 1) * ATTACK
+    fab = targets * steps * (ATTACK + FORWARD)  # a step and its verdict
+    return apgd, fab + queries + 1
 
 
 def rate(values: Values, network: str) -> float:
@@ -154,6 +167,24 @@ def imagenet(values: Values) -> str:
         rows.append((name, f"{pairs:.0f}", short(fewest), short(most), short(eight / 8), money))
     header = ("ResNet-50 on ImageNet", "pairs an image", "GPU hours, at least", "at most")
     return table((*header, "hours on 8 GPUs", "$ for these"), rows)
+
+
+def autoattack(values: Values) -> str:
+    apgd, exact = autoattack_passes()
+    rows = []
+    for name, network, images in (
+        ("ResNet-50, ImageNet", "resnet50", 5_000),
+        ("PreAct ResNet-18, CIFAR-10", "preact18", 10_000),
+        ("WRN-28-10, CIFAR-10", "wrn28-10", 10_000),
+        ("WRN-70-16, CIFAR-10", "wrn70-16", 10_000),
+    ):
+        equal = (apgd + exact / values["tf32-rate"]) / PAIR
+        most = gpu_hours(values, network, images, equal)
+        fewest = most * values["standing"]
+        passes, money = f"{apgd + exact:,}", dollars(fewest * values["gpu-price"])
+        rows.append((name, f"{images:,}", passes, short(fewest), short(most), money))
+    header = ("AutoAttack (standard)", "images", "forward passes of one that stands")
+    return table((*header, "GPU hours", "if all stood", "$"), rows)
 
 
 def feeding(values: Values) -> str:

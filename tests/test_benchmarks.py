@@ -2,6 +2,7 @@
 
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -91,9 +92,6 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     steps = training_step.rows(data, settings, {})
     pipeline = input_pipeline.rows(data, settings, {}, workers=(0,))
     epoch = overhead.rows(data, settings)
-    grown = growth.rows(data, settings)
-    assert len({row.work for row in grown}) == 1 + sum(map(len, growth.CHANGES.values()))
-    assert all(row.found is not None and 0 <= row.found <= 1 for row in grown)
     for rows in (pgd, steps[:2], steps[2:], epoch):
         assert [row.contestant for row in rows] == ["robustrun float32", "robustrun bfloat16"]
     assert steps[0].work == "TRADES training step"
@@ -107,7 +105,7 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     means = [row.found for row in pipeline]
     assert means[0] == pytest.approx(means[1], rel=0.2), "the same images, cropped at random"
     assert all(row.found is not None and 0 < row.found < 1 for row in epoch)
-    _check_table([*pgd, *steps, *pipeline, *epoch, *grown], settings.cache)
+    _check_table([*pgd, *steps, *pipeline, *epoch], settings.cache)
 
 
 def _check_table(rows: list[Row], folder: Path) -> None:
@@ -119,6 +117,26 @@ def _check_table(rows: list[Row], folder: Path) -> None:
     cells = [line.count("|") for line in lines if line.startswith("|")]
     assert len(cells) == len(rows) + 2
     assert set(cells) == {len(table.HEADER) + 1}
+
+
+def test_growth_is_measured_in_each_direction_and_fitted(
+    data: networks.Data, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(growth, "WIDTHS", (0.5, 1.0))
+    monkeypatch.setattr(growth, "SIDES", (8, 16))
+    monkeypatch.setattr(growth, "SIDE", 8)
+    monkeypatch.setattr(growth, "CLASSES", (10, 20))
+    monkeypatch.setattr(growth, "CHANGES", {"steps": (1, 2), "batch": (16, 32)})
+    rows = growth.rows(data, settings)
+    assert len(rows) == 2 * 7
+    fitted = [row.meaning for row in rows if row.meaning != "robust accuracy"]
+    directions = ["steps", "batch", "parameters", "pixels", *["classes"] * 3]
+    assert fitted == [f"exponent of {name}" for name in directions]
+    standing = [row.found for row in rows[4:] if row.meaning == "robust accuracy"]
+    assert standing == [1.0] * 5, "each image takes all steps"
+    grown = [replace(rows[0], seconds=0.5 * size**1.5) for size in (2, 3, 8)]
+    last = growth.with_exponent("size", (2, 3, 8), grown)[-1]
+    assert last.found == pytest.approx(1.5)
 
 
 # --- what docs/scaling.md works out on paper ------------------------------------------------------
@@ -147,6 +165,12 @@ def test_hours_money_and_sizes_are_those_worked_out_by_hand() -> None:
     # 90 x 1.2 million images, 4 pairs or 9 passes each: 120 hours, 90 hours. 8 GPUs are half as
     # good as 8 times one: 240 GPU hours, 30 hours of 8, 1,200 dollars.
     assert cells(scaling.imagenet(values), 1)[1:] == ["4", "90", "120", "30", "1,200"]
+    # 10 x 101 x 2 forward passes in bfloat16, 9 x 100 x 3 + 5,001 at half the speed: 17,422, of
+    # which 3 are a pair; for 2,500 of 5,000 images at 1,000 pairs in a second.
+    assert scaling.autoattack_passes() == (2020, 7701)
+    assert float(cells(scaling.autoattack(values), 0)[3]) == pytest.approx(
+        2500 * 17_422 / 3 / 1000 / 3600, rel=0.005
+    )
     # 500 x 108,000 forward passes, at 3,000 in a second: 5 hours.
     assert cells(scaling.certification(values), 0)[1:4] == ["54,000,000", "5", "25"]
     # 50 million files on a disk with an inode for each 16,384 bytes.
