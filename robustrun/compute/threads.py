@@ -30,10 +30,12 @@ GIVEN = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")  # joblib and Ray set the fir
 _count = 1
 
 
-def set_parallelism(count: int) -> None:
-    """From now on, this process cuts batches into at most `count` parts; 1: it cuts none."""
+def set_parallelism(count: int) -> int:
+    """From now on, this process cuts batches into at most `count` parts; 1: it cuts none. Returns
+    what the number was before."""
     global _count
-    _count = count
+    before, _count = _count, count
+    return before
 
 
 def free_cores() -> int:

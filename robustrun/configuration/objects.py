@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 from hydra.errors import HydraException
 from omegaconf import DictConfig, OmegaConf
@@ -90,6 +90,8 @@ def evaluate(
     *,
     seed: int = 0,
     batch_size: int = 500,
+    precision: Literal["auto", "float32", "bfloat16"] = "auto",
+    threads: int | None = None,
 ) -> Evaluation:
     """Measure any classifier of images in [0, 1]. The result prints as a table.
 
@@ -99,13 +101,16 @@ def evaluate(
     with the radius of `data` if that is a data set.
 
     The network is tried first (`robustrun.models.trial`); it stays on its device, and in eval mode.
-    `seed` decides all random numbers of the attacks. TypeError or ValueError for what cannot be
-    measured.
+    `seed` decides all random numbers of the attacks. They search in `precision` (auto: in bfloat16
+    where the machine has units for it and the network is large enough) with `threads` cores (None:
+    as many as torch has); verdicts are float32, on the network itself. The process is set up for
+    this call alone. TypeError or ValueError for what cannot be measured.
     """
     source: Any = dataset(data) if isinstance(data, str) else data
     images = source.load().test if _is_dataset(source) else source
     chosen = _by_name(attacks, _option_of(data))
-    return measure.evaluate(model, images, chosen, seed=seed, batch_size=batch_size)
+    how: Any = {"precision": precision, "threads": threads}
+    return measure.evaluate(model, images, chosen, seed=seed, batch_size=batch_size, **how)
 
 
 def _is_dataset(data: Any) -> bool:

@@ -1,6 +1,7 @@
 """One process on this machine's processor or GPU: threads, precision and compilation."""
 
 import ctypes
+import logging
 import os
 import platform
 from contextlib import suppress
@@ -15,7 +16,9 @@ from robustrun.compute.threads import free_cores, set_parallelism
 from robustrun.errors import ConfigError, require
 from robustrun.types import DEVICES, Runtime
 
+log = logging.getLogger(__name__)
 Name = Literal["auto", "cpu", "cuda", "mps"]
+Precision = Literal["float32", "bfloat16", "auto"]
 
 
 @DEVICES.register("auto", "cpu", "cuda", "mps")
@@ -38,7 +41,7 @@ class LocalDevice:
 
     name: Name
     threads: int | None
-    precision: Literal["float32", "bfloat16", "auto"]
+    precision: Precision
     compile: Literal[True, False, "auto"]
     processes: int
     sync_batchnorm: bool
@@ -76,6 +79,8 @@ class LocalDevice:
         return Runtime(device, name, *how)
 
     def _precision(self, kind: str, work: float) -> str:
+        if self.precision == "bfloat16" and _computes_bfloat16_slowly(kind):
+            log.warning(SLOW)
         if self.precision != "auto":
             return self.precision
         worth = work >= BFLOAT16_PAYS_FROM and _has_bfloat16_units(kind)
@@ -100,6 +105,7 @@ def worthwhile_threads(work: float) -> int:
 
 
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # what malloc.h of the GNU C library calls them
+_keeps = False
 
 
 def keep_freed_memory() -> None:
@@ -109,14 +115,35 @@ def keep_freed_memory() -> None:
     page when they are asked for again, which small networks spend much of their time on. Other
     libraries have other names for it and are left as they are.
     """
+    _set_memory(True, 2**30, 2**31 - 1)
+
+
+def return_freed_memory() -> None:
+    """The thresholds at which the GNU C library arrives by itself once large blocks were freed."""
+    _set_memory(False, 2**25, 2**26)
+
+
+def keeps_freed_memory() -> bool:
+    """Which of the two was called last."""
+    return _keeps
+
+
+def _set_memory(keeps: bool, large: int, trim: int) -> None:
+    """From how many bytes on a block goes back at once, and how many free ones do."""
+    global _keeps
+    _keeps = keeps
     with suppress(OSError, AttributeError):
         library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_MMAP_THRESHOLD, 2**30)
-        library.mallopt(M_TRIM_THRESHOLD, 2**31 - 1)
+        library.mallopt(M_MMAP_THRESHOLD, large)
+        library.mallopt(M_TRIM_THRESHOLD, trim)
 
 
 THREADS_PAY_FROM = 1e8
 BFLOAT16_PAYS_FROM = 1e8
+SLOW = (
+    "precision=bfloat16: this machine has no units for bfloat16, which can take ten times as long "
+    "as float32 then; precision=auto takes it only where it is faster"
+)
 
 
 def _has_bfloat16_units(kind: str) -> bool:
@@ -124,6 +151,12 @@ def _has_bfloat16_units(kind: str) -> bool:
     if kind == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
     return kind == "cpu" and torch.cpu._is_avx512_bf16_supported()
+
+
+def _computes_bfloat16_slowly(kind: str) -> bool:
+    """Whether it is known to. Of processors this was measured on x86 alone."""
+    known = kind == "cuda" or platform.machine().lower() in ("x86_64", "amd64")
+    return kind in ("cpu", "cuda") and known and not _has_bfloat16_units(kind)
 
 
 def _memory_format(kind: str, precision: str) -> torch.memory_format:

@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute.cost import multiply_adds
 from robustrun.datasets.border import checked, collected
 from robustrun.datasets.checks import require_labels
+from robustrun.devices import guest
 from robustrun.evaluation.audit.audit import Audit
 from robustrun.evaluation.clean import CleanAccuracy
 from robustrun.evaluation.corruptions import CorruptionAccuracy, FlipRate
@@ -71,13 +73,16 @@ def evaluate(
     *,
     seed: int = 0,
     batch_size: int = 500,
+    precision: str = "auto",
+    threads: int | None = None,
 ) -> Evaluation:
     """Measure any classifier of [0, 1] images: the Python side of the command line.
 
     `images` are tensors (x, y), a loader of batches (x, y), which is read once, or an Images of
     ours. The model is tried first (`robustrun.models.trial`); it stays on its device, and in eval
-    mode. Returns per-example results; `accuracy(measured.worst_case)` is the number to quote.
-    TypeError or ValueError for what cannot be measured.
+    mode. `precision` and `threads` as `robustrun.devices.guest.set_up` says, for this call alone.
+    Returns per-example results; `accuracy(measured.worst_case)` is the number to quote. TypeError
+    or ValueError for what cannot be measured.
     """
     _require_types(model, attacks)
     checked_images = _images(images)
@@ -90,8 +95,19 @@ def evaluate(
         classes = model(x).shape[1]
     require_labels(checked_images.labels, classes, PLACE, "logits of the network")
     trial.require_gradient(model, x, attacks)
-    setting = Setting(seed, batch_size, device)
-    return measure(model, checked_images, classes, accuracies(attacks), setting)
+    work = _work(model, checked_images, device) * min(batch_size, len(checked_images))
+    with guest.set_up(device, precision, threads, work) as chosen:
+        setting = Setting(seed, batch_size, device, chosen)
+        return measure(model, checked_images, classes, accuracies(attacks), setting)
+
+
+def _work(model: nn.Module, images: Images, device: torch.device) -> float:
+    """Multiply-adds of an image; 0, as if it were a small network, where they cannot be counted."""
+    try:
+        return multiply_adds(model, images.shape, device)
+    except Exception as error:  # a foreign network that torch's counter does not come through
+        log.info("the operations of the network cannot be counted: %s", trial.reason(error))
+        return 0.0
 
 
 def _images(images: Any) -> Images:

@@ -111,6 +111,36 @@ def test_gpus_have_units_for_bfloat16_from_ampere_on(
 
 
 @pytest.mark.parametrize(
+    ("kind", "machine", "units", "capability", "slow"),
+    [
+        ("cpu", "x86_64", False, (8, 0), True),
+        ("cpu", "AMD64", False, (8, 0), True),
+        ("cpu", "x86_64", True, (7, 5), False),
+        ("cpu", "aarch64", False, (7, 5), False),  # has other units, which were not measured
+        ("cuda", "aarch64", True, (7, 5), True),
+        ("cuda", "x86_64", False, (8, 0), False),
+        ("mps", "arm64", False, (7, 5), False),
+    ],
+)
+def test_a_precision_that_the_machine_computes_slowly_is_said_once(
+    kind: Any,
+    machine: str,
+    units: bool,
+    capability: tuple[int, int],
+    slow: bool,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(local.platform, "machine", lambda: machine)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
+    for precision in ("float32", "auto", "bfloat16"):
+        device(precision=precision)._precision(kind, LARGE)
+    assert [record.levelname for record in caplog.records] == ["WARNING"] * slow
+    assert all("precision=auto" in record.message for record in caplog.records)
+
+
+@pytest.mark.parametrize(
     ("kind", "precision", "last"),
     [
         ("cpu", "float32", True),

@@ -1,15 +1,24 @@
 """Measuring: robust accuracy, on linear networks."""
 
+import copy
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
+from compute.digits_network import attack, digits, digits_network
+from torch import nn
 
 from evaluation.grey_images import grey, linear, measured, pgd
 from robustrun.attacks.fgsm import FGSM
+from robustrun.compute import threads
+from robustrun.compute.cost import multiply_adds
 from robustrun.datasets.tensors import TensorImages
+from robustrun.devices import local
+from robustrun.evaluation import measure
 from robustrun.evaluation.measure import choose_examples, evaluate
+from robustrun.evaluation.search_networks import SearchNetworks
+from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import EvaluationPlan
 from robustrun.evaluation.statistics import accuracy
 
@@ -74,3 +83,63 @@ def test_random_examples_are_the_same_at_every_call_and_in_order() -> None:
     assert first.tolist() == again.tolist() == sorted(set(first.tolist()))
     (_, more) = choose_examples(FIVE, plan(examples=4))
     assert set(first.tolist()) < set(more.tolist())
+
+
+@pytest.fixture(scope="module")
+def network() -> nn.Module:
+    return copy.deepcopy(digits_network())
+
+
+@pytest.mark.parametrize("words", [["attack=pgd"], ["attack=fab_t", "attack.steps=5"]])
+def test_verdicts_are_the_same_however_fast_they_are_found(
+    words: list[str], network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(local, "BFLOAT16_PAYS_FROM", 0)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    monkeypatch.setattr(local.os, "cpu_count", lambda: 2)
+    images, attacks = digits().subset(torch.arange(60)), {"it": attack(*words)}
+    plain = evaluate(network, images, attacks, precision="float32", threads=1)
+    assert 0 < plain.worst_case.mean() < plain.clean_right.mean()
+    for how in ({}, {"threads": 2}, {"precision": "float32", "threads": 2}):
+        found = evaluate(network, images, attacks, **how)  # type: ignore[arg-type]
+        assert found.attacks["it"].robust.tolist() == plain.attacks["it"].robust.tolist()
+    assert torch.get_num_threads() == threads.set_parallelism(1) == 1
+
+
+def test_a_network_is_searched_in_bfloat16_where_that_is_faster(
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[Setting] = []
+
+    def noted(model: nn.Module, images: Any, setting: Setting) -> SearchNetworks:
+        seen.append(setting)
+        return SearchNetworks(model, model)
+
+    monkeypatch.setattr(measure, "search_networks", noted)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    work = multiply_adds(network, (1, 8, 8))
+    for images in (1, 4):
+        monkeypatch.setattr(local, "BFLOAT16_PAYS_FROM", 2 * work)
+        for batch_size in (1, 4):
+            evaluate(network, digits().subset(torch.arange(images)), {}, batch_size=batch_size)
+    evaluate(network, digits().subset(torch.arange(4)), {}, precision="float32")
+    precisions = [setting.precision for setting in seen]
+    assert precisions == ["float32", "float32", "float32", "bfloat16", "float32"]
+
+
+class Uncounted(nn.Module):
+    """Refuses to be passed through where its operations are counted."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if torch.utils._python_dispatch._get_current_dispatch_mode() is not None:
+            raise RuntimeError("not here")
+        return 5 * x.flatten(1)[:, :10]
+
+
+def test_a_network_whose_operations_cannot_be_counted_is_a_small_one(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with caplog.at_level("INFO"):
+        found = evaluate(Uncounted(), digits().subset(torch.arange(4)), {"it": attack()})
+    assert len(found.attacks["it"].robust) == 4
+    assert "the operations of the network cannot be counted: not here" in caplog.text
