@@ -9,7 +9,8 @@ from typing import Any
 
 from robustrun.command_line import process, typos
 from robustrun.command_line.execute import execute
-from robustrun.command_line.failures import DONE, print_remarks
+from robustrun.command_line.exit_codes import DONE
+from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.parser import CommandParser, line_of
 from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.words import Line
@@ -50,10 +51,11 @@ def evaluate(arguments: list[str]) -> int:
         parser().error(f"{source} does not exist. {right}")
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
+    process.log_to_terminal()
+    process.log_the_start()
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
 
-    process.log_to_terminal()
     raw = _to_measure(source, line)
     run_config = load_config(raw, composition.named_folders(line))
     for key, remark in left_out(raw).items():

@@ -3,8 +3,8 @@
 import os
 import shlex
 import sys
+from collections.abc import Callable
 from dataclasses import replace
-from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +14,15 @@ from hydra.core.override_parser.types import Override
 from hydra.types import RunMode
 from omegaconf import DictConfig
 
-from robustrun import console
-from robustrun.command_line.execute import execute, load_composed
-from robustrun.command_line.failures import print_remarks
-from robustrun.command_line.session import CURRENT, Session, request
-from robustrun.command_line.sweep import IN_DRIVER, close_sweep, driven, runs_of_sweep
-from robustrun.command_line.sweep_worker import run_one_of_sweep
+from robustrun.command_line.exit_codes import DONE
+from robustrun.command_line.session import CURRENT, Session
 from robustrun.compute import place
 from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import catalogue, options_by_group
 from robustrun.configuration.words import Line
-from robustrun.errors import RobustrunError, RunFailure
-from robustrun.run_folder import provenance
-from robustrun.run_folder.folder import FILE, FOLDER
+from robustrun.errors import RobustrunError
 
 SHOWING = {"--cfg", "--info", "-i", "--help", "-h", "--hydra-help", "--shell-completion", "-sc"}
-DAY = "????-??-??"  # the folder of a day's runs
 
 
 def experiments(arguments: list[str], session: Session) -> int:
@@ -49,9 +42,24 @@ def experiments(arguments: list[str], session: Session) -> int:
         words.require_single(given, f"To run once with each, write {_swept(line)}.")
     _refuse_what_no_group_takes(given, session.folders)
     hydras = composition.for_hydra(session.line, session.folders)
-    more = () if {name for name, _ in line.flags} & SHOWING else (IN_DRIVER,)
-    sys.argv = ["robustrun", *replace(hydras, words=(*more, *hydras.words)).arguments()]
-    job = hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")(_job)
+    shows = bool({name for name, _ in line.flags} & SHOWING)
+    return _show(hydras) if shows else _run(hydras, session)
+
+
+def _show(hydras: Line) -> int:
+    """What Hydra prints instead of running, without what runs alone need."""
+    with composition.own_hydra():
+        composition.register_resolvers()
+        _through_hydra(hydras)()
+    return DONE
+
+
+def _run(hydras: Line, session: Session) -> int:
+    # 0.1 s, which showing a configuration and shell completion need not wait for
+    from robustrun import console
+    from robustrun.command_line.sweep import IN_DRIVER, close_sweep, driven, runs_of_sweep
+
+    job = _through_hydra(replace(hydras, words=(IN_DRIVER, *hydras.words)))
     session.runs = runs_of_sweep(session.line)
     with composition.own_hydra(), driven(session):
         composition.register_resolvers()
@@ -65,13 +73,25 @@ def experiments(arguments: list[str], session: Session) -> int:
     return close_sweep(session)
 
 
+def _through_hydra(hydras: Line) -> Callable[[], Any]:
+    """Hydra's main, for these words."""
+    sys.argv = ["robustrun", *hydras.arguments()]
+    decorated = hydra_main(config_path=str(catalogue()), config_name="config", version_base="1.3")
+    job: Callable[[], Any] = decorated(_job)
+    return job
+
+
 def _job(composed: DictConfig) -> float | None:
     """What Hydra runs, in this process or in a launcher's; returns what a search maximises."""
     if HydraConfig.get().mode == RunMode.MULTIRUN:
+        from robustrun.command_line.sweep_worker import run_one_of_sweep
+
         return run_one_of_sweep(composed)
+    from robustrun.command_line.single_run import run_alone
+
     session = CURRENT.get()
     assert session is not None  # a single run is done by the process that was started
-    _run_alone(composed, session)
+    run_alone(composed, session)
     return None
 
 
@@ -82,6 +102,7 @@ def _as_from_the_catalogue(line: Line) -> tuple[Line, list[Path]]:
     place = line.value("--config-path")
     if place is None or not _has_configuration(Path(place)):
         return line, folders
+    from robustrun.command_line.failures import print_remarks
     from robustrun.run_folder import repetition
 
     if not repetition.is_run(Path(place)):
@@ -119,49 +140,3 @@ def _refuse_what_no_group_takes(overrides: list[Override], folders: list[Path]) 
                 f"-m {group}={several or first}. To measure with more attacks, add "
                 f"+{group}@evaluation.attacks.NAME={first}."
             )
-
-
-def _run_alone(composed: DictConfig, session: Session) -> None:
-    """The one run of a command, from the composed configuration."""
-    hydra = HydraConfig.get()
-    folder = Path(hydra.runtime.output_dir)
-    try:
-        run_config = load_composed(composed, session.folders)
-        before = _begun_before(folder, run_config) if _resumes(composed) else None
-    except Exception as error:
-        session.leave_nothing()  # Hydra made its folder, and nothing has run
-        session.error = error
-        return
-    if before is not None and before != folder:
-        session.leave_nothing()
-    try:
-        asked = request(session, list(hydra.overrides.task), run_config)
-        execute(run_config, before or provenance.claim(folder, asked))
-    except Exception as error:  # kept, because Hydra would add words of its own
-        session.error = error
-    except SystemExit as error:
-        session.error = RunFailure(f"A part of the run called sys.exit({error.code!r}).")
-
-
-def _resumes(composed: DictConfig) -> bool:
-    resume = composed.get("resume", "never")
-    if resume not in ("never", "auto"):
-        raise RobustrunError(f"resume is {resume!r}, but must be never or auto.")
-    return bool(resume == "auto")
-
-
-def _begun_before(folder: Path, run_config: Any) -> Path | None:
-    """The latest unfinished run with this configuration: in `folder` itself or, if that was named
-    by the time, among the runs of all days beside it."""
-    from robustrun.configuration.decoding import dump
-
-    plain = dump(run_config)
-    if provenance.taken(folder):
-        return folder
-    if not fnmatch(folder.parent.name, DAY):
-        return None
-    begun = folder.parent.parent.glob(f"{DAY}/*/{FOLDER}/{FILE}")
-    for file in sorted(begun, reverse=True):
-        if provenance.resumable(file.parents[1], plain):
-            return file.parents[1]
-    return None

@@ -1,4 +1,4 @@
-"""Exit codes, and what is said of an error."""
+"""What is said of an error, and with which exit code the command ends."""
 
 import errno
 import os
@@ -13,13 +13,19 @@ import yaml
 from hydra.errors import HydraException
 from omegaconf.errors import OmegaConfBaseException
 
+from robustrun.command_line.exit_codes import (
+    DONE,
+    FAILED,
+    INTERRUPTED,
+    TERMINATED,
+    WRONG_INPUT,
+)
 from robustrun.compute import interrupts
 from robustrun.configuration import words
 from robustrun.configuration.composition import typed_folders
 from robustrun.configuration.hydra_errors import in_plain_words
 from robustrun.errors import RobustrunError, RunFailure
 
-DONE, FAILED, WRONG_INPUT, INTERRUPTED, TERMINATED = 0, 1, 2, 130, 143
 USERS_ERRORS = (RobustrunError, HydraException, OmegaConfBaseException, yaml.YAMLError)
 UNUSABLE_PATHS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
 

@@ -3,14 +3,12 @@
 import inspect
 from pathlib import Path
 
-from omegaconf import OmegaConf
-
 from robustrun import console
 from robustrun.command_line import typos
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.parser import CommandParser, line_of
 from robustrun.configuration import composition, plugins, words
-from robustrun.configuration.catalogue import catalogue, option_file, options_by_group
+from robustrun.configuration.catalogue import option_file, options_by_group
 from robustrun.errors import RobustrunError, did_you_mean
 
 LIST_EXAMPLES = """\
@@ -72,16 +70,6 @@ def _no_group(group: str, options: dict[str, list[str]]) -> str:
     if option and "NAME" not in option:
         return f"robustrun list takes groups, not {group!r}: write robustrun explain {option}."
     return f"There is no group {group!r}.{did_you_mean(group, options)}"
-
-
-def print_help() -> int:
-    """What `conf/hydra/help` says, and the groups; Hydra would compose a run for it (0.3 s)."""
-    text = OmegaConf.load(catalogue() / "hydra" / "help" / "robustrun.yaml")
-    options = "\n".join(
-        f"{group}: {', '.join(names)}" for group, names in options_by_group().items()
-    )
-    print(f"{text.header}\nOptions (group=option)\n\n{options}\n\n{text.footer}")
-    return 0
 
 
 def headline(path: Path) -> str:

@@ -7,9 +7,11 @@ import sys
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from importlib.metadata import version
 
-from robustrun import console
 from robustrun.compute import environment, interrupts
+
+log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -79,6 +81,14 @@ def _logging() -> Iterator[None]:
 
 def log_to_terminal() -> None:
     """Log as a run under Hydra does (conf/hydra/job_logging), until the command is over."""
+    from robustrun import console  # takes 0.05 s to import, and --help draws nothing
+
     root = logging.getLogger()
     root.addHandler(console.handler())
     root.setLevel(logging.INFO)
+
+
+def log_the_start() -> None:
+    """Say that work has begun, where the import of torch, some seconds, comes first."""
+    if "torch" not in sys.modules:
+        log.info("robustrun %s starts; PyTorch is imported first", version("robustrun"))

@@ -8,14 +8,15 @@ from pathlib import Path
 
 from robustrun.command_line import process
 from robustrun.command_line.execute import execute
+from robustrun.command_line.exit_codes import DONE
 from robustrun.command_line.experiments import experiments
-from robustrun.command_line.failures import DONE
 from robustrun.command_line.parser import CommandParser
 from robustrun.command_line.session import SWEEP, Session
 from robustrun.configuration import words
 from robustrun.configuration.former_keys import present_key, with_present_words
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import CONFIGURATION
+from robustrun.run_folder.schema import read_record
 
 SET_BY_US = ("hydra.sweep.dir", "hydra.searchpath")  # of a sweep that is resumed
 
@@ -44,16 +45,17 @@ def resume(arguments: list[str]) -> int:
     folder = _folder(options)
     if (folder / SWEEP).is_file():
         return _resume_sweep(folder, options.others)
-    from robustrun.configuration.run_config import load_config
-    from robustrun.report import terminal
-    from robustrun.run_folder.load import configuration
-    from robustrun.run_folder.schema import read_record
-
     about = provenance.read(folder)
     if provenance.status(folder) == "completed":
+        from robustrun.report import terminal
+
         terminal.show_run(read_record(folder))
         return DONE
     process.log_to_terminal()
+    process.log_the_start()
+    from robustrun.configuration.run_config import load_config
+    from robustrun.run_folder.load import configuration
+
     if Path(about.directory).is_dir():
         os.chdir(about.directory)  # where relative paths begin
     run_config = load_config(configuration(folder))

@@ -7,9 +7,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from robustrun.configuration import plugins, words
+from robustrun.configuration import words
 from robustrun.configuration.words import Line
-from robustrun.run_folder import provenance
 
 SWEEP = "sweep.json"
 MOST_IN_A_FOLDER = 1000  # runs; file systems slow down with many thousands
@@ -92,28 +91,6 @@ def session_of(sweep: Path) -> tuple[Session, Path]:
     line = words.split(told["arguments"])
     session = Session(line, places, told["command"], told["resumes"], told["runs"])
     return session, Path(told["directory"])
-
-
-def request(
-    session: Session, overrides: list[str], run_config: Any = None
-) -> provenance.Provenance:
-    """What a run of this session is started with; without a configuration, it was refused."""
-    given = own_words(overrides)
-    swept = given if session.line.sweeps else []
-    elsewhere = session.line.value("--config-path") or session.line.value("--config-name")
-    if run_config is None:
-        return provenance.new(command=session.command, swept=swept)
-    from robustrun.configuration.decoding import dump
-
-    places = plugins.places(run_config)
-    return provenance.new(
-        command=session.command,
-        overrides=None if elsewhere else given,
-        swept=swept,
-        folders=[str(folder) for folder in (*session.folders, *plugins.config_folders(places))],
-        plugins=places,
-        configuration=dump(run_config),
-    )
 
 
 def subdirectory(number: int, runs: int) -> str:

@@ -19,12 +19,8 @@ from hydra.errors import HydraException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, open_dict, read_write
 
-from robustrun.command_line.failures import (
-    DONE,
-    FAILED,
-    note_how_to_continue,
-    print_remarks,
-)
+from robustrun.command_line.exit_codes import DONE, FAILED
+from robustrun.command_line.failures import note_how_to_continue, print_remarks
 from robustrun.command_line.session import CURRENT, SWEEP, Session, about
 from robustrun.command_line.sweep_folder import (
     KILLED,

@@ -11,7 +11,8 @@ from omegaconf import DictConfig, OmegaConf
 
 from robustrun.command_line.execute import load_composed, run_and_show
 from robustrun.command_line.failures import message_of
-from robustrun.command_line.session import CURRENT, Session, own_words, request, session_of
+from robustrun.command_line.request import request
+from robustrun.command_line.session import CURRENT, Session, own_words, session_of
 from robustrun.compute import interrupts
 from robustrun.configuration import composition
 from robustrun.errors import ConfigError

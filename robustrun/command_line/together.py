@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from robustrun import console
-from robustrun.command_line.failures import DONE, INTERRUPTED, TERMINATED, exit_code_of
+from robustrun.command_line.exit_codes import DONE, INTERRUPTED, TERMINATED
+from robustrun.command_line.failures import exit_code_of
 from robustrun.compute import interrupts, processes
 from robustrun.compute.place import Place
 from robustrun.configuration.decoding import dump

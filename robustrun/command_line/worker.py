@@ -26,7 +26,7 @@ def _first(folder: Path, source: Path | None) -> int:
     from torch.distributed.elastic.multiprocessing.errors import get_error_handler
 
     from robustrun import experiment
-    from robustrun.command_line import failures, process
+    from robustrun.command_line import exit_codes, failures, process
     from robustrun.command_line.together import order
     from robustrun.compute import interrupts
     from robustrun.configuration.run_config import load_config
@@ -43,11 +43,11 @@ def _first(folder: Path, source: Path | None) -> int:
             experiment.evaluate_again(run_config, folder, source)
     except interrupts.STOPPED as error:
         terminated = isinstance(error, interrupts.Terminated)
-        return failures.TERMINATED if terminated else failures.INTERRUPTED
+        return exit_codes.TERMINATED if terminated else exit_codes.INTERRUPTED
     except Exception as error:
         get_error_handler().record_exception(RuntimeError(failures.message_of(error, [])))
         return failures.exit_code_of(error)
-    return failures.DONE
+    return exit_codes.DONE
 
 
 if __name__ == "__main__":

@@ -2,10 +2,12 @@
 
 import hashlib
 import platform
+import re
 import socket
 import subprocess
 import sys
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -116,14 +118,11 @@ def _peak_memory(device: torch.device) -> int | None:
 
 
 def environment_section(runtime: Runtime) -> EnvironmentSection:
-    # Seconds to import, and in its metadata the version lacks what it was built for (+cu132).
-    import torchvision
-
     return EnvironmentSection(
         robustrun=version("robustrun"),
         python=platform.python_version(),
         torch=torch.__version__,
-        torchvision=torchvision.__version__,
+        torchvision=_torchvision_version(),
         device=str(runtime.device),
         device_name=runtime.device_name,
         threads=runtime.threads,
@@ -134,6 +133,16 @@ def environment_section(runtime: Runtime) -> EnvironmentSection:
         git_commit=_git_commit(),
         host=socket.gethostname(),
     )
+
+
+def _torchvision_version() -> str:
+    """torchvision's version with what it was built for (+cu132), which its metadata lacks; read
+    from its file, since torchvision takes seconds to import."""
+    package = find_spec("torchvision")
+    folders = (package and package.submodule_search_locations) or []
+    texts = [Path(folder, "version.py").read_text(encoding="utf-8") for folder in folders]
+    found = re.search(r"__version__ = '([^']+)'", "".join(texts))
+    return found[1] if found else version("torchvision")
 
 
 def _git_commit() -> str | None:

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from robustrun.errors import ConfigError, require
+from robustrun.training.eager import eager
 from robustrun.types import OPTIMIZERS
 
 KINDS = ("fused", "foreach")  # keys of a parameter group: how torch makes the step
@@ -31,7 +32,7 @@ class SGD:
         )
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.SGD(
+        return eager(torch.optim.SGD)(
             trainable(model),
             lr=self.lr,
             momentum=self.momentum,
@@ -56,7 +57,7 @@ class AdamW:
         require(self.weight_decay >= 0, "weight_decay", self.weight_decay, ">= 0")
 
     def build(self, model: nn.Module) -> torch.optim.Optimizer:
-        return torch.optim.AdamW(
+        return eager(torch.optim.AdamW)(
             trainable(model),
             lr=self.lr,
             betas=self.betas,

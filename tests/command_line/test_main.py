@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from robustrun.command_line.main import run_command_line
+from robustrun.run_folder import provenance
 
 SHORT = [  # a run of a second or two once torch is imported
     "training.epochs=1",
@@ -23,10 +25,14 @@ SHORT = [  # a run of a second or two once torch is imported
 
 
 def robustrun(
-    folder: Path, *words: str, code: int = 0, **env: str
+    folder: Path,
+    *words: str,
+    code: int = 0,
+    start: tuple[str, ...] = ("-m", "robustrun"),
+    **env: str,
 ) -> subprocess.CompletedProcess[str]:
     found = subprocess.run(
-        [sys.executable, "-m", "robustrun", *words],
+        [sys.executable, *start, *words],
         cwd=folder,
         env=os.environ | env,
         capture_output=True,
@@ -52,13 +58,34 @@ def run_folders(folder: Path) -> list[Path]:
     return sorted(path.parent for path in folder.glob("outputs/**/results.json"))
 
 
+NOTES_MODULES = """
+import atexit, sys
+from pathlib import Path
+from robustrun.__main__ import main
+
+def note(imported):
+    Path("modules.txt").write_text("\\n".join(imported))
+
+atexit.register(note, sys.modules)
+main()
+"""
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A finished short run with everything that `evaluation=quick` measures."""
+    """A finished short run with everything that `evaluation=quick` measures; in `modules.txt` of
+    the folder that it was started in, what its process had imported at its end."""
     folder = tmp_path_factory.mktemp("finished")
     words = [word for word in SHORT if not word.startswith(("method", "attack", "evaluation="))]
-    robustrun(folder, *words)
+    robustrun(folder, *words, start=("-c", NOTES_MODULES))
     return run_folders(folder)[0]
+
+
+def test_a_default_run_imports_no_torchvision_and_no_compiler(finished: Path) -> None:
+    imported = set((finished.parents[2] / "modules.txt").read_text().splitlines())
+    assert "torch" in imported
+    slow = {"torchvision", "torch._dynamo", "torch._inductor", "triton", "scipy", "pandas"}
+    assert slow & imported == set()
 
 
 def test_a_run_leaves_all_its_artefacts(finished: Path) -> None:
@@ -276,7 +303,9 @@ def test_a_carriage_return_at_the_end_of_a_word_is_of_its_script(here: Path) -> 
 
 def test_wrong_input_from_a_process_is_exit_code_2_and_leaves_nothing(tmp_path: Path) -> None:
     found = robustrun(tmp_path, "method.beta=abc", code=2)
-    assert found.stderr.startswith("robustrun: method.beta is 'abc'")
+    first, message = found.stderr.splitlines()
+    assert "starts; PyTorch is imported" in first
+    assert message.startswith("robustrun: method.beta is 'abc'")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]
 
 
@@ -291,16 +320,51 @@ def test_hydra_full_error_shows_the_traceback(tmp_path: Path) -> None:
     assert "Traceback" in found.stderr
 
 
-def test_help_configuration_and_completion_need_no_torch(tmp_path: Path) -> None:
+@pytest.fixture
+def without_torch(tmp_path: Path) -> dict[str, str]:
+    """An environment whose torch says that it is imported, and ends the process with code 7."""
     (tmp_path / "torch").mkdir()
-    (tmp_path / "torch" / "__init__.py").write_text("raise SystemExit('torch was imported')")
-    path = {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
-    assert "robustrun report" in robustrun(tmp_path, "--help", **path).stdout
-    assert "epsilon:" in robustrun(tmp_path, "--cfg", "job", **path).stdout
-    assert "robustrun 0." in robustrun(tmp_path, "--version", **path).stdout
-    assert "trades" in robustrun(tmp_path, "list", "method", **path).stdout
-    assert "hydra_bash_completion" in robustrun(tmp_path, "-sc", "install=bash", **path).stdout
-    assert "Config search path" in robustrun(tmp_path, "--info", "searchpath", **path).stdout
+    text = "import sys\nprint('import torch', file=sys.stderr)\nraise SystemExit(7)\n"
+    (tmp_path / "torch" / "__init__.py").write_text(text)
+    return {"PYTHONPATH": os.pathsep.join([str(tmp_path), *sys.path])}
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--help"], "robustrun report"),
+        (["--version"], "robustrun 0."),
+        (["--cfg", "job"], "epsilon:"),
+        (["list", "method"], "trades"),
+        (["-sc", "install=bash"], "hydra_bash_completion"),
+        (["--info", "searchpath"], "Config search path"),
+    ],
+)
+def test_help_configuration_and_completion_need_no_torch_and_say_nothing_else(
+    tmp_path: Path, without_torch: dict[str, str], words: list[str], said: str
+) -> None:
+    found = robustrun(tmp_path, *words, **without_torch)
+    assert said in found.stdout
+    assert found.stderr == ""
+
+
+@pytest.mark.parametrize("word", ["--help", "--version"])
+def test_help_needs_no_hydra_and_draws_nothing(word: str) -> None:
+    code = "import sys; sys.modules |= dict.fromkeys(('torch', 'hydra', 'omegaconf', 'rich'))\n"
+    code += f"from robustrun.command_line.main import run_command_line as run; run(['{word}'])"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert ended.stdout.startswith("robustrun "), ended.stderr
+
+
+@pytest.mark.parametrize("words", [["seed=1"], ["resume", "RUN"], ["evaluate", "FILE"]])
+def test_a_command_says_that_it_has_begun_before_torch_is_imported(
+    tmp_path: Path, without_torch: dict[str, str], words: list[str]
+) -> None:
+    provenance.take(tmp_path / "RUN", provenance.new(command="robustrun"))
+    (tmp_path / "FILE").touch()
+    first, second = robustrun(tmp_path, *words, code=7, **without_torch).stderr.splitlines()
+    assert re.fullmatch(r"\S+ \S+ INFO robustrun \S+ starts; PyTorch is imported first", first)
+    assert second == "import torch"
 
 
 def test_completion_into_a_closed_pipe_is_quiet(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from hydra.core.singleton import Singleton
 from omegaconf.basecontainer import BaseContainer
 
 import robustrun
-from robustrun.command_line import experiments, process
+from robustrun.command_line import process, sweep
 from robustrun.command_line.main import run_command_line
 from robustrun.compute import interrupts
 
@@ -156,7 +156,7 @@ def test_the_process_is_as_before_when_a_command_is_stopped(
         sys.argv, sys.path = ["other"], ["other"]
         raise error
 
-    monkeypatch.setattr(experiments, "driven", stopped)
+    monkeypatch.setattr(sweep, "driven", stopped)
     path = sys.path
     before = state()
     assert run_command_line(["seed=1"]) == {KeyboardInterrupt: 130, SystemExit: 0}.get(error, 143)
@@ -179,7 +179,7 @@ def test_a_command_runs_in_a_thread_which_may_set_no_signal_handlers(
 def test_while_a_command_works_sigterm_ends_it_with_its_code(
     caller: tuple[Path, Lines], monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(experiments, "driven", lambda _: os.kill(os.getpid(), signal.SIGTERM))
+    monkeypatch.setattr(sweep, "driven", lambda _: os.kill(os.getpid(), signal.SIGTERM))
     assert run_command_line(["seed=1"]) == 143
     assert "terminated" in capfd.readouterr().err
 

@@ -12,7 +12,14 @@ from typing import Any
 
 CONTEXT: Any = multiprocessing.get_context("forkserver")
 CONTEXT.set_forkserver_preload(
-    ["robustrun.command_line.main", "robustrun.experiment", "robustrun.run_folder.figures"]
+    [
+        "robustrun.command_line.evaluate",
+        "robustrun.command_line.resume",
+        "robustrun.command_line.single_run",
+        "robustrun.command_line.sweep_worker",
+        "robustrun.experiment",
+        "robustrun.run_folder.figures",
+    ]
 )
 LONGEST = 120  # seconds for one command on a busy machine; most take one
 
