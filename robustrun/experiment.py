@@ -338,6 +338,7 @@ def evaluate(
         cfg.evaluation.batch_size,
         runtime.device,
         runtime.precision,
+        runtime.search_copy,
         Journal(folder / FOLDER / "evaluation.journal", subject, processes.rank()),
     )
     processes.wait_for_all()  # each knows the same findings, before the first new one

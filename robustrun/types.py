@@ -318,6 +318,7 @@ class Runtime:
     compile: Literal[True, False, "auto"]  # auto: not yet decided
     memory_format: torch.memory_format  # of the network's convolutions
     sync_batchnorm: bool = True  # several processes: batch norm has the whole batch's statistics
+    search_copy: bool = False  # attacks search with a folded copy, also where that is float32
 
 
 class Optimizer(Protocol):

@@ -36,7 +36,7 @@ def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
     convolution before it; None where its logits differ on the images `sample` (a network
     that draws numbers, or whose Python torch.fx cannot follow and that cannot be copied)."""
     try:
-        network = copy.deepcopy(folded(model))
+        network = _copied(model, sample)
         folded_copy = FoldedCopy(network, low=False).eval().requires_grad_(False)
         with torch.no_grad():
             logits, expected = folded_copy(sample), model(sample)
@@ -49,6 +49,21 @@ def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
         return None
     folded_copy.network = thread_parallel(network, sample)
     return folded_copy
+
+
+def _copied(model: nn.Module, sample: Tensor) -> nn.Module:
+    """The folded copy; on a CPU with channels last, if its Python allows that (a `view` of them as
+    rows does not)."""
+    network = copy.deepcopy(folded(model))
+    if sample.device.type != "cpu":
+        return network
+    try:
+        network.to(memory_format=torch.channels_last)
+        with torch.no_grad():
+            network(sample)
+    except RuntimeError:
+        network.to(memory_format=torch.contiguous_format)
+    return network
 
 
 def as_bfloat16(folded_copy: FoldedCopy) -> FoldedCopy:

@@ -12,23 +12,27 @@ from robustrun.errors import require
 
 
 @contextmanager
-def set_up(device: torch.device, precision: str, threads: int | None, work: float) -> Iterator[str]:
+def set_up(
+    device: torch.device, precision: str, threads: int | None, work: float
+) -> Iterator[tuple[str, bool]]:
     """In this context, the process computes on `device` as a run does with these settings;
     afterwards its own are as they were, but for the thresholds of the GNU C library's memory, which
     cannot be asked for: they are those at which it arrives by itself.
 
     `threads` is None for as many as torch has. `work` is the multiply-adds of one forward pass of a
-    batch. Yields the precision. ConfigError or TypeError for settings that cannot be.
+    batch. Yields the precision, and whether to search with a folded copy. ConfigError or TypeError
+    for settings that cannot be.
     """
     _require(precision, threads)
     if device.type not in get_args(local.Name):  # nothing is known of it
-        yield "float32" if precision == "auto" else precision
+        yield "float32" if precision == "auto" else precision, False
         return
     own = min(torch.get_num_threads(), free_cores())
     count = own if threads is None and own < free_cores() else threads
     settings: Any = (device.type, count, precision, False, 1, True)
     with _settings_restored():
-        yield local.LocalDevice(*settings).prepare(work).precision
+        runtime = local.LocalDevice(*settings).prepare(work)
+        yield runtime.precision, runtime.search_copy
 
 
 def _require(precision: Any, threads: Any) -> None:

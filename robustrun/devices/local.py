@@ -31,7 +31,8 @@ class LocalDevice:
     numbers depend on nothing but the network, the batch and the machine, so that the same command
     gives the same bits again. `precision: auto` takes bfloat16 where the machine has units
     for it and the network is large enough to gain. `compile: auto` measures whether compiling pays
-    in a training of this length, so that it may decide otherwise on a busy machine.
+    in a training of this length, so that it may decide otherwise on a busy machine. With
+    `precision: auto`, attacks on a CPU search with a folded copy of the network, also in float32.
 
     `processes` share each batch of a run on this machine, a GPU each; `sync_batchnorm` gives their
     batch norms the statistics of the whole batch.
@@ -75,7 +76,8 @@ class LocalDevice:
         precision = self._precision(kind, work)
         layout = _memory_format(kind, precision)
         name = _device_name(device)
-        how = (threads, shares, precision, self.compile, layout, self.sync_batchnorm)
+        copies = self.precision == "auto" and work_here >= FOLDING_PAYS_FROM
+        how = (threads, shares, precision, self.compile, layout, self.sync_batchnorm, copies)
         return Runtime(device, name, *how)
 
     def _precision(self, kind: str, work: float) -> str:
@@ -140,17 +142,21 @@ def _set_memory(keeps: bool, large: int, trim: int) -> None:
 
 THREADS_PAY_FROM = 1e8
 BFLOAT16_PAYS_FROM = 1e8
+FOLDING_PAYS_FROM = 1e8
 SLOW = (
-    "precision=bfloat16: this machine has no units for bfloat16, which can take ten times as long "
-    "as float32 then; precision=auto takes it only where it is faster"
+    "precision=bfloat16: this machine computes bfloat16 no faster than float32, and may take up to "
+    "ten times as long; precision=auto takes it only where it is faster"
 )
 
 
 def _has_bfloat16_units(kind: str) -> bool:
-    """Whether products of bfloat16 are computed by the hardware, and not by way of float32."""
+    """Whether products of bfloat16 are computed faster than those of float32: on a CPU by AMX, or
+    by AMD's vector units. Intel's have the same instruction, and it reaches half of what float32
+    does (docs/performance.md)."""
     if kind == "cuda":
         return torch.cuda.get_device_capability() >= (8, 0)
-    return kind == "cpu" and torch.cpu._is_avx512_bf16_supported()
+    vectors = torch.cpu._is_avx512_bf16_supported() and "Intel" not in _vendor()
+    return kind == "cpu" and (torch.cpu._is_amx_tile_supported() or vectors)
 
 
 def _computes_bfloat16_slowly(kind: str) -> bool:
@@ -174,8 +180,17 @@ def _device_name(device: torch.device) -> str:
 
 
 def processor_name() -> str:
-    """The processor's own name; Linux tells it in a file, which `platform` does not read."""
+    """The processor's own name."""
+    return _told_by_linux("model name") or platform.processor() or platform.machine()
+
+
+def _vendor() -> str:
+    return _told_by_linux("vendor_id") or platform.processor()
+
+
+def _told_by_linux(key: str) -> str:
+    """What a file of Linux, which `platform` does not read, says of the first processor, or ""."""
     file = Path("/proc/cpuinfo")
     lines = file.read_text(encoding="utf-8").splitlines() if file.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
-    return next(iter(names), platform.processor() or platform.machine())
+    values = [line.partition(":")[2].strip() for line in lines if line.startswith(key)]
+    return next(iter(values), "")

@@ -96,8 +96,8 @@ def evaluate(
     require_labels(checked_images.labels, classes, PLACE, "logits of the network")
     trial.require_gradient(model, x, attacks)
     work = _work(model, checked_images, device) * min(batch_size, len(checked_images))
-    with guest.set_up(device, precision, threads, work) as chosen:
-        setting = Setting(seed, batch_size, device, chosen)
+    with guest.set_up(device, precision, threads, work) as (chosen, copies):
+        setting = Setting(seed, batch_size, device, chosen, copies)
         return measure(model, checked_images, classes, accuracies(attacks), setting)
 
 

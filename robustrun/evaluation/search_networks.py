@@ -16,7 +16,8 @@ class SearchNetworks:
 
     model: nn.Module
     exact: nn.Module  # float32, each thread a part of the batch
-    fast: FoldedCopy | None = None  # for bfloat16
+    fast: FoldedCopy | None = None
+    low: bool = False  # whether attacks that can search the copy in bfloat16
 
     def of(self, attack: Attack) -> nn.Module:
         """What `attack` searches with: a copy only if all it does with a network is to call it."""
@@ -24,7 +25,7 @@ class SearchNetworks:
             return self.model
         if self.fast is None:
             return self.exact
-        return as_bfloat16(self.fast) if attack.low_precision else self.fast
+        return as_bfloat16(self.fast) if self.low and attack.low_precision else self.fast
 
 
 def search_networks(model: nn.Module, images: Images, setting: Setting) -> SearchNetworks:
@@ -32,5 +33,6 @@ def search_networks(model: nn.Module, images: Images, setting: Setting) -> Searc
     if len(images) == 0:
         return SearchNetworks(model, model)
     sample, _ = next(images.batches(min(setting.batch_size, 64), device=setting.device))
-    fast = search_copy(model, sample) if setting.precision == "bfloat16" else None
-    return SearchNetworks(model, thread_parallel(model, sample), fast)
+    low = setting.precision == "bfloat16"
+    fast = search_copy(model, sample) if low or setting.search_copy else None
+    return SearchNetworks(model, thread_parallel(model, sample), fast, low)

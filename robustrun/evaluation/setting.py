@@ -16,6 +16,7 @@ class Setting:
     batch_size: int
     device: torch.device
     precision: str = "float32"  # of searching; verdicts are float32 with either
+    search_copy: bool = False  # whether a folded copy is searched with, also in float32
     journal: Journal = field(default_factory=Journal)  # what it has is not measured again
 
     def generator(self, name: str, batch: int) -> torch.Generator:

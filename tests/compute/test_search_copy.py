@@ -92,3 +92,30 @@ def test_a_network_that_cannot_be_copied_is_searched_as_it_is(
         assert search_copy(Refuses(network), torch.rand(8, 1, 8, 8)) is None
     assert "cannot be copied for searching: not to be copied" in caplog.text
     assert "at length" not in caplog.text
+
+
+class Viewing(nn.Module):
+    """Views rows of what a convolution puts out, which channels that come last do not allow."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.last = nn.Conv2d(1, 2, 3), nn.Linear(72, 10)
+
+    def forward(self, x: Tensor) -> Tensor:
+        rows = self.first(x)
+        logits: Tensor = self.last(rows.view(len(rows), -1))
+        return logits
+
+
+def test_channels_of_a_copy_come_last_where_its_python_allows_that(network: nn.Module) -> None:
+    x = torch.rand(8, 1, 8, 8)
+    for model, last in ((copy.deepcopy(network), True), (Viewing().eval(), False)):
+        model.to(memory_format=torch.contiguous_format)
+        made = search_copy(model, x)
+        assert made is not None
+        weights = [p for p in made.parameters() if (p.dim() == 4 and p.shape[1] > 1) or not last]
+        layout = torch.channels_last if last else torch.contiguous_format
+        assert weights
+        assert all(p.is_contiguous(memory_format=layout) for p in weights)
+        assert all(p.is_contiguous() for p in model.parameters()), "the network itself stays"
+        torch.testing.assert_close(made(x), model(x))

@@ -89,16 +89,16 @@ def test_an_error_leaves_the_process_as_it_was() -> None:
 def test_the_precision_is_that_of_the_command_line(
     asked: str, units: bool, work: float, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    monkeypatch.setattr(local, "_has_bfloat16_units", lambda kind: units)
     with guest.set_up(CPU, asked, 1, work) as chosen:
-        assert chosen == precision
+        assert chosen == (precision, asked == "auto" and work == LARGE)
 
 
 @pytest.mark.parametrize(("asked", "chosen"), [("auto", "float32"), ("bfloat16", "bfloat16")])
 def test_on_a_device_that_nothing_is_known_of_nothing_is_set(asked: str, chosen: str) -> None:
     before = threads.set_parallelism(5)
-    with guest.set_up(torch.device("meta"), asked, None, LARGE) as precision:
-        assert precision == chosen
+    with guest.set_up(torch.device("meta"), asked, None, LARGE) as found:
+        assert found == (chosen, False)
         assert threads.set_parallelism(before) == 5
 
 

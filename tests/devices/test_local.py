@@ -76,6 +76,40 @@ def test_as_many_threads_as_asked_for_or_as_the_work_is_worth(
     assert runtime.shares == (threads or free_cores())
 
 
+def pretend_units(
+    monkeypatch: pytest.MonkeyPatch, vectors: bool, amx: bool = False, vendor: str = "AuthenticAMD"
+) -> None:
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: vectors)
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: amx)
+    monkeypatch.setattr(local, "_vendor", lambda: vendor)
+
+
+@pytest.mark.parametrize(
+    ("vectors", "amx", "vendor", "faster"),
+    [
+        (True, False, "AuthenticAMD", True),
+        (True, False, "GenuineIntel", False),
+        (True, True, "GenuineIntel", True),
+        (False, False, "AuthenticAMD", False),
+    ],
+)
+def test_a_processor_computes_bfloat16_faster_by_amx_or_as_amds_do(
+    vectors: bool, amx: bool, vendor: str, faster: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretend_units(monkeypatch, vectors, amx, vendor)
+    assert local._has_bfloat16_units("cpu") is faster
+
+
+@pytest.mark.parametrize(
+    ("asked", "work", "copies"),
+    [("auto", LARGE, True), ("auto", SMALL, False), ("float32", LARGE, False)],
+)
+def test_attacks_search_with_a_copy_unless_float32_is_asked_for_or_the_network_small(
+    asked: str, work: float, copies: bool
+) -> None:
+    assert device(precision=asked).prepare(work).search_copy is copies
+
+
 @pytest.mark.parametrize(
     ("asked", "units", "work", "precision"),
     [
@@ -89,7 +123,7 @@ def test_as_many_threads_as_asked_for_or_as_the_work_is_worth(
 def test_bfloat16_is_taken_where_the_machine_has_it_and_the_network_is_large(
     asked: str, units: bool, work: float, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    pretend_units(monkeypatch, units)
     assert device(precision=asked).prepare(work).precision == precision
 
 
@@ -105,7 +139,7 @@ def test_bfloat16_is_taken_where_the_machine_has_it_and_the_network_is_large(
 def test_gpus_have_units_for_bfloat16_from_ampere_on(
     kind: str, capability: tuple[int, int], has_units: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True)
+    pretend_units(monkeypatch, True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     assert local._has_bfloat16_units(kind) is has_units
 
@@ -132,7 +166,7 @@ def test_a_precision_that_the_machine_computes_slowly_is_said_once(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(local.platform, "machine", lambda: machine)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: units)
+    pretend_units(monkeypatch, units)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
     for precision in ("float32", "auto", "bfloat16"):
         device(precision=precision)._precision(kind, LARGE)
@@ -182,6 +216,7 @@ def test_the_processor_has_its_own_name_or_its_architectures(
     monkeypatch.setattr(local.platform, "processor", lambda: "")
     monkeypatch.setattr(local.platform, "machine", lambda: "riscv64")
     assert local.processor_name() == ("Some CPU @ 3 GHz" if text else "riscv64")
+    assert local._vendor() == ("x" if text else "")
 
 
 def test_where_the_c_library_is_another_memory_is_left_as_it_is(

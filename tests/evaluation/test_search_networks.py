@@ -21,6 +21,7 @@ def network() -> nn.Module:
 def test_which_network_an_attack_sees(network: nn.Module) -> None:
     plain = search_networks(network, digits(), Setting(0, 100, CPU))
     fast = search_networks(network, digits(), Setting(0, 100, CPU, "bfloat16"))
+    folded = search_networks(network, digits(), Setting(0, 100, CPU, search_copy=True))
     pgd, fab, noise = attack(), attack("attack=fab_t"), attack("attack=gaussian_noise")
     assert plain == SearchNetworks(network, network)
     assert plain.of(pgd) is network
@@ -28,6 +29,8 @@ def test_which_network_an_attack_sees(network: nn.Module) -> None:
     assert isinstance(fast.fast, FoldedCopy)
     assert fast.of(fab) is fast.fast
     assert getattr(fast.of(pgd), "low") is True  # noqa: B009
+    assert folded.of(pgd) is folded.of(fab) is folded.fast
+    assert getattr(folded.fast, "low") is False  # noqa: B009
 
 
 def test_without_an_image_there_is_nothing_to_try_a_copy_on(network: nn.Module) -> None:
