@@ -21,7 +21,7 @@ from robustrun.attacks.geometry.ball import (
     sphere_start,
 )
 from robustrun.attacks.geometry.l1 import support
-from robustrun.attacks.search.active import ActiveImages
+from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages
 from robustrun.attacks.search.apgd_settings import Checks, Phase, Sparsity
 from robustrun.attacks.search.apgd_state import (
     APGDState,
@@ -34,7 +34,6 @@ from robustrun.attacks.search.apgd_state import (
 )
 from robustrun.attacks.search.cascade import (
     Rows,
-    rows_of_fooled_images,
     run_batched_until_fooled,
 )
 from robustrun.attacks.search.targets import settings_for, top_wrong_classes
@@ -130,8 +129,9 @@ class APGD:
             point = sphere_start(x, self.norm, self.epsilon, generator)
         for multiple, steps, last in self._schedule():
             epsilon, step_size = multiple * self.epsilon, multiple * self.step_size
-            s = initial_state(left, x, y, aim, project(point, x, self.norm, epsilon), step_size)
-            x_adv, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, last)
+            s = initial_state(x, y, aim, project(point, x, self.norm, epsilon), step_size)
+            image = left if last else None
+            x_adv, point = self._climb(model, self._sparse(s), epsilon, step_size, steps, image)
         return x_adv
 
     def _schedule(self) -> Iterator[tuple[float, int, bool]]:
@@ -161,13 +161,14 @@ class APGD:
         epsilon: float,
         step_size: float,
         steps: int,
-        leave: bool,
+        image: Tensor | None,
     ) -> tuple[Tensor, Tensor]:
         """(images that fool the model, or else those of the largest loss; points of largest loss).
 
-        With `leave`, an image is done once it fools the model, and the second result is not full.
+        With `image`, the number of each row's, an image is done once it fools the model, and the
+        second result is not full.
         """
-        active = ActiveImages(s.x)
+        active = ActiveImages(s.x, GRADIENT_STEPS, image)
         periods = self.checks.periods(steps)
         for step in range(steps + 1):
             if step > 0:
@@ -177,12 +178,9 @@ class APGD:
             fooled = evaluate_point(s, model, self._loss, self.eot)
             if step > 0:
                 s.rises = s.rises + (s.loss > former)
-            if leave and bool(fooled.any()):
-                active.store(s.point, fooled)
-                stay = ~rows_of_fooled_images(fooled, s.image)
-                active.keep(stay)
-                s = s.keep(stay)
-                if len(active) == 0:
+            if image is not None:
+                s = s.keep(active.leave(fooled, s.point))
+                if active.empty:
                     break
             if step in periods:
                 self._check(s, periods[step], step_size)

@@ -20,11 +20,10 @@ from robustrun.attacks.geometry.ball import (
     sphere_start,
 )
 from robustrun.attacks.geometry.hyperplane import to_hyperplane
-from robustrun.attacks.search.active import ActiveImages
+from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import (
     Rows,
-    rows_of_fooled_images,
     run_batched_until_fooled,
     still_correct,
 )
@@ -103,18 +102,16 @@ class FAB:
         run: Tensor,
     ) -> Tensor:
         x, y, aim = x[left], y[left], aims[left, run // self.restarts]
-        active, image = ActiveImages(x), left
+        active = ActiveImages(x, GRADIENT_STEPS, left)
         point = self._start(x, run % self.restarts > 0, generator)
         for _ in range(self.steps):
             point = self._step(model, point, x, y, aim)
             fooled = ~still_correct(model, point, y)
             done = fooled & (distance(point, x, self.norm) <= self.epsilon)
-            if bool(done.any()):
-                active.store(point, done)
-                stay = ~rows_of_fooled_images(done, image)
-                image, point, x, y, aim, fooled = active.keep(stay, image, point, x, y, aim, fooled)
-                if len(active) == 0:
-                    break
+            kept = active.leave(done, point)
+            point, x, y, aim, fooled = (each[kept] for each in (point, x, y, aim, fooled))
+            if active.empty:
+                break
             back = x + self.beta * (point - x)
             point = torch.where(per_example(fooled, x), back, point)
         return active.images

@@ -21,7 +21,7 @@ from robustrun.attacks.geometry.ball import (
     project,
     same_at_radius,
 )
-from robustrun.attacks.search.active import ActiveImages
+from robustrun.attacks.search.active import QUERIES, ActiveImages
 from robustrun.attacks.search.cascade import Run, run_until_fooled
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import predicted
@@ -91,7 +91,7 @@ class Square:
     ) -> Tensor:
         x, y = x[left], y[left]
         search = (_Stripes if self.norm == "linf" else _Patterns)(self, x, generator)
-        active = ActiveImages(x)
+        active = ActiveImages(x, QUERIES)
         point = best = search.start()
         highest = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         for query in range(self.queries + 1):
@@ -100,11 +100,10 @@ class Square:
             higher = height > highest
             best = torch.where(per_example(higher, x), point, best)
             highest = torch.where(higher, height, highest)
-            if bool(fooled.any()):
-                active.store(point, fooled)
-                x, y, best, highest = active.keep(~fooled, x, y, best, highest)
-                if len(active) == 0:
-                    break
+            kept = active.leave(fooled, point)
+            x, y, best, highest = (each[kept] for each in (x, y, best, highest))
+            if active.empty:
+                break
             if query < self.queries:
                 point = search.propose(query, active.rows, x, best)
         active.store(best)
@@ -152,11 +151,13 @@ class _Patterns:
         self.places = torch.rand(attack.queries, 4, generator=generator, device=x.device).tolist()
         turns = torch.rand(attack.queries, generator=generator, device=x.device)
         self.turns = (turns > 0.5).tolist()
-        self.patterns: dict[int, Tensor] = {}
+        height, width = x.shape[2:]
+        self.tile = max(height // 5, 1)  # the side of the squares at the start
+        sides = {self._side(query, height, width) for query in range(attack.queries)}
+        self.patterns = {side: _humps(side, self.power).to(x) for side in {self.tile, *sides}}
 
     def start(self) -> Tensor:
-        height, width = self.x.shape[2:]
-        side = max(height // 5, 1)
+        side, (height, width) = self.tile, self.x.shape[2:]
         edge = max(height - 5 * side, 0) // 2
         delta = torch.zeros_like(self.x)
         for top in range(edge, height - side + 1, side):
@@ -168,8 +169,7 @@ class _Patterns:
 
     def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        odd = max(self.attack.side(query, height, width), 3) // 2 * 2 + 1
-        side = min(odd, height, width)
+        side = self._side(query, height, width)
         first = _window(self.places[query][:2], side, height, width)
         second = _window(self.places[query][2:], side, height, width)
         delta = best - x
@@ -201,9 +201,11 @@ class _Patterns:
         count, channels = self.x.shape[:2]
         return _signs((count, channels, 1, 1), self.x, self.generator)
 
+    def _side(self, query: int, height: int, width: int) -> int:
+        odd = max(self.attack.side(query, height, width), 3) // 2 * 2 + 1
+        return min(odd, height, width)
+
     def _pattern(self, side: int, turn: bool) -> Tensor:
-        if side not in self.patterns:
-            self.patterns[side] = _humps(side, self.power).to(self.x)
         pattern = self.patterns[side]
         return pattern.T if turn else pattern
 

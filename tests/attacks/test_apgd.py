@@ -112,9 +112,9 @@ def test_a_gradient_is_averaged_over_passes() -> None:
 def test_l1_comes_in_through_balls_of_three_and_two_radii(monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[tuple[float, float]] = []
 
-    def spy(image: Tensor, x: Tensor, y: Tensor, aim: Tensor, start: Tensor, size: float) -> Any:
+    def spy(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, size: float) -> Any:
         runs.append((float(length(start - x, "l1").max()), size))
-        return initial_state(image, x, y, aim, start, size)
+        return initial_state(x, y, aim, start, size)
 
     monkeypatch.setattr(apgd, "initial_state", spy)
     model = network()

@@ -4,9 +4,14 @@
 All tensors are N x D (flattened images), except those that say K x N x D.
 """
 
+from itertools import count
+
 import torch
 from torch import Tensor
 
+from robustrun.compute import accelerators
+
+ROUNDS = 12  # on an accelerator; more are needed only if almost all of the box has to be crossed
 TINY = 1e-30  # keeps the division by a vanishing slope finite; slopes are scaled to 1 before
 
 
@@ -32,17 +37,20 @@ def _all_at_once(steep: Tensor, rate: Tensor, room: Tensor, drop: Tensor) -> Ten
     """min(t * rate, room) with the t at which sum(steep * min(t * rate, room)) = drop.
 
     As if no pixel were at the box, t is too small; set free only those that it does not push to
-    the box, and t grows, until no further pixel meets the box (a handful of rounds).
+    the box, and t grows, until no further pixel meets the box (a handful of rounds). On an
+    accelerator that is not looked at: after ROUNDS, t may still be too small.
     """
     pull, at_box = steep * rate, room <= 0
-    while True:
+    ahead = accelerators.works_ahead(room)
+    for _ in range(ROUNDS) if ahead else count():
         missing = drop - (steep * room.where(at_box, 0.0)).sum(dim=-1, keepdim=True)
         pace = pull.where(~at_box, 0.0).sum(dim=-1, keepdim=True)
         amount = (missing / pace.clamp_min(TINY)).clamp(0.0, 1e12) * rate
         met = at_box | (room <= amount)
-        if torch.equal(met, at_box):
-            return torch.where(at_box, room, amount.minimum(room))
+        if not ahead and torch.equal(met, at_box):
+            break
         at_box = met
+    return torch.where(at_box, room, amount.minimum(room))
 
 
 def _steepest_first(steep: Tensor, room: Tensor, drop: Tensor) -> Tensor:

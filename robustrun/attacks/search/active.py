@@ -3,26 +3,72 @@
 import torch
 from torch import Tensor
 
+from robustrun.attacks.geometry.ball import per_example
+from robustrun.compute import accelerators
+
+ALL = slice(None)
+Kept = Tensor | slice  # rows of a batch: indices, or ALL
+GRADIENT_STEPS = 8  # between two looks of an attack that follows gradients
+QUERIES = 64  # between two looks of an attack whose steps are a forward pass
+
 
 class ActiveImages:
-    """Which rows of a batch are still attacked, and the last image that was stored for each row."""
+    """Which rows of a batch are still attacked, and the image that is stored for each row.
 
-    def __init__(self, x: Tensor) -> None:
+    On a CPU, rows leave the batch as soon as they are done. An accelerator would have to be waited
+    for at each step; there it is looked after 1, 2, 4, ... steps, and then after every
+    `look_every`, how many rows are left. Until then a row that is done is computed with the
+    others, to no effect. The images are the same either way: rows do not affect each other, and
+    nothing is drawn for those that are left alone.
+    """
+
+    def __init__(self, x: Tensor, look_every: int, image: Tensor | None = None) -> None:
+        """`image`: which image each row is, where one image has several rows."""
         self.images = x.clone()
-        self.rows = torch.arange(len(x), device=x.device)  # of the batch, still attacked
+        self.fooled = torch.zeros(len(x), dtype=torch.bool, device=x.device)  # of the whole batch
+        self.rows = torch.arange(len(x), device=x.device)  # of the batch, still computed
+        self.empty = False  # whether no row is attacked any more, as far as is known
+        self._open = torch.ones_like(self.fooled)  # of `rows`, still attacked
+        self._image, self._number = image, 0 if image is None else int(image.max()) + 1
+        self._steps, self._look_every = 0, look_every
+        self._at_once = not accelerators.works_ahead(x)
 
     def store(self, images: Tensor, where: Tensor | None = None) -> None:
-        """Store the images of the active rows, or of those in the mask `where`."""
-        images = images.detach()
-        if where is None:
-            self.images[self.rows] = images
-        else:
-            self.images[self.rows[where]] = images[where]
+        """Store the images of the rows that are attacked, or of those in the mask `where`."""
+        those = self._open if where is None else where & self._open
+        before = self.images[self.rows]
+        self.images[self.rows] = torch.where(per_example(those, before), images.detach(), before)
 
-    def keep(self, stay: Tensor, *tensors: Tensor) -> tuple[Tensor, ...]:
-        """Only rows in the mask `stay` stay active; returns their part of each of `tensors`."""
-        self.rows = self.rows[stay]
-        return tuple(tensor[stay] for tensor in tensors)
+    def leave(self, fooled: Tensor, images: Tensor) -> Kept:
+        """Rows in the mask `fooled` are done, their images stored, and so are other rows of the
+        same images. Returns which of the rows are computed from now on."""
+        self._steps += 1
+        if self._at_once and not bool(fooled.any()):
+            return ALL
+        fooled = fooled & self._open
+        self.store(images, fooled)
+        self.fooled[self.rows] |= fooled
+        self._open = self._open & ~self._of_same_images(fooled)
+        return self._compacted() if self._at_once or self._is_time() else ALL
 
-    def __len__(self) -> int:
-        return len(self.rows)
+    def _is_time(self) -> bool:
+        """Most rows are done early, and most of those that are not never are."""
+        power_of_two = self._steps & (self._steps - 1) == 0
+        return power_of_two or self._steps % self._look_every == 0
+
+    def _compacted(self) -> Kept:
+        left = int(self._open.sum())  # waits for the device
+        self.empty = left == 0
+        if left == len(self.rows):
+            return ALL
+        kept = self._open.byte().argsort(descending=True, stable=True)[:left]
+        self.rows, self._open = self.rows[kept], self._open[kept]
+        self._image = None if self._image is None else self._image[kept]
+        return kept
+
+    def _of_same_images(self, fooled: Tensor) -> Tensor:
+        """Rows whose image is fooled in some row: the other runs on it are not needed any more."""
+        if self._image is None:
+            return fooled
+        times = torch.zeros(self._number, dtype=torch.int32, device=fooled.device)
+        return times.index_add_(0, self._image, fooled.int())[self._image] > 0

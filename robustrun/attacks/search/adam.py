@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from robustrun.attacks.search.active import Kept
+
 BETA1, BETA2, OFFSET = 0.9, 0.999, 1e-8  # the paper's, as torch has them
 
 
@@ -33,6 +35,6 @@ class Adam:
         square = self.square / (1 - BETA2**self.steps)
         return -self.lr * mean / (square.sqrt() + OFFSET)
 
-    def keep(self, those: Tensor) -> None:
-        """Only the rows in the mask `those`."""
-        self.mean, self.square = self.mean[those], self.square[those]
+    def keep(self, kept: Kept) -> None:
+        """Only these rows: indices, a mask, or all."""
+        self.mean, self.square = self.mean[kept], self.square[kept]

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import per_example, project, steepest
 from robustrun.attacks.geometry.l1 import sparse_sign, support
+from robustrun.attacks.search.active import Kept
 from robustrun.attacks.search.apgd_settings import Sparsity
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
@@ -23,7 +24,6 @@ class APGDState:
     """One row for each image that is still attacked, and each of the runs that are done on it
     together."""
 
-    image: Tensor  # which image it is
     x: Tensor
     y: Tensor
     aim: Tensor  # the class that is aimed at
@@ -41,9 +41,9 @@ class APGDState:
     share: Tensor  # l1: of the pixels, that a step moves
     pixels: Tensor  # l1: changed in the best point, at the last check
 
-    def keep(self, those: Tensor) -> "APGDState":
-        """Only the rows in the mask `those`."""
-        return APGDState(*(getattr(self, field.name)[those] for field in fields(self)))
+    def keep(self, kept: Kept) -> "APGDState":
+        """Only these rows."""
+        return APGDState(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def return_to_best(self, those: Tensor) -> None:
         where = per_example(those, self.point)
@@ -51,14 +51,11 @@ class APGDState:
         self.slope = torch.where(where, self.best_slope, self.slope)
 
 
-def initial_state(
-    image: Tensor, x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float
-) -> APGDState:
+def initial_state(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float) -> APGDState:
     """All rows, before the first pass through the model."""
     zero, none = torch.zeros_like(x[:, 0, 0, 0]), torch.zeros_like(x)
     lowest = torch.full_like(zero, -torch.inf)
     return APGDState(
-        image=image,
         x=x,
         y=y,
         aim=aim,

@@ -98,11 +98,6 @@ class _WorstCase:
         self.left = self.left[right.all(dim=0)]
 
 
-def rows_of_fooled_images(fooled: Tensor, image: Tensor) -> Tensor:
-    """Rows whose image is fooled in some row: the other runs on it are not needed any more."""
-    return torch.isin(image, image[fooled])
-
-
 def verdict(model: nn.Module, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     """(whether each image is classified right, its margin: largest wrong minus right logit)."""
     answers, height = judged(model, x, y)

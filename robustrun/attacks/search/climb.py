@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import TINY, length, project, steepest
-from robustrun.attacks.search.active import ActiveImages
+from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages, Kept
 from robustrun.attacks.search.ascent import input_gradient
-from robustrun.attacks.search.cascade import rows_of_fooled_images
 from robustrun.compute.predictions import predicted
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits, their rows of the batch -> sum over the rows
@@ -28,8 +27,8 @@ class Momentum:
         self.velocity = self.decay * self.velocity + normalised
         return self.velocity
 
-    def keep(self, stay: Tensor) -> None:
-        self.velocity = self.velocity[stay]
+    def keep(self, kept: Kept) -> None:
+        self.velocity = self.velocity[kept]
 
 
 def climb(
@@ -51,20 +50,19 @@ def climb(
     `start` counts as an iterate. `image` says which image each row is, where one image has several
     rows: all of them leave once one fools the model. `momentum`, if given, accumulates gradients.
     """
-    active, point, fooled = ActiveImages(start), start, torch.zeros_like(y, dtype=torch.bool)
+    active, point = ActiveImages(start, GRADIENT_STEPS, image), start
     for step in range(steps + 1):
         point = point.detach().requires_grad_(step < steps)
-        logits = model(point)
-        active.store(point)
-        fooled[active.rows] = leave = predicted(logits.detach()) != y[active.rows]
-        stay = ~(leave if image is None else rows_of_fooled_images(leave, image[active.rows]))
-        if step == steps or not stay.any():
+        logits, rows = model(point), active.rows
+        kept = active.leave(predicted(logits.detach()) != y[rows], point)
+        if step == steps or active.empty:
+            active.store(point[kept])
             break
-        slope = input_gradient(loss(logits, active.rows), point)
+        slope = input_gradient(loss(logits, rows), point)
         if momentum is not None:
             slope = momentum.add(slope)
-            momentum.keep(stay)
-        point, slope = active.keep(stay, point.detach(), slope)
+            momentum.keep(kept)
+        point, slope = point.detach()[kept], slope[kept]
         moved = point + step_size(step) * steepest(slope, norm)
         point = project(moved, x[active.rows], norm, epsilon)
-    return active.images, fooled
+    return active.images, active.fooled

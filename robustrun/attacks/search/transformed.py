@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.search.active import ActiveImages
+from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages
 from robustrun.attacks.search.adam import Adam
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
@@ -48,17 +48,17 @@ def search(
     An image leaves the batch, and is kept, as soon as it fools the model; the others are returned
     as they are after the last step.
     """
-    active, adam = ActiveImages(x), Adam.of(field, lr)
+    active, adam = ActiveImages(x, GRADIENT_STEPS), Adam.of(field, lr)
     for step in range(steps + 1):
         field = field.detach().requires_grad_(step < steps)
         point = render(x, field)
         logits = model(point)
-        active.store(point)
-        right = predicted(logits.detach()) == y
-        if step == steps or not right.any():
+        kept = active.leave(predicted(logits.detach()) != y, point)
+        if step == steps or active.empty:
+            active.store(point[kept])
             break
         cost = smoothness * roughness(field) - margin(logits, y)
         moved = field.detach() + adam.step(input_gradient(cost.sum(), field))
-        x, y, field = active.keep(right, x, y, moved.clamp(-bound, bound))
-        adam.keep(right)
+        x, y, field = x[kept], y[kept], moved.clamp(-bound, bound)[kept]
+        adam.keep(kept)
     return active.images

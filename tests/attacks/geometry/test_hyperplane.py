@@ -10,6 +10,7 @@ from attacks.small_networks import (
     NORMS,
 )
 from robustrun.attacks.geometry.hyperplane import to_hyperplane
+from robustrun.compute import accelerators
 
 
 def furthest(steep: Tensor, room: Tensor, norm: str, radius: float) -> float:
@@ -54,6 +55,19 @@ def test_projection_on_a_hyperplane_reaches_it_by_the_shortest_way(
         size = float(torch.linalg.vector_norm(d[row], {"linf": torch.inf, "l2": 2, "l1": 1}[norm]))
         shorter = furthest(slope[row].abs(), room[row], norm, 0.99 * size)
         assert shorter <= float(gap[row].abs()) + 1e-9, "a way 1% shorter does not reach it"
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize("share", [0.001, 0.01, 0.1, 0.3])  # of the way through the whole box
+def test_projection_without_looking_at_a_value_gives_the_same_bits(
+    norm: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    x, slope = torch.rand(2, 50, 192), torch.randn(50, 192)
+    x[0, :, ::4] = x[0, :, ::4].round()
+    gap = (share * slope.abs().sum(dim=1)).expand(2, 50)
+    looked = to_hyperplane(x, slope, gap, norm)
+    monkeypatch.setattr(accelerators, "works_ahead", lambda x: True)
+    assert torch.equal(to_hyperplane(x, slope, gap, norm), looked)
 
 
 def test_projection_without_a_slope_stays() -> None:

@@ -15,7 +15,7 @@ from robustrun.attacks.search.apgd_state import (
 def test_the_step_is_halved_where_it_stalls_and_only_there() -> None:
     x = torch.rand(4, *SHAPE)
     none = torch.zeros(4, dtype=torch.long)
-    s = initial_state(torch.arange(4), x, none, none, x, 1.0)
+    s = initial_state(x, none, none, x, 1.0)
     s.best = x + 1
     s.best_loss, s.checked_loss = torch.tensor([1.0, 1.0, 1.0, 1.0]), torch.zeros(4)
     s.checked_loss[2:] = 1.0  # no better than at the last check,
@@ -31,7 +31,7 @@ def test_the_step_is_halved_where_it_stalls_and_only_there() -> None:
 def test_l1_steps_shrink_until_the_best_point_has_grown_sparser() -> None:
     x = torch.full((2, *SHAPE), 0.5)
     labels = torch.zeros(2, dtype=torch.long)
-    s = initial_state(labels, x, labels, labels, x, 3.0)
+    s = initial_state(x, labels, labels, x, 3.0)
     s.best = x.clone()
     s.best.view(2, -1)[0, :36] += 0.1  # of 72 pixels before, half are left,
     s.best.view(2, -1)[1, :70] += 0.1  # or nearly all
