@@ -41,7 +41,7 @@ from robustrun.run_folder.schema import (
 )
 from robustrun.storage import files
 from robustrun.storage.journal import Journal
-from robustrun.training import compile_choice
+from robustrun.training import compile_choice, time_limit
 from robustrun.training.batching import require_a_batch
 from robustrun.training.fit import EpochEnd, Stops, fit
 from robustrun.training.metrics import EpochMetrics
@@ -137,9 +137,13 @@ def run_stages(run: RunInProgress) -> None:
     model, runtime = build(cfg, data)
     environment = sections.environment_section(runtime)
     run.note(environment=environment, model=sections.model_section(cfg, model))
-    pruning = Pruning(folder, cfg.training.epochs)
-    result = train(cfg, folder, data, model, runtime, environment, _epoch_end(run), pruning.stops)
-    run.note(training=sections.training_section(cfg, result, runtime, pruning.reason))
+    plan = _plan(cfg, runtime)
+    if cfg.training.seconds is not None:
+        plan = _within_time_limit(cfg, folder, data, model, plan)
+    pruning = Pruning(folder, plan.training.epochs)
+    epoch_end = _epoch_end(run, plan.training.epochs)
+    result = train(cfg, folder, data, model, plan, environment, epoch_end, pruning.stops)
+    run.note(training=sections.training_section(cfg, plan, result, pruning.reason))
     if processes.is_first():
         artefacts.write_selected_weights(folder, result, _weights_header(cfg, data))
     model.load_state_dict(result.best)
@@ -261,24 +265,24 @@ def train(
     folder: Path,
     data: Data,
     model: nn.Module,
-    runtime: Runtime,
+    plan: TrainingPlan,
     environment: EnvironmentSection,
     epoch_end: EpochEnd,
     stops: Stops,
 ) -> TrainingResult:
     """Train `model` in place, from the checkpoint in the run's folder if there is one."""
     about = checkpoint.about(cfg, data, environment)
-    place, training = folder / FOLDER, cfg.training
+    place, training, device = folder / FOLDER, cfg.training, plan.runtime.device
     minutes, steps = training.checkpoint_minutes, training.checkpoint_steps
     checkpointer = checkpoint.FileCheckpointer(place, about, minutes, steps)
     validation = data.validation
     return fit(
         model,
         cfg.method,
-        data.train.to(runtime.device),
-        None if validation is None else validation.to(runtime.device),
+        data.train.to(device),
+        None if validation is None else validation.to(device),
         data.class_counts,
-        _plan(cfg, runtime),
+        plan,
         epoch_end,
         checkpointer=checkpointer if processes.is_first() else NoCheckpoints(),
         start=checkpoint.state_before(place, about, data),
@@ -290,7 +294,21 @@ def _plan(cfg: RunConfig, runtime: Runtime) -> TrainingPlan:
     return TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, cfg.seed)
 
 
-def _epoch_end(run: RunInProgress) -> EpochEnd:
+def _within_time_limit(
+    cfg: RunConfig, folder: Path, data: Data, model: nn.Module, plan: TrainingPlan
+) -> TrainingPlan:
+    """The plan with as many epochs as fit; a run that continues keeps the number it began with."""
+    journal = Journal(folder / FOLDER / "training.journal" if processes.is_first() else None)
+    epochs = processes.told(journal.recall("epochs"))
+    if epochs is None:
+        train = data.train.to(plan.runtime.device)
+        epochs = time_limit.epochs_that_fit(model, cfg.method, train, data.class_counts, plan)
+        journal.note("epochs", epochs)
+    training = dataclasses.replace(plan.training, epochs=epochs)
+    return dataclasses.replace(plan, training=training)
+
+
+def _epoch_end(run: RunInProgress, epochs: int) -> EpochEnd:
     """What is done with the epochs so far: a table, a line in the log, the tracker."""
 
     def epoch_end(history: list[EpochMetrics]) -> None:
@@ -298,7 +316,7 @@ def _epoch_end(run: RunInProgress) -> EpochEnd:
             return
         artefacts.write_metrics(run.folder / "metrics.csv", history)
         run.tracker.epoch(dataclasses.asdict(history[-1]))
-        _log_epoch(history[-1], run.config.training.epochs)
+        _log_epoch(history[-1], epochs)
 
     return epoch_end
 

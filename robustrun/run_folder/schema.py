@@ -150,6 +150,7 @@ class TrainingSection:
 
     method: str = ""
     epochs: int | None = None  # fewer than asked for if overfitting or a search ended it
+    fitted_epochs: int | None = None  # as many as fit into the time limit; None: it had none
     steps: int | None = None
     seconds: float | None = None  # of training alone, without validation
     images_per_second: float | None = None

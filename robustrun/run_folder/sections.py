@@ -33,6 +33,7 @@ from robustrun.run_folder.schema import (
     Subset,
     TrainingSection,
 )
+from robustrun.training.settings import TrainingPlan
 from robustrun.training.state import TrainingResult
 from robustrun.types import Images, Runtime, Splits
 
@@ -70,16 +71,19 @@ def model_section(cfg: RunConfig, model: nn.Module) -> ModelSection:
 
 
 def training_section(
-    cfg: RunConfig, result: TrainingResult, runtime: Runtime, pruned: str | None
+    cfg: RunConfig, plan: TrainingPlan, result: TrainingResult, pruned: str | None
 ) -> TrainingSection:
+    """`plan`: what the training followed; of a time limit, the epochs that fit."""
+    limited = cfg.training.seconds is not None
     by_epoch = {row.epoch: row for row in result.history}
     return TrainingSection(
         method=cfg.name_of("method"),
         epochs=len(result.history),
+        fitted_epochs=plan.training.epochs if limited else None,
         steps=result.steps,
         seconds=result.seconds,
         images_per_second=result.images / result.seconds if result.seconds else None,
-        peak_memory_bytes=_peak_memory(runtime.device),
+        peak_memory_bytes=_peak_memory(plan.runtime.device),
         selected_by=cfg.training.select,
         selected_epoch=result.selected_epoch,
         best=by_epoch.get(result.selected_epoch),

@@ -32,7 +32,8 @@ def pays(
     device = how.runtime.device
     with torch.random.fork_rng([device] if device.type == "cuda" else []):
         learner = _learner(model, train, class_counts, how, compiled=False)
-        steps, plain = learner.total_steps, min(_seconds(learner, method, train, how))
+        plain = min(_seconds(learner, method, train, how))
+        steps = _steps(learner.total_steps, plain, how.training.seconds)
         about = f"compile=auto: {steps:,} steps of {1000 * plain:.3g} ms"
         if steps * plain < SHORTEST:
             log.info("%s are too few to try compiling", about)
@@ -44,6 +45,11 @@ def pays(
             log.warning("%s: compiling failed: %s", about, str(error).partition("\n")[0])
             return False
     return _worth(about, steps, plain, times)
+
+
+def _steps(most: int, plain: float, limit: float | None) -> int:
+    """Steps of the training, where a time limit may end it."""
+    return most if limit is None else min(most, int(limit / plain))
 
 
 def _worth(about: str, steps: int, plain: float, times: list[float]) -> bool:

@@ -61,7 +61,7 @@ def fit(
     checkpointer = checkpointer or NoCheckpoints()
     if validation is None:
         log.info("no validation split: the last weights are kept, and no overfitting is noticed")
-    state = _start_state(model, train, class_counts, how)
+    state = start_state(model, train, class_counts, how)
     if start is not None:
         state.load_state_dict(start)
     learner = state.learner
@@ -108,9 +108,10 @@ def _stopped_early(state: TrainingState, training: Training, stops: Stops) -> bo
     return overfits or stops(state.history)
 
 
-def _start_state(
+def start_state(
     model: nn.Module, train: Images, class_counts: Tensor, how: TrainingPlan
 ) -> TrainingState:
+    """A training of `model` before its first step."""
     training = how.training
     select = "best_robust" if training.on_collapse == "restore" else training.select
     none = torch.zeros((), device=how.runtime.device)
@@ -154,7 +155,7 @@ def _epoch(
     learner.model.train()
     with interrupts.held() as arrived:
         for x, y in shuffled(train, *place):
-            _step(state, method, x, y, how)
+            scheduled_step(state, method, x, y, how)
             bar.advance(note=lambda: _progress(state, how))
             now = time.monotonic()
             state.seconds, clock = state.seconds + now - clock, now
@@ -201,7 +202,10 @@ def train_batch(learner: Learner, method: AnyMethod, x: Tensor, y: Tensor) -> Te
     return loss
 
 
-def _step(state: TrainingState, method: AnyMethod, x: Tensor, y: Tensor, how: TrainingPlan) -> None:
+def scheduled_step(
+    state: TrainingState, method: AnyMethod, x: Tensor, y: Tensor, how: TrainingPlan
+) -> None:
+    """One step of the loop: rates and precision as planned, its loss added to the epoch's."""
     learner, runtime, skipped = state.learner, how.runtime, state.learner.skipped
     _follow_schedule(learner, how)
     low = runtime.precision == "bfloat16"

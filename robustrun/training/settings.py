@@ -1,5 +1,6 @@
 """How long, in which batches and with which options is trained."""
 
+import math
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -36,12 +37,14 @@ class Training:
     the method, and which weights are kept."""
 
     ADDED_LATER: ClassVar[dict[str, Any]] = {
+        "seconds": None,
         "ema_buffers": "average",
         "ema_warmup": True,
         "ema_start": 0.0,
     }
 
     epochs: int
+    seconds: float | None  # for the steps, which `epochs` are at most; see time_limit
     batch_size: int
     validation_fraction: float
     validation_every: int
@@ -63,6 +66,8 @@ class Training:
 
     def __post_init__(self) -> None:
         require(self.epochs >= 1, "epochs", self.epochs, "at least 1")
+        limit = self.seconds
+        require(limit is None or 0 < limit < math.inf, "seconds", limit, "above 0, or null")
         require(self.batch_size >= 1, "batch_size", self.batch_size, "at least 1")
         share = self.validation_fraction
         require(0 <= share < 1, "validation_fraction", share, "at least 0 and below 1")

@@ -1,5 +1,6 @@
 """conf/method and conf/experiment: settings are their authors'."""
 
+import math
 import re
 from fractions import Fraction
 
@@ -183,9 +184,19 @@ def test_trades_l2_steps_by_two_radii_shared_among_its_steps(steps):
     assert made.method.inner.step_size == pytest.approx(2 * 0.5 / steps, rel=1e-12)
 
 
-def test_the_record_starts_its_few_steps_anywhere_in_the_ball():
-    inner = experiment("record").method.inner
-    assert (inner.loss, inner.steps, inner.start) == ("kl", 3, "uniform")
+def test_the_record_is_three_steps_of_half_the_radius_from_anywhere_and_one_cycle_of_cosines():
+    made = experiment("record")
+    inner, training = made.method.inner, made.training
+    assert (inner.loss, inner.steps, inner.start, inner.bn_mode) == ("ce", 3, "uniform", "eval")
+    assert inner.step_size == pytest.approx(4 / 255)
+    assert (training.batch_size, training.label_smoothing, training.select) == (256, 0.3, "last")
+    optimizer = made.optimizer
+    assert (optimizer.lr, optimizer.nesterov, optimizer.weight_decay) == (0.2, True, 5e-4)
+    rates = [made.schedule.factor(share) for share in (0, 0.15, 0.3, 0.65, 1)]
+    assert rates == pytest.approx([0, 0.5, 1, 0.5, 0])
+    epochs = 1 / (1 - training.ema_decay) / math.ceil(50_000 / 256)
+    assert 4 <= epochs <= 5, "the average reaches so many epochs back"
+    assert (training.seconds, training.validation_fraction) == (285, 0.0)
 
 
 def test_the_fastat_average_has_no_warm_up_and_takes_the_statistics_along():

@@ -72,6 +72,16 @@ def test_what_does_not_break_even_is_not_compiled(
     assert "breaks even after 500 steps: not compiled" in caplog.text
 
 
+@pytest.mark.usefixtures("timed")
+@pytest.mark.parametrize(("seconds", "compiled"), [(9.0, False), (11.0, True)])  # 20 ms, 500 steps
+def test_a_time_limit_ends_a_training_before_compiling_breaks_even(
+    network: nn.Module, monkeypatch: pytest.MonkeyPatch, seconds: float, compiled: bool
+) -> None:
+    monkeypatch.setattr(compile_choice, "SHORTEST", 0.0)
+    limit = f"training.seconds={seconds}"
+    assert pays(network, "training.epochs=2000", limit) == compiled
+
+
 @pytest.mark.parametrize(
     ("method", "words", "passes"),
     [

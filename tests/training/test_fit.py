@@ -70,6 +70,7 @@ def network() -> nn.Module:
 def plan(**changes: Any) -> Training:
     settings: dict[str, Any] = {
         "epochs": 2,
+        "seconds": None,
         "batch_size": 4,
         "validation_fraction": 0.2,
         "validation_every": 1,
