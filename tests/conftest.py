@@ -14,6 +14,10 @@ from robustrun.compute.threads import set_parallelism
 torch.set_num_threads(1)  # tiny networks: a second thread only waits
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--device", default="cpu", help="where tests of the mark `device` compute")
+
+
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """One more than there are cores: many tests wait for processes and engines that they start."""
     return (os.cpu_count() or 1) + 1
@@ -22,6 +26,15 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those on engines begin first: they wait much, and others use the processors meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("engines") is None)
+
+
+@pytest.fixture(scope="session")
+def device(pytestconfig: pytest.Config) -> torch.device:
+    """Where the tests of the mark `device` compute: `pytest -m device --device cuda`."""
+    chosen = torch.device(str(pytestconfig.getoption("--device")))
+    if chosen.type == "cuda":  # as devices/local.py has it: float32 is float32
+        torch.backends.cudnn.allow_tf32 = torch.backends.cuda.matmul.allow_tf32 = False
+    return chosen
 
 
 @pytest.fixture(autouse=True, scope="session")

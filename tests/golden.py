@@ -71,20 +71,20 @@ def climb(
 
 
 @pytest.fixture
-def network() -> nn.Module:
+def network(device: torch.device) -> nn.Module:
     torch.manual_seed(1)
-    return TinyNetwork().double().train()
+    return TinyNetwork().double().train().to(device)
 
 
 @pytest.fixture
-def batches() -> list[tuple[Tensor, Tensor]]:
+def batches(device: torch.device) -> list[tuple[Tensor, Tensor]]:
     """Three batches, the last one shorter, with pixels at 0, at 1 and between."""
     generator = torch.Generator().manual_seed(2)
     made = []
     for size in (8, 8, 5):
         x = torch.randn(size, 1, 5, 5, generator=generator, dtype=torch.float64)
         y = torch.randint(0, CLASSES, (size,), generator=generator)
-        made.append(((0.5 + 0.4 * x).clamp(0, 1), y))
+        made.append(((0.5 + 0.4 * x).clamp(0, 1).to(device), y.to(device)))
     return made
 
 
@@ -118,11 +118,11 @@ def assert_golden(
             untouched = x.clone()
             torch.manual_seed(number)
             mine = train_batch(learner, method, x, y)
-            drawn = torch.rand(3)
+            drawn = torch.rand(3, device=x.device)
             torch.manual_seed(number)
             expected = reference(theirs, optimizer, x, y)
             close(mine.detach(), expected.detach(), tolerance)
-            assert torch.equal(drawn, torch.rand(3)), "the random streams differ"
+            assert torch.equal(drawn, torch.rand(3, device=x.device)), "the random streams differ"
             assert torch.equal(x, untouched), "the batch was written to"
             if same_gradients:
                 for a, b in zip(learner.gradients[-1], gradients(theirs), strict=True):

@@ -38,7 +38,7 @@ def sgd_learner(
     return RecordingLearner(
         model,
         sgd(model),
-        counts,
+        counts.to(next(model.parameters()).device),
         Batching(8),
         total_steps=1000,
         gradient_clip=None,

@@ -22,6 +22,7 @@ WHOLE = {
     "engines/test_slurm.py": "sweeps on a Slurm: preemption, time and memory limits",
     "test_any_input.py": "the border: whatever comes in from files, Python and the command line",
     "test_benchmarks.py": "benchmarks/",
+    "test_device.py": "whole runs on a device",
     "test_documents.py": "README and docs/",
     "test_keep.py": "finished runs that keep little, used by every stage",
     "test_layers.py": "the imports of all modules",

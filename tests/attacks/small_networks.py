@@ -15,8 +15,8 @@ EPSILON = {"linf": 0.035, "l2": 0.25, "l1": 0.5}  # most, not all, images of `ba
 SHAPE = (2, 6, 6)
 
 
-def generator(seed: int = 0) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
+def generator(seed: int = 0, device: torch.device | None = None) -> torch.Generator:
+    return torch.Generator(device or torch.device("cpu")).manual_seed(seed)
 
 
 @cache
@@ -45,9 +45,11 @@ def network(classes: int = 5) -> nn.Module:
 
 
 def batch(model: nn.Module, count: int = 8, wrong: int = 0) -> tuple[Tensor, Tensor]:
-    """Images with the labels that the model in eval mode predicts, but for the first `wrong`."""
+    """Images with the labels that the model in eval mode predicts, but for the first `wrong`;
+    where the model is."""
     x = torch.rand(count, *SHAPE, generator=generator(count))
     x[:, :, 0] = x[:, :, 0].round()  # some pixels are at the edge of the box
+    x = x.to(next(model.parameters()).device)
     with torch.no_grad():
         logits = copy.deepcopy(model).eval()(x)
     y = logits.argmax(dim=1)

@@ -54,14 +54,15 @@ def test_a_linear_model_falls_exactly_from_its_distance_on(name: str, norm: str)
     assert torch.equal(right(model, found, y)[sure], (away > epsilon)[sure])
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(("name", "norm"), FGSM_AND_PGD)
 def test_stays_in_the_ball_and_in_the_image_and_leaves_the_model_alone(
-    name: str, norm: str
+    name: str, norm: str, device: torch.device
 ) -> None:
-    model = network()
+    model = network().to(device)
     x, y = batch(model, 12, wrong=2)
     before = {k: v.clone() for k, v in model.state_dict().items()}
-    found = attack(name, norm)(model, x, y, generator=generator())
+    found = attack(name, norm)(model, x, y, generator=generator(0, device))
     assert distance(found, x, norm).max() <= EPSILON[norm] * (1 + 1e-5)
     assert found.min() >= 0
     assert found.max() <= 1
@@ -78,16 +79,17 @@ def test_no_image_at_all_is_fine(name: str, norm: str) -> None:
     assert attack(name, norm)(model, x[:0], y[:0], generator=generator()).shape == x[:0].shape
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(("name", "norm"), PARTS)
 @settings(max_examples=2, deadline=None)
 @given(seed=st.integers(0, 2**31), share=st.floats(0.0, 1.5))
 def test_stays_in_ball_and_box_and_never_gives_back_a_safer_image(
-    name: str, norm: str, seed: int, share: float
+    name: str, norm: str, seed: int, share: float, device: torch.device
 ) -> None:
-    model = network()
+    model = network().to(device)
     x, y = batch(model, 6, wrong=2)
     its = part(name, norm).with_radius(share * EPSILON[norm])
-    x_adv = its(model, x, y, generator=generator(seed))
+    x_adv = its(model, x, y, generator=generator(seed, device))
     assert x_adv.dtype == torch.float32
     assert x_adv.shape == x.shape
     assert x_adv.min() >= 0
@@ -101,25 +103,29 @@ def test_stays_in_ball_and_box_and_never_gives_back_a_safer_image(
     assert (after >= before - 1e-5)[2:].all(), "what stands is at least as near to a mistake"
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(("name", "norm"), PARTS)
-def test_finds_something_and_the_same_again_under_the_same_seed(name: str, norm: str) -> None:
-    model = network()
+def test_finds_something_and_the_same_again_under_the_same_seed(
+    name: str, norm: str, device: torch.device
+) -> None:
+    model = network().to(device)
     x, y = batch(model, 16)
-    once = part(name, norm)(model, x, y, generator=generator(1))
+    once = part(name, norm)(model, x, y, generator=generator(1, device))
     assert not right(model, once, y).all(), "at this radius some fall"
-    assert torch.equal(once, part(name, norm)(model, x, y, generator=generator(1)))
+    assert torch.equal(once, part(name, norm)(model, x, y, generator=generator(1, device)))
     torch.manual_seed(1)
     unnamed = part(name, norm)(model, x, y)
     assert torch.equal(once, unnamed), "without a generator, torch's global one"
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(("name", "norm"), PARTS)
-def test_leaves_the_model_as_it_was(name: str, norm: str) -> None:
-    model = network()
+def test_leaves_the_model_as_it_was(name: str, norm: str, device: torch.device) -> None:
+    model = network().to(device)
     model[1].eval()  # a layer in another mode than the rest
     model[0].weight.requires_grad_(False)
     before = copy.deepcopy(model.state_dict())
-    part(name, norm)(model, *batch(model, 4), generator=generator())
+    part(name, norm)(model, *batch(model, 4), generator=generator(0, device))
     assert [m.training for m in model.modules()] == [True, True, False, True, True, True]
     assert [p.requires_grad for p in model.parameters()] == [False] + [True] * 5
     assert all(p.grad is None for p in model.parameters())

@@ -29,6 +29,7 @@ def network() -> nn.Module:
     return copy.deepcopy(digits_network())
 
 
+@pytest.mark.device
 @pytest.mark.parametrize(
     "words",
     [
@@ -43,14 +44,15 @@ def network() -> nn.Module:
     ],
 )
 def test_the_fast_path_finds_what_the_plain_one_finds(
-    words: list[str], network: nn.Module, monkeypatch: pytest.MonkeyPatch
+    words: list[str], network: nn.Module, device: torch.device, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     images, judge = digits(), attack(*words)
+    network.to(device)
     monkeypatch.setattr(threads, "PAYS_FROM", 1e5)  # so that even digits are shared out
 
     def robust(precision: str, count: int) -> np.ndarray:
         threads.set_parallelism(count)
-        setting = Setting(0, 500, CPU, precision)
+        setting = Setting(0, 500, device, precision)
         found = measure(network, images, 10, accuracies({"judge": judge}), setting)
         right: np.ndarray = found.attacks["judge"].robust
         return right

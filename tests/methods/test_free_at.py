@@ -6,6 +6,8 @@ import torch.nn.functional as F
 
 from robustrun.methods.free_at import FreeAT
 
+pytestmark = pytest.mark.device
+
 
 def free(replays, epsilon, carried):
     """The authors' loop; `carried` is the perturbation of a whole batch, changed in place."""
@@ -26,9 +28,9 @@ def free(replays, epsilon, carried):
 
 
 def test_the_perturbation_goes_on_from_batch_to_batch_and_a_short_batch_moves_its_rows_only(
-    assert_golden,
+    assert_golden, device
 ):
-    carried = torch.zeros(8, 1, 5, 5, dtype=torch.float64)
+    carried = torch.zeros(8, 1, 5, 5, dtype=torch.float64, device=device)
     learner = assert_golden(
         FreeAT("linf", 0.05, 0.05, 3, True), free(3, 0.05, carried), same_gradients=False
     )

@@ -1,17 +1,20 @@
 """MART against its authors' formula."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from robustrun.methods.inner import Inner
 from robustrun.methods.mart import MART, runner_up_penalty
 
+pytestmark = pytest.mark.device
+
 INNER = Inner("ce", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
 
 
 def mart_loss(clean, adversarial, y, beta):
     p, q = clean.softmax(1), adversarial.softmax(1)
-    rows = torch.arange(len(y))
+    rows = torch.arange(len(y), device=y.device)
     others = q.clone()
     others[rows, y] = -1
     runner_up = others.argmax(1)
@@ -23,7 +26,7 @@ def mart_loss(clean, adversarial, y, beta):
 def test_mart_is_the_authors_loss(assert_golden, golden_step, reference_climb):
     def loss(model, x, y):
         model.eval()
-        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype)
+        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
         x_adv = reference_climb(
             lambda z: F.cross_entropy(model(z), y), x, start, epsilon=0.05, size=0.02, steps=4
         )

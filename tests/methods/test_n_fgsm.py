@@ -1,14 +1,17 @@
 """N-FGSM against the loop of de Jorge et al."""
 
+import pytest
 import torch
 import torch.nn.functional as F
 
 from robustrun.methods.n_fgsm import NFGSM
 
+pytestmark = pytest.mark.device
+
 
 def test_n_fgsm_steps_from_strong_noise_and_does_not_clip_to_the_ball(assert_golden, golden_step):
     def loss(model, x, y):
-        eta = torch.empty(x.shape, dtype=x.dtype).uniform_(-0.1, 0.1)
+        eta = torch.empty(x.shape, dtype=x.dtype, device=x.device).uniform_(-0.1, 0.1)
         eta = torch.max(torch.min(eta, 1 - x), -x).requires_grad_()
         slope = torch.autograd.grad(F.cross_entropy(model(x + eta), y), eta)[0]
         x_adv = (x + eta.detach() + 0.05 * slope.sign()).clamp(0, 1)

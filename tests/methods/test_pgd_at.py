@@ -7,6 +7,8 @@ import torch.nn.functional as F
 from robustrun.methods.inner import Inner
 from robustrun.methods.pgd_at import PGDAT
 
+pytestmark = pytest.mark.device
+
 
 def rice(attack, label_smoothing=0.0, clean_pass=True):
     """Everything in train mode; the batch passes once more after its update."""
@@ -27,7 +29,7 @@ def rice(attack, label_smoothing=0.0, clean_pass=True):
 @pytest.mark.parametrize(("smoothing", "clean_pass"), [(0.0, True), (0.4, False)])
 def test_pgd_at_is_the_authors_loop(assert_golden, reference_climb, smoothing, clean_pass):
     def attack(model, x, y):
-        noise = torch.empty(x.shape, dtype=x.dtype).uniform_(-0.05, 0.05)
+        noise = torch.empty(x.shape, dtype=x.dtype, device=x.device).uniform_(-0.05, 0.05)
         return reference_climb(
             lambda z: F.cross_entropy(model(z), y), x, (x + noise).clamp(0, 1),
             epsilon=0.05, size=0.02, steps=4,
@@ -40,8 +42,8 @@ def test_pgd_at_is_the_authors_loop(assert_golden, reference_climb, smoothing, c
 
 def test_pgd_at_l2_starts_at_a_random_radius_and_steps_along_the_gradient(assert_golden):
     def attack(model, x, y):
-        delta = torch.randn(x.shape, dtype=x.dtype)
-        radius = torch.rand(len(x), dtype=x.dtype).view(-1, 1, 1, 1)
+        delta = torch.randn(x.shape, dtype=x.dtype, device=x.device)
+        radius = torch.rand(len(x), dtype=x.dtype, device=x.device).view(-1, 1, 1, 1)
         delta *= 0.5 * radius / delta.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
         delta = (x + delta).clamp(0, 1) - x
         for _ in range(4):

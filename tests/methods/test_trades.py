@@ -8,6 +8,8 @@ from robustrun.errors import ConfigError
 from robustrun.methods.inner import Inner
 from robustrun.methods.trades import TRADES, box_then_ball, steepest_or_random
 
+pytestmark = pytest.mark.device
+
 INNER = Inner("kl", steps=4, step_size=0.02, start="gaussian", start_std=0.001, bn_mode="eval")
 L2_INNER = Inner("kl", steps=4, step_size=0.3, start="gaussian", start_std=0.001, bn_mode="eval")
 
@@ -29,7 +31,7 @@ def test_trades_is_the_authors_loss_and_batch_norm_sees_clean_adversarial_clean(
 ):
     def loss(model, x, y):
         model.eval()
-        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype)
+        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
         target = model(x).detach()
         x_adv = reference_climb(
             lambda z: kl(target, model(z)), x, start, epsilon=0.05, size=0.02, steps=4
@@ -43,12 +45,13 @@ def test_trades_is_the_authors_loss_and_batch_norm_sees_clean_adversarial_clean(
 def test_trades_l2_is_the_authors_normalised_ascent(assert_golden, golden_step):
     def loss(model, x, y):
         model.eval()
-        delta = 0.001 * torch.randn(x.shape, dtype=x.dtype)
+        delta = 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
         target = model(x).detach()
         for _ in range(4):
             delta.requires_grad_()
             slope = torch.autograd.grad(kl(target, model(x + delta)), delta)[0]
-            torch.randn(x.shape, dtype=x.dtype)  # what would stand in for a zero gradient
+            # what would stand in for a zero gradient
+            torch.randn(x.shape, dtype=x.dtype, device=x.device)
             slope = slope / slope.flatten(1).norm(dim=1).view(-1, 1, 1, 1)
             delta = (x + delta.detach() + 0.3 * slope).clamp(0, 1) - x
             delta = delta.flatten(1).renorm(2, 0, 0.6).view_as(x)
