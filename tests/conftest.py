@@ -4,6 +4,7 @@ import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ import torch
 from robustrun.compute.threads import set_parallelism
 
 torch.set_num_threads(1)  # tiny networks: a second thread only waits
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell starts with &
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # children would ignore it as well
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
