@@ -4,6 +4,7 @@ same function in fewer passes over memory.
 
 import copy
 import logging
+import operator
 from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -14,7 +15,9 @@ from torch import fx, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 log = logging.getLogger(__name__)
-KEEP_NO_OUTPUT = (nn.Conv2d, nn.BatchNorm2d, nn.Linear)  # their backward passes need inputs only
+# Their backward passes need inputs only.
+KEEP_NO_OUTPUT = (nn.Conv2d, nn.BatchNorm2d, nn.GroupNorm, nn.LayerNorm, nn.Linear)
+SUMS = (operator.add, torch.add)
 RELUS = (F.relu, torch.relu, "relu")
 
 
@@ -51,8 +54,9 @@ _foldings: WeakKeyDictionary[nn.Module, Folding | None] = WeakKeyDictionary()
 
 def folded(model: nn.Module) -> nn.Module:
     """`model`, which is in eval mode, with each batch norm folded into the convolution before it;
-    `model` itself where torch.fx cannot follow its Python. All other layers are those of `model`,
-    and the next call for the same model changes what this one has returned."""
+    `model` itself where torch.fx cannot follow its Python, or nothing is gained. All other layers
+    are those of `model`, and the next call for the same model changes what this one has returned.
+    """
     folding = _foldings.get(model)
     state = _state(model)
     if model not in _foldings or (folding is not None and folding.state != state):
@@ -86,7 +90,8 @@ def _fold(model: nn.Module, state: list[Any]) -> Folding | None:
         network.graph.erase_node(node)
         pairs.append((into, convolution, norm))
     network.delete_all_unused_submodules()
-    return Folding(_in_place(network), pairs, state)
+    rectified = _rectify_in_place(network)
+    return Folding(network, pairs, state) if pairs or rectified else None
 
 
 def _foldable(node: fx.Node, layers: dict[str, nn.Module]) -> fx.Node | None:
@@ -113,18 +118,20 @@ def _like(convolution: nn.Conv2d) -> nn.Conv2d:
     return into
 
 
-def _in_place(network: fx.GraphModule) -> fx.GraphModule:
-    """ReLUs write over what a layer has just put out, where nothing else reads it: a small network
-    waits for memory more than for arithmetic (docs/performance.md). The bits stay."""
-    layers = dict(network.named_modules())
+def _rectify_in_place(network: fx.GraphModule) -> int:
+    """ReLUs write over what has just been put out, where nothing else reads it: a small network
+    waits for memory more than for arithmetic (docs/performance.md). The bits stay. Returns how many
+    do."""
+    layers, count = dict(network.named_modules()), 0
     for node in list(network.graph.nodes):
         if _is_relu(node, layers) and _is_read_once(node.args[0], layers):
             with network.graph.inserting_before(node):
                 relu = network.graph.call_function(F.relu, (node.args[0],), {"inplace": True})
             node.replace_all_uses_with(relu)
             network.graph.erase_node(node)
+            count += 1
     network.recompile()
-    return network
+    return count
 
 
 def _is_relu(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
@@ -134,9 +141,8 @@ def _is_relu(node: fx.Node, layers: dict[str, nn.Module]) -> bool:
 
 
 def _is_read_once(source: object, layers: dict[str, nn.Module]) -> bool:
-    return (
-        isinstance(source, fx.Node)
-        and source.op == "call_module"
-        and isinstance(layers[str(source.target)], KEEP_NO_OUTPUT)
-        and len(source.users) == 1
-    )
+    if not isinstance(source, fx.Node) or len(source.users) != 1:
+        return False
+    if source.op == "call_module":
+        return isinstance(layers[str(source.target)], KEEP_NO_OUTPUT)
+    return source.op == "call_function" and source.target in SUMS
