@@ -1,9 +1,10 @@
-"""How long the command line takes before any work starts."""
+"""How long the command line takes before any work starts, and a run until it trains."""
 
 import os
 import subprocess
 import sys
 from functools import partial
+from tempfile import TemporaryDirectory
 
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
@@ -16,30 +17,58 @@ COMMANDS: dict[
     "robustrun --cfg job": (["--cfg", "job"], {}, "under 0.7 s"),
     "shell completion": (["-sc", "query=bash"], COMPLETE, "under 0.4 s"),
 }
+RUN = [sys.executable, "-m", "robustrun"]
+IMPORT = [sys.executable, "-c", "import torch"]
+LINES = {  # of a default run's log: what is in each, and the goal
+    "robustrun, until it says something": (" INFO ", "under 1 s"),
+    "robustrun, until it trains": ("CPU threads: ", "import torch and 1 s"),
+}
 
 
 def rows(settings: Settings) -> list[Row]:
     found = []
     for name, (words, environment, goal) in COMMANDS.items():
         contestant = Contestant(name, partial(_run, words, environment), ours=True)
-        found += compare(
-            "start-up",
-            "-",
-            [contestant],
-            rounds=settings.sizes.rounds,
-            items=1,
-            meaning="exit code",
-            device=settings.device,
-            goal=goal,
-        )
+        found += _compared([contestant], settings, goal)
+    imported = Contestant("import torch", partial(_ended, IMPORT, {}))
+    for name, (part, goal) in LINES.items():
+        ours = Contestant(name, partial(_until, part), ours=True)
+        found += _compared([imported, ours], settings, goal)
     return found
 
 
-def _run(words: list[str], environment: dict[str, str]) -> float:
-    done = subprocess.run(
-        [sys.executable, "-m", "robustrun", *words],
-        env=os.environ | environment,
-        capture_output=True,
-        check=False,
+def _compared(contestants: list[Contestant], settings: Settings, goal: str) -> list[Row]:
+    return compare(
+        "start-up",
+        "-",
+        contestants,
+        rounds=settings.sizes.rounds,
+        items=1,
+        meaning="exit code",
+        device=settings.device,
+        goal=goal,
     )
+
+
+def _run(words: list[str], environment: dict[str, str]) -> float:
+    return _ended([*RUN, *words], environment)
+
+
+def _ended(command: list[str], environment: dict[str, str]) -> float:
+    environment = os.environ | environment
+    done = subprocess.run(command, env=environment, capture_output=True, check=False)
     return float(done.returncode)
+
+
+def _until(part: str) -> float | None:
+    """A default run, which is killed as soon as a line of its log has this part."""
+    with (
+        TemporaryDirectory() as folder,
+        subprocess.Popen(
+            RUN, cwd=folder, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
+        ) as run,
+    ):
+        assert run.stderr is not None
+        seen = any(part in line for line in run.stderr)
+        run.kill()
+    return None if seen else float("nan")

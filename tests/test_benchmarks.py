@@ -1,6 +1,7 @@
 """The benchmarks' harness, on work of next to nothing: nothing is timed against anything."""
 
 import json
+import math
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from benchmarks import (
     pgd_evaluation,
     reducer,
     scaling,
+    start_up,
     table,
     training_step,
 )
@@ -73,6 +75,16 @@ def test_contestants_take_turns_and_each_is_compared_with_the_fastest_peer() -> 
     assert order == ["peer", "ours"] * 4, "one turn to warm up, then three"
     assert [row.ratio for row in rows] == [1.0, rows[0].seconds / rows[1].seconds]
     assert all(row.found == 0.5 and row.fastest <= row.seconds <= row.slowest for row in rows)
+
+
+def test_a_run_is_timed_until_a_line_of_its_log_and_then_killed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    log = "import sys, time; print('first INFO\\nsecond', file=sys.stderr, flush=True)\n"
+    monkeypatch.setattr(start_up, "RUN", [sys.executable, "-c", f"{log}time.sleep(600)"])
+    assert [start_up._until(part) for part in (" INFO", "second")] == [None, None]
+    monkeypatch.setattr(start_up, "RUN", [sys.executable, "-c", log])
+    assert math.isnan(start_up._until("third") or 0.0)
 
 
 def test_operations_are_counted_as_on_paper() -> None:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import rc_context
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
 from matplotlib.ticker import MaxNLocator
 from torch import nn
@@ -28,14 +30,21 @@ BLUE, ORANGE, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#7F7F7F"
 GRID_COLUMNS = 8
 
 
+def _figure(width: float, height: float) -> Figure:
+    """An empty picture, in inches."""
+    return Figure(figsize=(width, height), dpi=120, layout="constrained")
+
+
 def _save(figure: Figure, path: Path) -> None:
-    for kind in ("png", "svg"):
-        buffer = io.BytesIO()
-        # No date, and the same names of parts: the same run gives the same file.
-        with rc_context({"svg.hashsalt": "robustrun"}):
-            about = {"Date": None} if kind == "svg" else {}
-            figure.savefig(buffer, dpi=120, format=kind, metadata=about)
-        write_atomically(path.with_suffix(f".{kind}"), buffer.getvalue())
+    """Drawn once for each kind of file, and laid out once: `savefig` does both twice."""
+    png, svg = io.BytesIO(), io.BytesIO()
+    FigureCanvasAgg(figure).print_png(png)
+    figure.set_layout_engine("none")
+    # No date, and the same names of parts: the same run gives the same file.
+    with rc_context({"svg.hashsalt": "robustrun"}):
+        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+    write_atomically(path.with_suffix(".png"), png.getvalue())
+    write_atomically(path.with_suffix(".svg"), svg.getvalue())
 
 
 def _name(figure: Figure, run: str, explained: str = "") -> None:
@@ -45,7 +54,7 @@ def _name(figure: Figure, run: str, explained: str = "") -> None:
 
 def training_curves(path: Path, history: list[EpochMetrics], kept: int, run: str) -> None:
     """Loss and accuracies over the epochs, with a line at the one whose weights were kept."""
-    figure = Figure(figsize=(10.5, 3.5), layout="constrained")
+    figure = _figure(10.5, 3.5)
     left, right = figure.subplots(1, 2)
     epochs = [row.epoch for row in history]
     losses = [nan if row.train_loss is None else row.train_loss for row in history]
@@ -72,7 +81,7 @@ def training_curves(path: Path, history: list[EpochMetrics], kept: int, run: str
 
 def accuracy_against_radius(path: Path, measured: Evaluation, attack: Attack, run: str) -> None:
     """Robust accuracy at each radius measured, with its 95% interval, and what the audit says."""
-    figure = Figure(figsize=(5, 3.5), layout="constrained")
+    figure = _figure(5, 3.5)
     axes = figure.subplots()
     points = measured.curve or [(0.0, measured.clean_right)]
     radii = [radius for radius, _ in points]
@@ -119,7 +128,7 @@ def adversarial_grid(
         before, after = predicted(model(x)).tolist(), predicted(model(x_adv)).tolist()
     delta = x_adv - x
     scaled = 0.5 + 0.5 * delta / delta.abs().max().clamp_min(1e-12)
-    figure = Figure(figsize=(1.3 * len(x) + 0.6, 4.6), layout="constrained")
+    figure = _figure(1.3 * len(x) + 0.6, 4.6)
     axes = figure.subplots(3, len(x), squeeze=False)
     rows = (("clean", x, before), ("change", scaled, None), ("attacked", x_adv, after))
     for line, (name, pictures, answers) in zip(axes, rows, strict=True):
