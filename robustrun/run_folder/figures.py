@@ -38,11 +38,12 @@ def _figure(width: float, height: float) -> Figure:
 def _save(figure: Figure, path: Path) -> None:
     """Drawn once for each kind of file, and laid out once: `savefig` does both twice."""
     png, svg = io.BytesIO(), io.BytesIO()
-    FigureCanvasAgg(figure).print_png(png)
+    FigureCanvasAgg(figure).print_png(png)  # type: ignore[no-untyped-call]
     figure.set_layout_engine("none")
     # No date, and the same names of parts: the same run gives the same file.
     with rc_context({"svg.hashsalt": "robustrun"}):
-        FigureCanvasSVG(figure).print_svg(svg, metadata={"Date": None})
+        canvas = FigureCanvasSVG(figure)
+        canvas.print_svg(svg, metadata={"Date": None})  # type: ignore[no-untyped-call]
     write_atomically(path.with_suffix(".png"), png.getvalue())
     write_atomically(path.with_suffix(".svg"), svg.getvalue())
 
