@@ -101,10 +101,13 @@ def _answers(
     """
     model, search = networks.model, networks.of(attack)
     try:
-        x_adv = _attacked(attack, name, search, x, y, generator, batch_size)
+        with networks.searching(search, x.device.type):
+            x_adv = _attacked(attack, name, search, x, y, generator, batch_size)
         answers, height = judged(model, x_adv, y)
         if search is not model:
-            doubtful = _doubtful(height, verdict(search, x_adv, y)[1])
+            with networks.searching(search, x.device.type):
+                searched = verdict(search, x_adv, y)[1]
+            doubtful = _doubtful(height, searched)
             close = ((answers == y) & doubtful).nonzero()[:, 0]
             if len(close):
                 left = (x[close], y[close])

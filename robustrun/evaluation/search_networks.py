@@ -1,10 +1,13 @@
 """The network that is measured, and faster forms of the same function to search images with."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 
 from torch import nn
 
 from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
+from robustrun.compute.tf32 import tf32_allowed
 from robustrun.compute.threads import thread_parallel
 from robustrun.evaluation.setting import Setting
 from robustrun.types import Attack, Images, TakesCopy
@@ -17,7 +20,7 @@ class SearchNetworks:
     model: nn.Module
     exact: nn.Module  # float32, each thread a part of the batch
     fast: FoldedCopy | None = None
-    low: bool = False  # whether attacks that can search the copy in bfloat16
+    low: bool = False  # whether attacks that can search the copy in bfloat16, others in TF32
 
     def of(self, attack: Attack) -> nn.Module:
         """What `attack` searches with: a copy only if all it does with a network is to call it."""
@@ -26,6 +29,14 @@ class SearchNetworks:
         if self.fast is None:
             return self.exact
         return as_bfloat16(self.fast) if self.low and attack.low_precision else self.fast
+
+    @contextmanager
+    def searching(self, network: nn.Module, kind: str) -> Iterator[None]:
+        """In this context, which is for searching with this network on a device of this kind, what
+        a copy computes in float32 may be rounded to TF32 if bfloat16 is allowed, too."""
+        rounds = self.low and isinstance(network, FoldedCopy)
+        with tf32_allowed(kind) if rounds else nullcontext():
+            yield
 
 
 def search_networks(model: nn.Module, images: Images, setting: Setting) -> SearchNetworks:
