@@ -94,6 +94,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         arguments.out / "cache",
         deep=not arguments.small,
         parts=arguments.parts,
+        untuned=not arguments.quick,
         paths={name: path for name, path in named.items() if path},
     )
 

@@ -1,33 +1,51 @@
 """AutoAttack (standard) over a set of images, beside the authors' code."""
 
-import torch
+from typing import Any
 
-from benchmarks.networks import Data, plain_config, runtime_for, trained
+import torch
+from torch import nn
+
+from benchmarks.networks import (
+    PRECISIONS,
+    Data,
+    called,
+    plain_config,
+    runtime_for,
+    setting_for,
+    trained,
+    tuned,
+)
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.measure import accuracies, measure
-from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy
 from robustrun.experiment import place
 from robustrun.types import Attack
 
 PARTS = {"apgd_ce": "apgd-ce", "apgd_t": "apgd-t", "fab_t": "fab-t", "square": "square"}
+EFFORT = {"apgd_ce": ("steps", 100), "apgd_t": ("steps", 100), "fab_t": ("steps", 100)}
+EFFORT |= {"square": ("queries", 5000)}
 
 
 def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
     """The whole; if asked for, each part, too, on all images classified right."""
     parts = ("", *PARTS) if settings.parts else ("",)
-    return [row for part in parts for row in _of(part, data, settings, found)]
+    official = "AutoAttack" in found
+    return [row for part in parts for row in compared("BN CNN", data, settings, official, part)]
 
 
-def _of(part: str, data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
-    sizes = settings.sizes
-    contestants = [_official(part, data, settings)] if "AutoAttack" in found else []
-    contestants += [_ours(part, data, settings, p) for p in ("float32", "bfloat16")]
+def compared(
+    name: str, data: Data, settings: Settings, with_official: bool, part: str = ""
+) -> list[Row]:
+    """AutoAttack, or a part of it, on the network `name`."""
+    sizes, given = settings.sizes, (part, name, data, settings)
+    contestants = [official(*given)] if with_official and settings.untuned else []
+    contestants += [official(*given, for_speed=True)] if with_official else []
+    contestants += [ours(*given, precision) for precision in PRECISIONS]
     return compare(
         f"AutoAttack: {part}" if part else "AutoAttack",
-        "BN CNN",
+        name,
         contestants,
         rounds=sizes.slow_rounds,
         items=sizes.autoattack_images,
@@ -38,16 +56,15 @@ def _of(part: str, data: Data, settings: Settings, found: dict[str, str]) -> lis
     )
 
 
-def _official(part: str, data: Data, settings: Settings) -> Contestant:
-    from autoattack import AutoAttack
-
-    model = trained("BN CNN", data, settings)
+def official(
+    part: str, name: str, data: Data, settings: Settings, for_speed: bool = False
+) -> Contestant:
+    """The authors' code on the network as it is, or on one that suits it better."""
+    model = trained(name, data, settings)
+    if for_speed:
+        model = tuned(model)
     x, y = data.measured(settings.sizes.autoattack_images, settings.device)
-    words = {"norm": "Linf", "eps": data.epsilon, "seed": settings.seed, "verbose": False}
-    version = {"version": "custom", "attacks_to_run": [PARTS[part]]} if part else {}
-    attack = AutoAttack(model, **words, **version, device=settings.device)
-    attack.apgd.n_restarts = attack.fab.n_restarts = 1  # `custom` would leave them at 5
-    attack.square.n_queries = settings.queries
+    attack = official_attack(part, model, data.epsilon, settings)
 
     def run() -> float:
         x_adv = attack.run_standard_evaluation(x, y, bs=settings.sizes.batch)
@@ -58,28 +75,49 @@ def _official(part: str, data: Data, settings: Settings) -> Contestant:
             ]
         return float(torch.cat(right).float().mean())
 
-    return Contestant("AutoAttack", run)
+    return Contestant("AutoAttack tuned" if for_speed else "AutoAttack", run)
 
 
-def _ours(part: str, data: Data, settings: Settings, precision: str) -> Contestant:
+def official_attack(part: str, model: nn.Module, epsilon: float, settings: Settings) -> Any:
+    """The authors' AutoAttack (standard, Linf), or a part of it."""
+    from autoattack import AutoAttack
+
+    words = {"norm": "Linf", "eps": epsilon, "seed": settings.seed, "verbose": False}
+    version = {"version": "custom", "attacks_to_run": [PARTS[part]]} if part else {}
+    attack = AutoAttack(model, **words, **version, device=settings.device)
+    attack.apgd.n_restarts = attack.fab.n_restarts = 1  # `custom` would leave them at 5
+    for each in (attack.apgd, attack.apgd_targeted, attack.fab):
+        each.n_iter = _lessened(100, settings)
+    attack.square.n_queries = _lessened(5000, settings)
+    return attack
+
+
+def ours(part: str, name: str, data: Data, settings: Settings, precision: str) -> Contestant:
     runtime = runtime_for(settings, precision, work=1e12)
-    model = trained("BN CNN", data, settings)
+    model = trained(name, data, settings)
     place(model, runtime)
     x, y = data.measured(settings.sizes.autoattack_images, settings.device)
-    attack, images = _attack(part, data, settings), TensorImages(x, y.cpu())
+    chosen, images = attack(part, data.epsilon, settings), TensorImages(x, y.cpu())
 
     def run() -> float:
-        setting = Setting(settings.seed, settings.sizes.batch, settings.device, precision)
-        measured = measure(model, images, data.classes, accuracies({"attack": attack}), setting)
+        setting = setting_for(settings, runtime, settings.sizes.batch)
+        measured = measure(model, images, data.classes, accuracies({"attack": chosen}), setting)
         return accuracy(measured.worst_case)
 
-    return Contestant(f"robustrun {precision}", run, ours=True)
+    return Contestant(called(precision, runtime), run, ours=True)
 
 
-def _attack(part: str, data: Data, settings: Settings) -> Attack:
-    words = [f"attack={part or 'autoattack'}", f"attack.epsilon={data.epsilon}"]
-    if settings.queries != 5000:  # then it is not AutoAttack, and must not be called so
-        key = {"": "attack.attacks.square.queries", "square": "attack.queries"}.get(part)
-        words += [f"{key}={settings.queries}"] if key else []
-        words += ["attack.name=ensemble", "~attack.version"] if part == "" else []
+def attack(part: str, epsilon: float, settings: Settings) -> Attack:
+    """Ours, of the same kind."""
+    words = [f"attack={part or 'autoattack'}", f"attack.epsilon={epsilon}"]
+    if settings.effort != 1:  # then it is not AutoAttack, and must not be called so
+        for name in [part] if part else PARTS:
+            key, whole = EFFORT[name]
+            place = "" if part else f"attacks.{name}."
+            words.append(f"attack.{place}{key}={_lessened(whole, settings)}")
+        words += [] if part else ["attack.name=ensemble", "~attack.version"]
     return plain_config(words).attack
+
+
+def _lessened(steps: int, settings: Settings) -> int:
+    return max(round(settings.effort * steps), 1)

@@ -1,12 +1,14 @@
 """The benchmark's own data and networks: briefly trained adversarially, then kept in a cache."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torchvision.io import ImageReadMode, decode_image
@@ -16,11 +18,13 @@ from robustrun.configuration import composition
 from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.setting import Setting
 from robustrun.models.normalize import Normalize
 from robustrun.training.fit import fit
 from robustrun.training.settings import TrainingPlan
-from robustrun.types import Runtime
+from robustrun.types import Runtime, Shape
 
+PRECISIONS = ("float32", "auto")  # of the search
 WIDTHS = ((32, 1), (32, 2), (64, 1), (64, 2), (128, 1), (128, 2))  # channels and stride
 
 
@@ -81,30 +85,91 @@ def _composed(overrides: tuple[str, ...]) -> RunConfig:
     return load_config(composition.compose_config(list(overrides)))
 
 
-def small_network(channels: int, classes: int, widen: float = 1.0) -> nn.Sequential:
-    """Six 3 x 3 convolutions, each with batch norm and ReLU, an average and a linear layer."""
+def small_network(
+    channels: int,
+    classes: int,
+    widen: float = 1.0,
+    norm: Callable[[int], nn.Module] = nn.BatchNorm2d,
+) -> nn.Sequential:
+    """Six 3 x 3 convolutions, each with a norm and ReLU, an average and a linear layer."""
     layers: list[nn.Module] = [Normalize((0.5,), (0.25,), channels)]
     for width, stride in ((int(width * widen), stride) for width, stride in WIDTHS):
         convolution = nn.Conv2d(channels, width, 3, stride=stride, padding=1, bias=False)
-        layers += [convolution, nn.BatchNorm2d(width), nn.ReLU()]
+        layers += [convolution, norm(width), nn.ReLU()]
         channels = width
     return nn.Sequential(
         *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(channels, classes)
     )
 
 
+class Transformer(nn.Module):
+    """A small ViT without class token: patches of 4 x 4, and the average over them."""
+
+    def __init__(self, shape: Shape, classes: int, width: int = 128, depth: int = 4) -> None:
+        super().__init__()
+        channels, height, columns = shape
+        self.normalize = Normalize((0.5,), (0.25,), channels)
+        self.patches = nn.Conv2d(channels, width, 4, stride=4)
+        self.place = nn.Parameter(torch.randn(1, (height // 4) * (columns // 4), width) * 0.02)
+        self.blocks = nn.Sequential(*(Block(width, heads=4) for _ in range(depth)))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, classes))
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = self.patches(self.normalize(x)).flatten(2).transpose(1, 2) + self.place
+        logits: Tensor = self.head(self.blocks(tokens).mean(dim=1))
+        return logits
+
+
+class Block(nn.Module):
+    """Attention, and two layers for each token."""
+
+    def __init__(self, width: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.before, self.between = nn.LayerNorm(width), nn.LayerNorm(width)
+        self.to_attention, self.from_attention = (
+            nn.Linear(width, 3 * width),
+            nn.Linear(width, width),
+        )
+        self.layers = nn.Sequential(
+            nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        count, tokens, width = x.shape
+        parts = self.to_attention(self.before(x)).view(count, tokens, 3, self.heads, -1)
+        q, k, v = parts.permute(2, 0, 3, 1, 4)
+        seen = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(count, tokens, width)
+        x = x + self.from_attention(seen)
+        done: Tensor = x + self.layers(self.between(x))
+        return done
+
+
 def untrained(name: str, data: Data, seed: int) -> nn.Module:
-    """`BN CNN` or `PreAct ResNet-18`, with the first weights that the seed gives."""
+    """One of NETWORKS, with the first weights that the seed gives."""
     torch.manual_seed(seed)
-    if name == "BN CNN":
-        return small_network(data.train.shape[0], data.classes)
-    return plain_config(["model=preact_resnet18"]).model.build(data.train.shape, data.classes)
+    return NETWORKS[name](data.train.shape, data.classes)
+
+
+def _of_the_catalogue(*words: str) -> Callable[[Shape, int], nn.Module]:
+    return lambda shape, classes: plain_config(list(words)).model.build(shape, classes)
+
+
+NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
+    "BN CNN": lambda shape, classes: small_network(shape[0], classes),
+    "PreAct ResNet-18": _of_the_catalogue("model=preact_resnet18"),
+    "GroupNorm CNN": lambda shape, classes: small_network(
+        shape[0], classes, norm=partial(nn.GroupNorm, 8)
+    ),
+    "ViT": Transformer,
+    "WRN-10-2": _of_the_catalogue("model=wide_resnet", "model.depth=10", "model.widen_factor=2"),
+}
 
 
 def trained(name: str, data: Data, settings: Settings) -> nn.Module:
     """The network after a little PGD-AT (3 inner steps), in eval mode, on the device."""
     sizes = settings.sizes
-    deep = name != "BN CNN"
+    deep = name == "PreAct ResNet-18"
     images = min(sizes.deep_train_images if deep else sizes.train_images, len(data.train))
     epochs = sizes.deep_epochs if deep else sizes.epochs
     model = untrained(name, data, settings.seed)
@@ -117,6 +182,12 @@ def trained(name: str, data: Data, settings: Settings) -> nn.Module:
         _train(model, data, images, epochs, settings)
         _keep(kept, model)
     return model.eval().to(settings.device)
+
+
+def tuned(model: nn.Module) -> nn.Module:
+    """The network as it suits other libraries best: channels last where convolutions gain by that,
+    and no gradients of weights, which an attack has no use for."""
+    return model.to(memory_format=torch.channels_last).requires_grad_(False)
 
 
 def _keep(path: Path, model: nn.Module) -> None:
@@ -142,6 +213,17 @@ def _train(model: nn.Module, data: Data, images: int, epochs: int, settings: Set
         TrainingPlan(cfg.training, cfg.optimizer, cfg.schedule, runtime, settings.seed),
         lambda history: None,
     )
+
+
+def called(precision: str, runtime: Runtime) -> str:
+    """The name of a contestant of ours; for `auto`, with what it takes here."""
+    return f"robustrun {precision}" + (f": {runtime.precision}" if precision == "auto" else "")
+
+
+def setting_for(settings: Settings, runtime: Runtime, batch: int) -> Setting:
+    """What `robustrun evaluate` would set for this device."""
+    how = (runtime.precision, runtime.search_copy)
+    return Setting(settings.seed, batch, settings.device, *how)
 
 
 def runtime_for(settings: Settings, precision: str, work: float) -> Runtime:

@@ -5,13 +5,21 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.networks import Data, plain_config, runtime_for, trained
+from benchmarks.networks import (
+    PRECISIONS,
+    Data,
+    called,
+    plain_config,
+    runtime_for,
+    setting_for,
+    trained,
+    tuned,
+)
 from benchmarks.peers import Attacked, pgd_attacks
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.measure import accuracies, measure
-from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy
 from robustrun.experiment import place
 
@@ -28,12 +36,15 @@ def _of(name: str, data: Data, settings: Settings, found: dict[str, str]) -> lis
     sizes = settings.sizes
     count = sizes.images if name == "BN CNN" else sizes.deep_images
     x, y = data.measured(count, settings.device)
-    theirs = trained(name, data, settings)
+    networks = {" tuned": tuned(trained(name, data, settings))}
+    if settings.untuned:
+        networks = {"": trained(name, data, settings), **networks}
     contestants = [
-        Contestant(peer, _theirs(attack, theirs, x, y, sizes.batch))
+        Contestant(f"{peer}{how}", theirs(attack, network, x, y, sizes.batch))
         for peer, attack in pgd_attacks(found, data.epsilon, STEPS).items()
+        for how, network in networks.items()
     ]
-    for precision in ("float32", "bfloat16"):
+    for precision in PRECISIONS:
         contestants.append(_ours(name, data, settings, precision, x, y))
     return compare(
         f"PGD-{STEPS} evaluation",
@@ -47,7 +58,7 @@ def _of(name: str, data: Data, settings: Settings, found: dict[str, str]) -> lis
     )
 
 
-def _theirs(
+def theirs(
     attack: Attacked, model: nn.Module, x: Tensor, y: Tensor, batch: int
 ) -> Callable[[], float]:
     def run() -> float:
@@ -66,7 +77,8 @@ def _ours(
     name: str, data: Data, settings: Settings, precision: str, x: Tensor, y: Tensor
 ) -> Contestant:
     run = evaluation(name, data, settings, precision, (x, y), STEPS, settings.sizes.batch)
-    return Contestant(f"robustrun {precision}", run, ours=True)
+    name = called(precision, runtime_for(settings, precision, work=1e12))
+    return Contestant(name, run, ours=True)
 
 
 def evaluation(
@@ -87,7 +99,7 @@ def evaluation(
     images = TensorImages(measured[0], measured[1].cpu())
 
     def run() -> float:
-        setting = Setting(settings.seed, batch, settings.device, precision)
+        setting = setting_for(settings, runtime, batch)
         found = measure(model, images, data.classes, accuracies({"pgd": attack}), setting)
         return accuracy(found.worst_case)
 

@@ -44,5 +44,6 @@ class Settings:
     cache: Path  # for the networks that are trained here
     deep: bool  # PreAct ResNet-18, beside the small network
     parts: bool = False  # of AutoAttack, each on its own
-    queries: int = 5000  # of Square; fewer in the tests alone
+    effort: float = 1.0  # share of AutoAttack's steps and queries; below 1 it is another attack
+    untuned: bool = True  # peers on networks as they are, too, and not only on tuned ones
     paths: dict[str, Path] = field(default_factory=dict)  # checkouts of peers

@@ -55,13 +55,21 @@ def _cells(row: Row, peaks: dict[str, float]) -> list[str]:
         f"{row.fastest:.3g} - {row.slowest:.3g}",
         str(row.rounds),
         f"{row.items / row.seconds:,.0f}" if row.items > 1 else "",
-        f"{row.ratio:.2f}" if row.ratio else "",
+        _ratio(row),
         "" if row.found is None else f"{row.meaning} {row.found:.4f}",
         f"{row.flops / 1e12:.3g}" if row.flops else "",
         f"{rate / 1e12:.3g}" if rate else "",
         f"{rate / peak:.0%}" if rate else "",
         row.goal,
     ]
+
+
+def _ratio(row: Row) -> str:
+    """With the least and the largest of the turns, where they differ from it."""
+    if not row.ratio:
+        return ""
+    low, high = row.spread or (row.ratio, row.ratio)
+    return f"{row.ratio:.2f}" + (f" ({low:.2f} - {high:.2f})" if low < high else "")
 
 
 def _plain(value: Any) -> str:

@@ -1,17 +1,16 @@
 """Contestants take turns, so that changes of the machine's speed affect all of them equally."""
 
-import ctypes
 import gc
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
-from robustrun.devices.local import M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, keep_freed_memory
+from robustrun.devices.local import keep_freed_memory, return_freed_memory
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,8 @@ class Row:
     flops: float | None  # of one round, as counted
     ratio: float | None = None  # to the fastest peer: above 1 is faster than it
     goal: str = ""
+    turns: tuple[float, ...] = ()  # seconds of each
+    spread: tuple[float, float] | None = None  # least and largest ratio of the same turn
 
 
 def compare(
@@ -85,6 +86,7 @@ def compare(
             meaning,
             flops[number] or None,
             goal=goal if contestant.ours else "",
+            turns=tuple(times[number]),
         )
         for number, contestant in enumerate(contestants)
     ]
@@ -105,19 +107,23 @@ def _set_up_memory(ours: bool) -> None:
     thresholds at which the GNU C library arrives by itself once large blocks were freed."""
     if ours:
         keep_freed_memory()
-        return
-    with suppress(OSError, AttributeError):
-        library = ctypes.CDLL("libc.so.6")
-        library.mallopt(M_MMAP_THRESHOLD, 2**25)
-        library.mallopt(M_TRIM_THRESHOLD, 2**26)
+    else:
+        return_freed_memory()
 
 
 def with_ratios(rows: list[Row]) -> list[Row]:
-    """Each row with its speed as a multiple of the fastest peer's."""
-    peers = [row.seconds for row in rows if not row.ours]
+    """Each row with its speed as a multiple of the fastest peer's, and the same turn by turn."""
+    peers = [row for row in rows if not row.ours]
     if not peers:
         return rows
-    return [Row(**{**vars(row), "ratio": min(peers) / row.seconds}) for row in rows]
+    peer = min(peers, key=lambda row: row.seconds)
+    return [_beside(row, peer) for row in rows]
+
+
+def _beside(row: Row, peer: Row) -> Row:
+    ratios = [theirs / own for theirs, own in zip(peer.turns, row.turns, strict=False)]
+    spread = (min(ratios), max(ratios)) if ratios else None
+    return replace(row, ratio=peer.seconds / row.seconds, spread=spread)
 
 
 @dataclass

@@ -71,8 +71,12 @@ def _of(
     batch = Batch(x, y, data.epsilon, share * data.epsilon)
     with without_cuda(settings.device):
         contestants = [
-            Contestant(peer, _several(_theirs(name, data, settings, make, batch), sizes.steps))
+            Contestant(
+                f"{peer}{how}",
+                _several(_theirs(name, data, settings, make, batch, layout), sizes.steps),
+            )
             for peer, make in peers.items()
+            for how, layout in _layouts(settings).items()
             if peer in found
         ]
         for precision in ("float32", "bfloat16"):
@@ -92,6 +96,12 @@ def _of(
         )
 
 
+def _layouts(settings: Settings) -> dict[str, torch.memory_format]:
+    """How the networks of peers lie in memory, by what is added to the peer's name."""
+    untuned = {"": torch.contiguous_format} if settings.untuned else {}
+    return untuned | {" tuned": torch.channels_last}
+
+
 def _several(step: Callable[[], Tensor], count: int) -> Callable[[], float]:
     def run() -> float:
         losses = [step() for _ in range(count)]
@@ -105,10 +115,15 @@ def _fresh(name: str, data: Data, settings: Settings) -> nn.Module:
 
 
 def _theirs(
-    name: str, data: Data, settings: Settings, make: Make, batch: Batch
+    name: str,
+    data: Data,
+    settings: Settings,
+    make: Make,
+    batch: Batch,
+    layout: torch.memory_format,
 ) -> Callable[[], Tensor]:
     """A peer's step, around the loss that `make` gives."""
-    model = _fresh(name, data, settings)
+    model = _fresh(name, data, settings).to(memory_format=layout)
     sgd = torch.optim.SGD(model.parameters(), lr=LR, momentum=MOMENTUM, weight_decay=DECAY)
     loss_of = make(model, sgd, batch)
 

@@ -11,6 +11,8 @@ import torch
 from torch import nn
 
 from benchmarks import (
+    autoattack,
+    bound,
     growth,
     input_pipeline,
     inputs,
@@ -27,6 +29,7 @@ from benchmarks import (
 )
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
+from robustrun.compute.search_copy import search_copy
 from robustrun.datasets import contents, folder
 from robustrun.report import collect, summary
 from tests.report import run_folders
@@ -74,6 +77,9 @@ def test_contestants_take_turns_and_each_is_compared_with_the_fastest_peer() -> 
     rows = compare("work", "-", contestants, **how)  # type: ignore[arg-type]
     assert order == ["peer", "ours"] * 4, "one turn to warm up, then three"
     assert [row.ratio for row in rows] == [1.0, rows[0].seconds / rows[1].seconds]
+    ratios = [theirs / own for theirs, own in zip(rows[0].turns, rows[1].turns, strict=True)]
+    assert rows[1].spread == (min(ratios), max(ratios))
+    assert len(ratios) == 3
     assert all(row.found == 0.5 and row.fastest <= row.seconds <= row.slowest for row in rows)
 
 
@@ -104,8 +110,10 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     steps = training_step.rows(data, settings, {})
     pipeline = input_pipeline.rows(data, settings, {}, workers=(0,))
     epoch = overhead.rows(data, settings)
-    for rows in (pgd, steps[:2], steps[2:], epoch):
+    for rows in (steps[:2], steps[2:], epoch):
         assert [row.contestant for row in rows] == ["robustrun float32", "robustrun bfloat16"]
+    auto = networks.runtime_for(settings, "auto", 1e12).precision
+    assert [row.contestant for row in pgd] == ["robustrun float32", f"robustrun auto: {auto}"]
     assert steps[0].work == "TRADES training step"
     assert steps[2].work == "PGD-AT training step"
     found = [row.found for row in pgd]
@@ -118,6 +126,34 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     assert means[0] == pytest.approx(means[1], rel=0.2), "the same images, cropped at random"
     assert all(row.found is not None and 0 < row.found < 1 for row in epoch)
     _check_table([*pgd, *steps, *pipeline, *epoch], settings.cache)
+
+
+def test_every_network_is_built_and_attacked(data: networks.Data) -> None:
+    color = (3, 32, 32)
+    for name, build in networks.NETWORKS.items():
+        if name != "PreAct ResNet-18":
+            model, x = build(color, 10).eval(), torch.rand(2, *color)
+            copied = search_copy(model, x)
+            assert copied is not None, name
+            torch.testing.assert_close(copied(x), model(x))
+
+
+def test_the_bound_is_what_the_passes_take(
+    data: networks.Data, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    little = replace(settings, effort=0.01)
+    told = bound.passes(little).splitlines()[2:]
+    # One step and a first pass; 9 targets as often, and one pass for all of them to find these;
+    # 9 times a step and its verdict; 50 queries. Then verdicts: before and after each run.
+    assert [line.split(" | ")[0] for line in told] == [f"| {part}" for part in autoattack.PARTS]
+    counts = [int(line.split(" | ")[1]) for line in told]
+    assert counts == [2 * 2 + 2, 9 * 2 * 2 + 1 + 10, 9 * 3 + 1 + 10, 51 + 2]
+    monkeypatch.setattr(bound, "BUSY", 0.01)
+    lines = bound.rows("BN CNN", data, little)
+    assert len(lines) == len(networks.PRECISIONS)
+    for line in lines:
+        assert line.startswith("| BN CNN | robustrun ")
+        assert float(line.split(" | ")[-1].rstrip("% |")) > 0
 
 
 def _check_table(rows: list[Row], folder: Path) -> None:
