@@ -24,6 +24,14 @@ def margin(logits: Tensor, y: Tensor) -> Tensor:
     return wrong - right
 
 
+def scaled_cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
+    """Cross-entropy per example, of logits over the size of their `margin`, which counts as a
+    constant: no softmax is saturated, whatever the scale of the logits (MIFPE, Yu & Xu, AAAI 2023;
+    studied in https://arxiv.org/abs/2507.22428)."""
+    size = margin(logits, y).detach().abs().clamp_min(TINY)
+    return F.cross_entropy(logits / size[:, None], y, reduction="none")
+
+
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
     """Difference-of-logits ratio per example: `margin` over the logits' 1st minus 3rd; K >= 3.
 

@@ -41,6 +41,7 @@ ADVERSARIES = [
     "multi_targeted",
     "pgd",
     "pgd_l2",
+    "screen",
     "square",
 ]
 

@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import pytest
 
+from robustrun.attacks.pgd import PGD
 from robustrun.configuration import composition
 from robustrun.configuration.catalogue import options_by_group
 from robustrun.configuration.decoding import dump
@@ -33,6 +34,17 @@ def test_epsilon_moves_training_and_evaluation_together_and_method_epsilon_parts
     assert together.training.validation_attack.epsilon == together.attack.epsilon
     assert apart.method.epsilon == float(Fraction(2, 255))
     assert apart.attack.epsilon == together.attack.epsilon
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_any_attack_can_look_at_the_validation_split_in_the_ball_of_the_runs_own(norm: str) -> None:
+    given = [f"attack.norm={norm}", "attack.epsilon=0.3"]
+    default = loaded(*given).training.validation_attack
+    assert default == PGD(norm, 0.3, 10, 0.075, 1, True, "ce")  # type: ignore[arg-type]
+    found = loaded(*given, "attack@training.validation_attack=screen").training.validation_attack
+    assert found == loaded("attack=screen", *given).attack
+    own = loaded(*given, "training.validation_attack.epsilon=0.2").training.validation_attack
+    assert (own.epsilon, own.step_size) == (0.2, 0.075)
 
 
 def test_the_step_size_follows_the_radius_until_it_is_set() -> None:

@@ -11,7 +11,7 @@ from robustrun.attacks.geometry.ball import check_threat_model
 from robustrun.attacks.search.cascade import Run, call_attack, run_until_fooled
 from robustrun.compute.modes import attack_mode
 from robustrun.errors import require
-from robustrun.types import Attack, HasEffectiveSettings
+from robustrun.types import Attack, HasEffectiveSettings, Staged
 
 
 class HasStages(Protocol):
@@ -63,8 +63,15 @@ def run_stages(
 
 
 def stages_in_order(whole: HasStages) -> list[tuple[str, Attack]]:
-    """The attacks in order, for a caller that runs, times and keeps each on its own."""
-    return list(whole.attacks.items())
+    """The attacks in order, for a caller that runs, times and keeps each on its own; instead of an
+    attack that has stages itself, these, as `autoattack/apgd_ce`."""
+    return [stage for name, attack in whole.attacks.items() for stage in _stages(name, attack)]
+
+
+def _stages(name: str, attack: Attack) -> list[tuple[str, Attack]]:
+    if not isinstance(attack, Staged):
+        return [(name, attack)]
+    return [(f"{name}/{part}", its) for part, its in attack.stages()]
 
 
 def stages_at_radius(whole: A, epsilon: float) -> A:

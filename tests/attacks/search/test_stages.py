@@ -55,3 +55,22 @@ def test_parts_of_another_threat_model_are_refused() -> None:
         Ensemble("linf", 0.2, {"a": part("square", "linf")})
     with pytest.raises(ConfigError, match="at least one"):
         Ensemble("linf", 0.2, {})
+
+
+def test_an_attack_with_stages_of_its_own_is_run_stage_by_stage() -> None:
+    inner = ensemble("linf", ("apgd_ce", "square"))
+    whole = Ensemble("linf", EPSILON["linf"], {"first": part("apgd_t", "linf"), "then": inner})
+    assert whole.stages() == [
+        ("first", part("apgd_t", "linf")),
+        ("then/apgd_ce", part("apgd_ce", "linf")),
+        ("then/square", part("square", "linf")),
+    ]
+    model = network()
+    x, y = batch(model, 12)
+    flat = ensemble("linf", ("apgd_t", "apgd_ce", "square"))
+    found = whole(model, x, y, generator=generator(3))
+    assert torch.equal(right(model, found, y), right(model, flat(model, x, y), y))
+    assert whole.with_radius(0.01).attacks["then"] == inner.with_radius(0.01)
+    few = whole.effective_settings(2)
+    assert few["attacks"]["first"]["targets"] == 1
+    assert "instead" not in ensemble("linf", ("square",)).effective_settings(2)
