@@ -215,7 +215,10 @@ def main() -> None:
     settings = Settings(*how, deep=True, paths=paths)
     peers.importable(paths)
     torch.set_num_threads(arguments.threads)
-    print(passes(settings), flush=True)
+    if arguments.only != "seconds":
+        print(passes(settings), flush=True)
+    if arguments.only == "passes":
+        return
     settings = replace(settings, effort=arguments.effort)
     data = load_data(settings)
     print("\n| " + " | ".join(HEADER) + " |\n" + "|---" * len(HEADER) + "|")
@@ -226,6 +229,7 @@ def main() -> None:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks.bound", description=__doc__)
     parser.add_argument("--autoattack", type=Path, help="a checkout of its repository")
+    parser.add_argument("--only", choices=("passes", "seconds"), help="one of the two tables")
     parser.add_argument("--effort", type=float, default=1.0, help="share of the steps and queries")
     parser.add_argument("--images", type=int, default=200)
     parser.add_argument("--batch", type=int, default=FULL.batch)
