@@ -92,3 +92,18 @@ def test_a_run_from_before_a_key_existed_is_read_with_what_it_did_then() -> None
     for key in ("shape", "start", "end", "momentum", "moves", "length"):
         del before["schedule"][key]
     assert load_config(before) == now
+
+
+@pytest.mark.parametrize(
+    ("words", "precision"),
+    [
+        ((), "auto"),
+        (("device=cuda",), "auto"),
+        (("device=mps",), "auto"),
+        (("device=cpu",), "float32"),
+    ],
+)
+def test_a_run_takes_the_faster_precision_unless_it_names_the_processor(
+    words: tuple[str, ...], precision: str
+) -> None:
+    assert dump(loaded(*words))["device"]["precision"] == precision
