@@ -158,6 +158,8 @@ def _of_the_catalogue(*words: str) -> Callable[[Shape, int], nn.Module]:
 NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "BN CNN": lambda shape, classes: small_network(shape[0], classes),
     "PreAct ResNet-18": _of_the_catalogue("model=preact_resnet18"),
+    "ResNet-18": _of_the_catalogue("model=resnet18"),
+    "WRN-28-10": _of_the_catalogue("model=wide_resnet28_10"),
     "GroupNorm CNN": lambda shape, classes: small_network(
         shape[0], classes, norm=partial(nn.GroupNorm, 8)
     ),

@@ -55,9 +55,11 @@ def compare(
     device: torch.device,
     goal: str = "",
     warm: bool = True,
+    count: bool = True,
 ) -> list[Row]:
     """Medians over `rounds` turns. With `warm`, a turn that is not timed comes first, and what is
-    found and the operations are counted in it; without, they are counted in the first one."""
+    found and the operations are counted in it; without, they are counted in the first one. To
+    `count` takes hooks, for which torch.compile would compile once more."""
     times: list[list[float]] = [[] for _ in contestants]
     found: list[float | None] = [None] * len(contestants)
     flops = [0.0] * len(contestants)
@@ -65,10 +67,10 @@ def compare(
         for number, contestant in enumerate(contestants):
             gc.collect()
             _set_up_memory(contestant.ours)
-            with counted() if turn == 0 else _nothing() as count:
+            with counted() if turn == 0 and count else _nothing() as operations:
                 answer, seconds = _timed(contestant, device)
             if turn == 0:
-                found[number], flops[number] = answer, count.flops
+                found[number], flops[number] = answer, operations.flops
             if turn > 0 or not warm:
                 times[number].append(seconds)
     rows = [

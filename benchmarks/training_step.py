@@ -43,14 +43,15 @@ def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
 
 
 def _trades(name: str, data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
-    peers: dict[str, Make] = {"TRADES": _authors_trades, "MAIR": _mair_trades}
-    share, words = 7 / 31, ["method=trades", f"method.beta={BETA}"]
+    peers: dict[str, Make] = {"TRADES": authors_trades, "MAIR": mair_trades}
+    share, words = 7 / 31, ["method=trades", f"method.beta={BETA}", "method.inner.step_size"]
     return _of("TRADES", words, share, peers, name, data, settings, found)
 
 
 def _pgd_at(name: str, data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
-    peers: dict[str, Make] = {"robust_overfitting": _authors_pgd_at, "MAIR": _mair_pgd_at}
-    words = ["method=pgd_at", "method.clean_pass=false"]  # their statistics' pass, which none does
+    peers: dict[str, Make] = {"robust_overfitting": authors_pgd_at, "MAIR": mair_pgd_at}
+    # Without their pass for the statistics, which none of the contestants does
+    words = ["method=pgd_at", "method.clean_pass=false", "method.inner.step_size"]
     return _of("PGD-AT", words, 1 / 4, peers, name, data, settings, found)
 
 
@@ -73,16 +74,16 @@ def _of(
         contestants = [
             Contestant(
                 f"{peer}{how}",
-                _several(_theirs(name, data, settings, make, batch, layout), sizes.steps),
+                several(theirs(name, data, settings, make, batch, layout), sizes.steps),
             )
             for peer, make in peers.items()
             for how, layout in _layouts(settings).items()
             if peer in found
         ]
         for precision in ("float32", "bfloat16"):
-            step = _ours(words, name, data, settings, precision, batch)
+            step = ours(words, name, data, settings, precision, batch)
             contestants.append(
-                Contestant(f"robustrun {precision}", _several(step, sizes.steps), ours=True)
+                Contestant(f"robustrun {precision}", several(step, sizes.steps), ours=True)
             )
         return compare(
             f"{method} training step",
@@ -102,7 +103,7 @@ def _layouts(settings: Settings) -> dict[str, torch.memory_format]:
     return untuned | {" tuned": torch.channels_last}
 
 
-def _several(step: Callable[[], Tensor], count: int) -> Callable[[], float]:
+def several(step: Callable[[], Tensor], count: int) -> Callable[[], float]:
     def run() -> float:
         losses = [step() for _ in range(count)]
         return float(losses[0])
@@ -114,7 +115,7 @@ def _fresh(name: str, data: Data, settings: Settings) -> nn.Module:
     return untrained(name, data, settings.seed).to(settings.device).train()
 
 
-def _theirs(
+def theirs(
     name: str,
     data: Data,
     settings: Settings,
@@ -138,7 +139,7 @@ def _theirs(
     return step
 
 
-def _authors_trades(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
+def authors_trades(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
     from trades import trades_loss
 
     how: dict[str, Any] = {"epsilon": batch.epsilon, "perturb_steps": STEPS, "beta": BETA}
@@ -146,12 +147,14 @@ def _authors_trades(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) 
     return lambda x, y: trades_loss(model, x, y, sgd, **how)
 
 
-def _authors_pgd_at(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
+def authors_pgd_at(
+    model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch, steps: int = STEPS
+) -> Loss:
     """Rice et al.'s; their normalisation divides by one here, as the network has its own."""
     import train_cifar  # type: ignore[import-not-found]
 
     train_cifar.mu, train_cifar.std = 0.0, 1.0
-    how = (batch.epsilon, batch.step_size, STEPS, 1, "l_inf")
+    how = (batch.epsilon, batch.step_size, steps, 1, "l_inf")
 
     def loss(x: Tensor, y: Tensor) -> Tensor:
         delta = train_cifar.attack_pgd(model, x, y, *how)
@@ -160,7 +163,7 @@ def _authors_pgd_at(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) 
     return loss
 
 
-def _mair_trades(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
+def mair_trades(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
     import mair
     from mair.defenses import TRADES
 
@@ -169,7 +172,7 @@ def _mair_trades(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> 
     return lambda x, y: trainer.calculate_cost((x, y))
 
 
-def _mair_pgd_at(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
+def mair_pgd_at(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> Loss:
     import mair
     from mair.defenses import AT
 
@@ -177,13 +180,22 @@ def _mair_pgd_at(model: nn.Module, sgd: torch.optim.Optimizer, batch: Batch) -> 
     return lambda x, y: trainer.calculate_cost((x, y))
 
 
-def _ours(
-    words: list[str], name: str, data: Data, settings: Settings, precision: str, batch: Batch
+def ours(
+    words: list[str],
+    name: str,
+    data: Data,
+    settings: Settings,
+    precision: str,
+    batch: Batch,
+    compiled: bool = False,
 ) -> Callable[[], Tensor]:
+    """A step of ours; the last of the `words` is the key of the inner attack's step size."""
     runtime = runtime_for(settings, precision, work=1e12)
     model = _fresh(name, data, settings)
     place(model, runtime)
-    words = [*words, f"attack.epsilon={batch.epsilon}", f"method.inner.step_size={batch.step_size}"]
+    if compiled:
+        model.compile()
+    words = [*words[:-1], f"{words[-1]}={batch.step_size}", f"attack.epsilon={batch.epsilon}"]
     words += [f"optimizer.lr={LR}", f"optimizer.weight_decay={DECAY}"]
     cfg = plain_config(words)
     counts = torch.ones(data.classes, device=settings.device)

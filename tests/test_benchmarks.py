@@ -2,6 +2,8 @@
 
 import json
 import math
+import os
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -13,6 +15,8 @@ from torch import nn
 from benchmarks import (
     autoattack,
     bound,
+    gpu,
+    gpu_profile,
     growth,
     input_pipeline,
     inputs,
@@ -302,3 +306,109 @@ def test_many_runs_are_made_like_one_and_differ_in_what_they_say(tmp_path: Path)
         accuracies = summary.accuracies(run)
         assert accuracies["worst_case"] == min(accuracies.values())
         assert (run.folder / "metrics.csv").is_file()
+
+
+# --- what benchmarks/gpu.sh does ------------------------------------------------------------------
+
+
+def shell(*words: object, **environment: str) -> str:
+    """What gpu.sh says of its steps."""
+    command = ["bash", str(ROOT / "benchmarks" / "gpu.sh"), *map(str, words)]
+    told = os.environ | environment
+    return subprocess.run(command, env=told, capture_output=True, text=True, check=True).stdout
+
+
+def test_a_step_on_the_gpu_that_fails_or_takes_too_long_stops_no_other(tmp_path: Path) -> None:
+    data, out, fake = tmp_path / "data", tmp_path / "out", tmp_path / "bin" / "python3"
+    (data / "wheels").mkdir(parents=True)
+    fake.parent.mkdir()
+    fake.write_text("""#!/bin/sh
+case "$*" in
+  -|"- "*|"-c "*) exit 1;;
+  *"benchmarks.gpu steps"*) echo half; exit 3;;
+  *"benchmarks.gpu evaluation"*) echo half; exec sleep 60;;
+  *) echo "$*";;
+esac
+""")
+    fake.chmod(0o755)
+    path = f"{fake.parent}:{os.environ['PATH']}"
+    said = shell(out, data, "tests", "evaluation=1", "steps", "record", "profile=9", PATH=path)
+    codes = [line.split(" after")[0] for line in said.splitlines()]
+    assert codes == [
+        "tests: exit code 0",
+        "steps: exit code 3",
+        "evaluation: exit code 124",
+        "record: exit code 0",
+        "profile: exit code 0",
+    ]
+    logs = {path.stem: path.read_text() for path in out.iterdir()}
+    assert list(sorted(logs)) == ["evaluation", "profile", "record", "steps", "tests"]
+    assert logs["evaluation"].startswith("half\nevaluation: exit code 124 after")
+    assert "of 9 s" in logs["profile"]
+    assert "-m device --device cuda" in logs["tests"]
+    assert "+experiment=record" in logs["record"]
+    assert "training.seconds=110" in logs["record"], "what its limit leaves"
+    assert shell(out, data, "profile", PATH=path).count("exit code") == 1, "only what is named"
+
+
+@pytest.mark.long
+def test_each_step_on_the_gpu_leaves_its_files_also_without_a_gpu(tmp_path: Path) -> None:
+    (tmp_path / "data" / "wheels").mkdir(parents=True)
+    steps = [f"{name}=600" for name in ("steps", "evaluation", "record", "profile")]
+    said = shell("--dry", tmp_path / "out", tmp_path / "data", *steps)
+    assert said.count("exit code 0") == 4
+    assert "No such file or directory" in said, "of the images"
+    read = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
+    for name in ("steps", "evaluation"):
+        rows = json.loads(read[f"{name}.json"])["rows"]
+        assert rows
+        assert all(row["seconds"] > 0 for row in rows)
+        assert "failed" not in read[f"{name}.log"]
+    assert json.loads(read["record.json"])["training"]["fitted_epochs"] in (1, 2)
+    assert read["profile.log"].count("busy") == 6
+    assert len(read) <= 8
+
+
+def row(contestant: str, seconds: float, ours: bool, work: str = "a step") -> Row:
+    return Row(work, "-", contestant, ours, seconds, 1.0, 2.0, 3, 1, None, "", None)
+
+
+def test_work_that_fails_leaves_the_rest_of_a_step_its_rows(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def breaks() -> list[Row]:
+        raise RuntimeError("no compiler here")
+
+    works = {
+        "mine": lambda: [row("robustrun", 2.0, True)],
+        "compiled": breaks,
+        "official": lambda: [row("peer", 6.0, False), row("peer", 9.0, False, "another")],
+    }
+    rows = gpu.measured(works, tmp_path / "rows.json", {"machine": "a test"})
+    assert [found.ratio for found in rows] == [3.0, 1.0, 1.0], "of the peer that came later"
+    assert len(json.loads((tmp_path / "rows.json").read_text())["rows"]) == 3
+    assert "compiled failed:" in (said := capsys.readouterr().out)
+    assert "no compiler here" in said
+
+
+def test_the_gpus_time_is_kernels_once_and_gaps_between_them() -> None:
+    spans = [
+        gpu_profile.Span("conv", 100.0, 200.0),
+        gpu_profile.Span("copy", 150.0, 180.0),  # inside it
+        gpu_profile.Span("conv", 190.0, 230.0),  # overlaps by 10
+        gpu_profile.Span("relu", 235.0, 245.0),  # after 5: no gap
+        gpu_profile.Span("conv", 345.0, 355.0),  # after 100
+    ]
+    found = gpu_profile.use(spans, 500e-6)
+    assert found.busy == pytest.approx((130 + 10 + 10) / 500)
+    assert (found.kernels, found.gaps) == (5, 1)
+    assert found.in_gaps == pytest.approx(100 / 500)
+    assert found.longest[0] == ("conv", pytest.approx(150 / 190))
+    assert gpu_profile.use([], 1.0).busy == 0.0
+
+
+def test_waits_of_the_host_are_counted_by_their_names() -> None:
+    names = ["cudaLaunchKernel", "cudaStreamSynchronize", "Memcpy DtoH (Device -> Pageable)"]
+    names += ["Memcpy HtoD (Pageable -> Device)", "cudaStreamSynchronize"]
+    assert gpu_profile.waits(names) == {"cudaStreamSynchronize": 2, "copies to the host": 1}
+    assert gpu_profile.waits(["aten::relu"]) == {}
