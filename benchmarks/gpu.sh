@@ -17,7 +17,7 @@ if [ "${1:-}" = --dry ]; then dry=--dry; shift; fi
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd) data=$(cd "$2" && pwd) root=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 shift 2
-declare -A limit=([tests]=60 [steps]=110 [evaluation]=110 [record]=230 [profile]=30)
+declare -A limit=([tests]=70 [steps]=100 [evaluation]=110 [record]=230 [profile]=30)
 if [ $# -gt 0 ]; then
   for step in "${!limit[@]}"; do
     wanted=
@@ -105,7 +105,7 @@ train() {
 
 packages
 unpack 2>"$work/unpacking" & # while the tests run, which need no images
-step tests python3 -m pytest -o addopts= -q -W default -p no:cacheprovider "${workers[@]}" -m device \
+step tests python3 -m pytest -o addopts= -v -W default -p no:cacheprovider "${workers[@]}" -m device \
   --device "$device" --durations 10 $(grep -rlE 'mark\.device' tests --include='test_*.py')
 wait
 [ ! -s "$work/unpacking" ] || tail -n 1 "$work/unpacking"

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from benchmarks import (
+    arithmetic,
     autoattack,
     bound,
     gpu,
@@ -389,6 +390,17 @@ def test_work_that_fails_leaves_the_rest_of_a_step_its_rows(
     assert len(json.loads((tmp_path / "rows.json").read_text())["rows"]) == 3
     assert "compiled failed:" in (said := capsys.readouterr().out)
     assert "no compiler here" in said
+
+
+def test_arithmetic_is_as_asked_for_while_the_work_is_done_and_as_before_afterwards() -> None:
+    cudnn = torch.backends.cudnn
+    before = cudnn.allow_tf32, cudnn.benchmark
+    seen = []
+    for how in (arithmetic.AS_TORCH_COMES, arithmetic.FLOAT32, arithmetic.TF32):
+        work = arithmetic.computed(lambda: seen.append((cudnn.allow_tf32, cudnn.benchmark)), how)
+        work()
+        assert (cudnn.allow_tf32, cudnn.benchmark) == before
+    assert seen == [(True, False), (False, True), (True, True)]
 
 
 def test_the_gpus_time_is_kernels_once_and_gaps_between_them() -> None:
