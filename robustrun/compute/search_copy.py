@@ -10,6 +10,7 @@ import logging
 import torch
 from torch import Tensor, nn
 
+from robustrun.compute import accelerators
 from robustrun.compute.folding import folded
 from robustrun.compute.threads import thread_parallel
 
@@ -48,6 +49,8 @@ def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
         log.info("the network's copy answers otherwise: attacks search in float32")
         return None
     folded_copy.network = thread_parallel(network, sample)
+    if model._compiled_call_impl is not None and accelerators.works_ahead(sample):
+        network.compile()  # as the network is; on a CPU its parts are not (docs/performance.md)
     return folded_copy
 
 

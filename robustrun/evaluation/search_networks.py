@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from torch import nn
 
+from robustrun.compute.few_sizes import few_sizes
 from robustrun.compute.search_copy import FoldedCopy, as_bfloat16, search_copy
 from robustrun.compute.tf32 import tf32_allowed
 from robustrun.compute.threads import thread_parallel
@@ -18,7 +19,7 @@ class SearchNetworks:
     """The network that images are judged on, and the same function to search them with."""
 
     model: nn.Module
-    exact: nn.Module  # float32, each thread a part of the batch
+    exact: nn.Module  # float32; each thread gets a part of the batch, a GPU batches of few sizes
     fast: FoldedCopy | None = None
     low: bool = False  # whether attacks that can search the copy in bfloat16, others in TF32
 
@@ -43,7 +44,11 @@ def search_networks(model: nn.Module, images: Images, setting: Setting) -> Searc
     """The networks for a measurement of this precision, tried on the first of `images`."""
     if len(images) == 0:
         return SearchNetworks(model, model)
-    sample, _ = next(images.batches(min(setting.batch_size, 64), device=setting.device))
+    most = setting.batch_size
+    sample, _ = next(images.batches(min(most, 64), device=setting.device))
     low = setting.precision == "bfloat16"
     fast = search_copy(model, sample) if low or setting.search_copy else None
-    return SearchNetworks(model, thread_parallel(model, sample), fast, low)
+    if fast is not None:
+        fast.network = few_sizes(fast.network, sample, most)
+    exact = few_sizes(thread_parallel(model, sample), sample, most)
+    return SearchNetworks(model, exact, fast, low)

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from compute.digits_network import digits_network
+from robustrun.compute import accelerators
 from robustrun.compute.search_copy import as_bfloat16, search_copy
 from robustrun.methods.inner import Inner
 
@@ -45,6 +46,23 @@ def test_inner_attacks_fold_batch_norm_in_bfloat16_only(network: nn.Module) -> N
     assert len(seen) == 2, "a folded copy was climbed instead"
     # bfloat16 turns the sign of the smallest slopes alone
     assert ((low - plain).abs() < 1e-6).float().mean() > 0.9
+
+
+@pytest.mark.parametrize("waits", [False, True])
+@pytest.mark.parametrize("compiles", [False, True])
+def test_on_a_gpu_the_copy_of_a_compiled_network_is_compiled(
+    waits: bool, compiles: bool, network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerators, "works_ahead", lambda x: waits)
+    monkeypatch.setattr(
+        nn.Module, "compile", lambda self: setattr(self, "_compiled_call_impl", self._call_impl)
+    )
+    model = copy.deepcopy(network)
+    if compiles:
+        model.compile()
+    found = search_copy(model, torch.rand(4, 1, 8, 8))
+    assert found is not None
+    assert (found.network._compiled_call_impl is not None) == (waits and compiles)
 
 
 class Noisy(nn.Module):

@@ -11,6 +11,8 @@ from compute.digits_network import attack, digits, digits_network
 from torch import Tensor, nn
 
 from evaluation.grey_images import CPU
+from robustrun.compute import accelerators
+from robustrun.compute.few_sizes import FewSizes
 from robustrun.compute.search_copy import FoldedCopy
 from robustrun.evaluation import search_networks as search_networks_module
 from robustrun.evaluation.attack_run import run_attack
@@ -37,6 +39,37 @@ def test_which_network_an_attack_sees(network: nn.Module) -> None:
     assert getattr(fast.of(pgd), "low") is True  # noqa: B009
     assert folded.of(pgd) is folded.of(fab) is folded.fast
     assert getattr(folded.fast, "low") is False  # noqa: B009
+
+
+class Sized(nn.Module):
+    """Remembers how many images it was called with."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network, self.sizes = network, list[int]()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.sizes.append(len(x))
+        logits: Tensor = self.network(x)
+        return logits
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_on_a_gpu_the_networks_meet_a_few_sizes_whatever_is_left(
+    precision: str, network: nn.Module, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerators, "works_ahead", lambda x: True)
+    model, images = copy.deepcopy(network), digits().subset(torch.arange(150))
+    setting = Setting(0, 100, CPU, precision)
+    subject = Subject(search_networks(model, images, setting), images, 10)
+    searched = subject.networks.of(attack("attack=apgd_t"))
+    few = next(part for part in searched.modules() if isinstance(part, FewSizes))
+    few.network = Sized(few.network)
+    for words in (["attack=pgd", "attack.steps=9"], ["attack=apgd_t", "attack.steps=3"]):
+        run_attack(attack(*words), words[0], subject, np.arange(150), setting)
+    assert len(few.network.sizes) > 20
+    assert len(set(few.network.sizes)) > 2
+    assert set(few.network.sizes) <= {7, 13, 25, 38, 50, 75, 100}
 
 
 class Watched(nn.Module):
