@@ -1,6 +1,7 @@
 """Images kept in memory, as uint8 or float pixels."""
 
 import hashlib
+import logging
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
@@ -10,6 +11,9 @@ from torch import Tensor
 from robustrun.compute.threads import num_threads
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.types import Shape
+
+log = logging.getLogger(__name__)
+MOST_OF_MEMORY = 0.5  # of a GPU's free memory that pixels may take: the network needs some, too
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,6 +40,12 @@ class TensorImages:
         return replace(self, augment=None)
 
     def to(self, device: torch.device) -> "TensorImages":
+        """With the pixels on the device, unless they would fill its memory: then they stay, and
+        each batch is copied to it."""
+        if device.type == "cuda" and self.pixels.nbytes > MOST_OF_MEMORY * _free(device):
+            gigabytes = self.pixels.nbytes / 1e9
+            log.info("%.1f GB of pixels stay in main memory: the GPU has too little", gigabytes)
+            return self
         return replace(self, pixels=self.pixels.to(device))
 
     def batches(
@@ -55,7 +65,7 @@ class TensorImages:
 
     def _batch(self, at: Tensor, device: torch.device) -> Tensor:
         with num_threads(1):  # a batch is copied before a second thread is awake
-            pixels = self.pixels.index_select(0, at).to(device)  # still uint8: a quarter
+            pixels = _moved(self.pixels.index_select(0, at), device)  # still uint8: a quarter
             if self.augment is not None:
                 pixels = self.augment(pixels)
             return as_floats(pixels)
@@ -65,3 +75,15 @@ class TensorImages:
         digest.update(self.labels.contiguous().numpy().data)
         digest.update(self.pixels.cpu().contiguous().numpy().data)
         return digest.hexdigest()
+
+
+def _moved(batch: Tensor, device: torch.device) -> Tensor:
+    """The batch on its device; to a GPU it is copied while the program goes on."""
+    if device.type == "cuda" and not batch.is_cuda:
+        return batch.pin_memory().to(device, non_blocking=True)
+    return batch.to(device)
+
+
+def _free(device: torch.device) -> int:
+    """Bytes of this GPU's memory that nobody uses."""
+    return torch.cuda.mem_get_info(device)[0]

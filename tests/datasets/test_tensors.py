@@ -1,10 +1,13 @@
 """Images in memory: batches, parts and fingerprints."""
 
 import dataclasses
+import logging
 
+import pytest
 import torch
 
 from datasets.small_sets import digits, numbered, numbers, whole
+from robustrun.datasets import tensors
 from robustrun.datasets.augmentation import Augment
 
 
@@ -47,3 +50,34 @@ def test_fingerprint_depends_on_pixels_labels_and_shape_alone() -> None:
         images.subset(torch.arange(5)),
     ]
     assert len({i.fingerprint() for i in [images, *others]}) == 5
+
+
+@pytest.mark.parametrize(("free", "stays"), [(10**9, False), (2 * 10 * 4, False), (79, True)])
+def test_pixels_that_would_fill_a_gpu_stay_in_main_memory(
+    free: int, stays: bool, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    images = numbered(10)
+    assert images.pixels.nbytes == 40
+    monkeypatch.setattr(tensors, "_free", lambda device: free)
+    moved: list[torch.device] = []
+
+    class Pixels(torch.Tensor):
+        def to(self, device: torch.device) -> torch.Tensor:  # type: ignore[override]
+            moved.append(device)
+            return torch.Tensor(self)
+
+    images = dataclasses.replace(images, pixels=images.pixels.as_subclass(Pixels))
+    there = images.to(torch.device("cuda"))
+    assert (there is images) == stays
+    assert len(moved) == (not stays)
+    assert ("stay in main memory" in caplog.text) == stays
+
+
+@pytest.mark.device
+def test_batches_of_pixels_that_stay_are_copied_to_the_device(device: torch.device) -> None:
+    images, order = numbered(10), torch.tensor([3, 1, 7])
+    for x, y in images.batches(2, order, device):
+        assert x.device.type == y.device.type == device.type
+    pixels = torch.cat([x for x, _ in images.batches(2, order, device)])
+    assert (pixels.cpu() * 255).round().flatten(1)[:, 0].tolist() == order.tolist()

@@ -15,10 +15,6 @@ from robustrun.compute import accelerators
 from robustrun.types import fills_batches
 
 CPU = torch.device("cpu")
-GPU = pytest.param(
-    torch.device("cuda"),
-    marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU"),
-)
 STEPPED = [
     ("pgd", "linf"),
     ("pgd", "l2"),
@@ -161,7 +157,7 @@ def test_what_moves_displacements_finds_the_same_whenever_rows_leave(ahead: Any)
     assert torch.equal(*found)
 
 
-@pytest.mark.parametrize("device", [CPU, GPU])
+@pytest.mark.device
 @pytest.mark.parametrize(("name", "norm"), STEPPED)
 def test_where_the_device_works_ahead_it_is_waited_for_at_looks_only(
     name: str, norm: str, device: torch.device, ahead: Any, monkeypatch: pytest.MonkeyPatch
