@@ -267,6 +267,7 @@ def test_the_command_line_gives_the_right_number_or_says_what_is_wrong(
     folder = tmp_path_factory.mktemp("program")
     script(network.double() if double else network, folder / "net.pt")
     words = ["attack=fgsm", f"attack.epsilon={EPSILON}", "evaluation=none", "device.threads=1"]
+    words += ["keep.figures=false"]
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         code = run_command_line(["evaluate", "net.pt", "dataset=digits", *words])

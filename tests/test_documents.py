@@ -4,7 +4,6 @@ import json
 import re
 import shlex
 import subprocess
-import sys
 from itertools import chain
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from robustrun.command_line.main import run_command_line
 from robustrun.command_line.search_space import space
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import RunConfig, load_config
+from tests.faults.process import printed
 from tests.report import run_folders
 
 ROOT = Path(__file__).parents[1]
@@ -170,11 +170,12 @@ SHOWN = {" ".join(words): words for words in TYPED.values() if words and words[0
 
 
 @pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in SHOWN.items()])
-def test_a_command_that_only_shows_something_shows_it(words: list[str]) -> None:
+def test_a_command_that_only_shows_something_shows_it(
+    words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["pgd_at" if word == "NAME" else word.replace("NAME", "pgd_at") for word in words]
-    ended = subprocess.run([sys.executable, "-m", "robustrun", *words], capture_output=True)
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout
+    assert run_command_line(words) == 0
+    assert capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", COMMANDS)
@@ -274,6 +275,7 @@ METHODS = (ROOT / "docs" / "methods.md").read_text()
 FILES = dict(re.findall(r"`(\S+\.(?:py|yaml))`:\n\n```\w+\n(.*?)```", METHODS, re.DOTALL))
 OPTIONS = [Path(name) for name in FILES if name.endswith(".yaml")]
 SHORT = ["training.epochs=1", "evaluation=none", "evaluation.examples=20", "device.threads=1"]
+SHORT += ["keep.figures=false"]
 GROUPS = {"attack": ["method=standard"], "method": ["attack=fgsm"]}
 
 
@@ -301,9 +303,7 @@ def test_an_example_runs_from_a_folder_of_its_own(option: Path, tmp_path: Path) 
     more = GROUPS.get(group, ["method=standard", "attack=fgsm"])
     GIVEN.get(name, lambda folder: None)(here)
     words = ["-cd", "../mine", f"plugins=[{name}]", f"{group}={name}", *more, *SHORT]
-    command = [sys.executable, "-m", "robustrun", *words]
-    ended = subprocess.run(command, cwd=here, capture_output=True, text=True)
-    assert ended.returncode == 0, ended.stderr
+    said = printed(here, *words)
     if group == "tracker":
         lines = [json.loads(line) for line in (here / f"{name}.txt").read_text().splitlines()]
         assert len({line.pop("run") for line in lines}) == 1
@@ -311,4 +311,4 @@ def test_an_example_runs_from_a_folder_of_its_own(option: Path, tmp_path: Path) 
         assert [line["epoch"] for line in lines[1:-1]] == [1]
         assert lines[-1] == {"status": "completed"}
     else:
-        assert name in ended.stdout
+        assert name in said

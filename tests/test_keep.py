@@ -13,7 +13,7 @@ from robustrun.experiment import run
 from robustrun.report import collect, grouping, page, query
 from robustrun.run_folder import checkpoint, provenance
 from robustrun.run_folder.load import load_run
-from tests.short_run import SHORT
+from tests.short_run import DRAWN
 
 LITTLE = ["keep.checkpoint=false", "keep.figures=false"]
 CHECKPOINT = {"origin.json", "lock"}
@@ -30,7 +30,7 @@ def outputs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(root)
         for name, words in (("little", LITTLE), ("all", [])):
-            assert run_command_line([*SHORT, *words, f"hydra.run.dir={name}"]) == 0
+            assert run_command_line([*DRAWN, *words, f"hydra.run.dir={name}"]) == 0
     return root
 
 
@@ -104,7 +104,7 @@ def test_an_unfinished_run_keeps_what_it_continues_from(
     monkeypatch.chdir(tmp_path)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("robustrun.experiment.measure", lambda *_: 1 / 0)
-        assert run_command_line([*SHORT, *LITTLE, "hydra.run.dir=run"]) == 1
+        assert run_command_line([*DRAWN, *LITTLE, "hydra.run.dir=run"]) == 1
     assert "last.ckpt" in names(tmp_path / "run" / "checkpoint")
     assert run_command_line(["resume", "run"]) == 0
     assert names(tmp_path / "run" / "checkpoint") == CHECKPOINT

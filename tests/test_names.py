@@ -22,6 +22,7 @@ SHORT = (
     "training.epochs=1",
     "evaluation.examples=12",
     "evaluation.radii=[]",
+    "keep.figures=false",
 )
 
 

@@ -12,7 +12,7 @@ from robustrun.command_line.main import run_command_line
 from robustrun.report import page
 from robustrun.run_folder import figures, model_card
 from robustrun.trackers.none import UntrackedRun
-from tests.short_run import SHORT
+from tests.short_run import DRAWN, SHORT
 
 
 def short(*words: str) -> list[str]:
@@ -48,7 +48,7 @@ def test_what_could_not_be_made_is_named_and_nothing_else_is_lost(
     what: str, here: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(*LOST[what], fails)
-    assert run_command_line(SHORT) == 0
+    assert run_command_line(DRAWN) == 0
     (results,) = results_of(here)
     assert results["run"]["status"] == "completed"
     assert results["run"]["lost"] == {what: "OSError: the pen is dry"}
@@ -80,7 +80,7 @@ def test_a_sweep_names_at_its_end_what_its_runs_lack(
 ) -> None:
     monkeypatch.setattr(figures, "training_curves", fails)
     monkeypatch.setattr(page, "write_sweep", fails)
-    assert run_command_line(["-m", "seed=0,1", *SHORT]) == 0
+    assert run_command_line(["-m", "seed=0,1", *DRAWN]) == 0
     (sweep,) = here.glob("outputs/*/*_sweep")
     page_of_sweep = sweep / "report.html"
     last = [line.partition(" WARNING ")[2] for line in capfd.readouterr().err.splitlines()[-3:]]

@@ -27,6 +27,7 @@ SHORT = [
     "training.batch_size=256",
     "evaluation.examples=6",
     "device.threads=1",
+    "keep.figures=false",
 ]
 # Whose images lie in no ball of pixels, or that are no adversaries.
 BALLS_OF_THEIR_OWN = ("fast_lpa", "gaussian_noise", "lpa", "notebook_noise", "ppgd")

@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.short_run import SHORT
+from tests.short_run import DRAWN, SHORT
 
 AS_ON_WINDOWS = """
 import json, os, signal, sys, warnings
@@ -62,7 +62,7 @@ def test_every_module_imports(tmp_path: Path) -> None:
 
 def test_runs_are_made_resumed_measured_swept_and_reported(tmp_path: Path) -> None:
     commands = [
-        [*SHORT, "hydra.run.dir=run"],
+        [*DRAWN, "hydra.run.dir=run"],
         ["resume", "run"],
         ["evaluate", "run", "attack.epsilon=0.05"],
         ["-m", *SHORT, "seed=0,1", "hydra.sweep.dir=sweep"],

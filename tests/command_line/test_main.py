@@ -13,6 +13,8 @@ import pytest
 
 from robustrun.command_line.main import run_command_line
 from robustrun.run_folder import provenance
+from tests.faults.process import Command
+from tests.faults.process import robustrun as forked
 
 SHORT = [  # a run of a second or two once torch is imported
     "training.epochs=1",
@@ -21,6 +23,7 @@ SHORT = [  # a run of a second or two once torch is imported
     "attack=fgsm",
     "evaluation=none",
     "evaluation.examples=50",
+    "keep.figures=false",
 ]
 
 
@@ -76,7 +79,8 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A finished short run with everything that `evaluation=quick` measures; in `modules.txt` of
     the folder that it was started in, what its process had imported at its end."""
     folder = tmp_path_factory.mktemp("finished")
-    words = [word for word in SHORT if not word.startswith(("method", "attack", "evaluation="))]
+    own = ("method", "attack", "evaluation=", "keep")
+    words = [word for word in SHORT if not word.startswith(own)]
     robustrun(folder, *words, start=("-c", NOTES_MODULES))
     return run_folders(folder)[0]
 
@@ -151,7 +155,7 @@ def test_metrics_have_one_row_per_epoch(finished: Path) -> None:
 def test_the_saved_configuration_runs_again_to_the_same_bits(
     finished: Path, tmp_path: Path
 ) -> None:
-    robustrun(tmp_path, "--config-path", str(finished))
+    forked(tmp_path, "--config-path", str(finished))
     again = run_folders(tmp_path)[0]
     assert (again / "model.safetensors").read_bytes() == (
         finished / "model.safetensors"
@@ -437,17 +441,8 @@ def test_runs_with_one_folder_given_do_not_share_it(here: Path) -> None:
 
 
 def test_runs_started_together_get_different_folders(tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "robustrun", *SHORT]
-    started = [
-        subprocess.Popen(
-            [*command, f"seed={seed}"],
-            cwd=tmp_path,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-        )
-        for seed in range(3)
-    ]
-    assert [process.wait(120) for process in started] == [0, 0, 0]
+    started = [Command.start(tmp_path, *SHORT, f"seed={seed}") for seed in range(3)]
+    assert [command.end() for command in started] == [0, 0, 0]
     seeds = [
         json.loads((f / "results.json").read_text())["config"]["seed"]
         for f in run_folders(tmp_path)

@@ -27,6 +27,7 @@ from robustrun.compute import interrupts
 
 SMALL = ["model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none"]
 SMALL += ["attack=fgsm", "evaluation.examples=20", "device.threads=1"]
+LEAST = [*SMALL, "keep.figures=false"]
 
 
 def state() -> dict[str, Any]:
@@ -110,7 +111,7 @@ COMMANDS = {
     "wrong input": (2, ["seed=x"]),
     "a wrong word": (2, ["reprot"]),
     "a wrong option": (2, ["method=trads"]),
-    "a sweep": (1, ["-m", *SMALL, "seed=x,y"]),
+    "a sweep": (1, ["-m", *LEAST, "seed=x,y"]),
     "the help": (0, ["list", "--help"]),
     "a list with a folder": (0, ["list", "method", "-cd", "mine"]),
     "the configuration": (0, ["--cfg", "job"]),
@@ -137,7 +138,7 @@ def test_a_run_that_is_measured_and_resumed_from_another_folder_leaves_the_folde
     caller: tuple[Path, Lines], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder, lines = caller
-    assert run_command_line([*SMALL, "hydra.run.dir=run"]) == 0
+    assert run_command_line([*LEAST, "hydra.run.dir=run"]) == 0
     (folder / "run" / "results.json").unlink()
     (folder / "elsewhere").mkdir()
     monkeypatch.chdir(folder / "elsewhere")
@@ -190,7 +191,7 @@ def test_a_run_from_python_leaves_signals_logging_and_the_rest_as_before(
 ) -> None:
     folder, lines = caller
     plugin(folder)
-    words = [*SMALL]
+    words = [*LEAST]
     if fails:
         words[1:2] = FAILS[2:]
     config = robustrun.compose(words, folders=["mine"])
@@ -232,14 +233,14 @@ def test_runs_sweeps_evaluations_and_runs_from_python_have_one_format_of_the_log
 ) -> None:
     folder, _ = caller
     commands = {
-        "run": [*SMALL, "hydra.run.dir=run"],
-        "sweep/0": ["-m", *SMALL, "seed=1", "hydra.sweep.dir=sweep"],
+        "run": [*LEAST, "hydra.run.dir=run"],
+        "sweep/0": ["-m", *LEAST, "seed=1", "hydra.sweep.dir=sweep"],
         "outputs/*/*": ["evaluate", "run", "attack.norm=l1", "attack=apgd_ce", "evaluation=quick"],
     }
     for place, words in commands.items():
         assert run_command_line(words) == 0
         same_lines(capfd.readouterr().err, next(folder.glob(f"{place}/run.log")))
-    config = robustrun.compose(SMALL)
+    config = robustrun.compose(LEAST)
     with monkeypatch.context() as patch:
         patch.setattr(logging.getLogger(), "handlers", [])
         robustrun.run(config, "python")

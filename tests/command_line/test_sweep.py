@@ -23,6 +23,7 @@ from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import locked
 
 SMALL = ("model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none")
+SMALL += ("keep.figures=false",)
 
 
 def command(folder: Path, *typed: str) -> subprocess.CompletedProcess[str]:

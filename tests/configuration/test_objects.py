@@ -208,6 +208,7 @@ SHORT = [
     "attack=fgsm",
     "device.threads=1",
     "evaluation.examples=40",
+    "keep.figures=false",
 ]
 
 

@@ -26,6 +26,7 @@ class Theirs:
         return loss
 """
 SHORT = ["training.epochs=1", "attack=fgsm", "evaluation=none", "evaluation.examples=20"]
+SHORT += ["keep.figures=false"]
 
 
 def install(site: Path) -> None:

@@ -1,7 +1,5 @@
 """Images are checked where they come in: what is wrong is named, what is harmless is converted."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +18,7 @@ from robustrun.datasets.watched import Watched
 from robustrun.errors import DataError, RobustrunError
 from robustrun.evaluation.measure import evaluate
 from robustrun.types import Images, Shape, Splits
+from tests.faults.process import printed
 
 NAMES = ("ant", "bee", "cat")
 
@@ -401,12 +400,8 @@ def test_a_plugins_images_are_checked_before_a_run_begins(tmp_path: Path, scale:
     words = ["plugins=[their_data]", "dataset=theirs", f"dataset.scale={scale}", "method=standard"]
     words += ["evaluation=none", "training.epochs=1", "training.batch_size=8", "attack=fgsm"]
     words += ["attack.epsilon=0.1", "device.threads=1"]
-    command = [sys.executable, "-m", "robustrun", "-cd", "conf", *words]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True)
-    if scale == 1:
-        assert done.returncode == 0, done.stderr
-    else:
-        assert done.returncode == 2
-        assert "training images: image 0 has a pixel of " in done.stderr
-        assert "Divide by 255" in done.stderr
+    said = printed(tmp_path, "-cd", "conf", *words, code=0 if scale == 1 else 2)
+    if scale != 1:
+        assert "training images: image 0 has a pixel of " in said
+        assert "Divide by 255" in said
         assert not list(tmp_path.glob("outputs/*/*/metrics.csv"))

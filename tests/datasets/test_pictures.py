@@ -3,8 +3,6 @@
 import json
 import logging
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +16,7 @@ from robustrun.datasets.border import checked_splits
 from robustrun.datasets.folder import ImageFolder
 from robustrun.errors import ConfigError, DataError
 from robustrun.types import Images
+from tests.faults.process import printed
 
 
 def levels(size: tuple[int, int] = (4, 6), bands: int = 3, seed: int = 0) -> np.ndarray:
@@ -211,25 +210,16 @@ def test_names_that_are_no_text_are_read_and_shown(tmp_path: Path) -> None:
     str(caught.value).encode()  # goes into every log
 
 
-def robustrun(words: str, root: Path) -> str:
-    """What a command that succeeds says."""
-    command = [sys.executable, "-m", "robustrun", *words.split()]
-    done = subprocess.run(command, cwd=root, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "Traceback" not in done.stderr
-    return done.stdout + done.stderr
-
-
 def test_a_whole_run_bears_names_that_are_no_text(tmp_path: Path) -> None:
     odd_tree(tmp_path / "data")
-    said = robustrun(
+    words = (
         "method=standard model=simple_cnn dataset=image_folder dataset.root=data evaluation=none "
         "training.epochs=1 training.batch_size=4 dataset.workers=0 dataset.flip=false "
-        "device.threads=1 hydra.run.dir=run",
-        tmp_path,
+        "device.threads=1 hydra.run.dir=run"
     )
+    said = printed(tmp_path, *words.split())
     assert "16 training images: caf\\xe9: 8, tea: 8" in said
     data = json.loads((tmp_path / "run/results.json").read_text())["dataset"]
     assert data["class_names"] == ["caf\\xe9", "tea"]
     assert data["test_class_counts"] == [3, 3]
-    robustrun("report run", tmp_path)
+    printed(tmp_path, "report", "run")

@@ -81,6 +81,7 @@ def test_missing_files_are_named_before_training(
     assert "CIFAR-10-C is not a folder" in capsys.readouterr().err
     assert not list(colours.glob("outputs/*/*/metrics.csv"))
     words = ["evaluation=corruptions", "training.epochs=1", "device.threads=1"]
+    words += ["keep.figures=false"]
     assert run_command_line(words) == 2
     assert "measures images of 3 x 32 x 32" in capsys.readouterr().err
 

@@ -105,6 +105,12 @@ class Command:
         return file.read_text() if file.is_file() else ""
 
 
+def printed(folder: Path, *words: str, code: int = 0) -> str:
+    """Run a command to its end; returns what it printed on stdout, then what it said on stderr."""
+    said = robustrun(folder, *words, code=code)
+    return (folder / "stdout.txt").read_text() + said
+
+
 def robustrun(folder: Path, *words: str, code: int = 0, limit: int | None = None) -> str:
     """Run a command to its end; returns what it said on stderr."""
     command = Command.start(folder, *words, limit=limit)

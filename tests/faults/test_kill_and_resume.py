@@ -49,7 +49,7 @@ def test_sigkill_at_a_random_moment_then_resume_gives_the_same_bits(
     assert not [p for p in tmp_path.rglob(".*") if p.is_file()], "a write that was cut short"
 
 
-START = ["training.epochs=1", "evaluation=none"]
+START = ["training.epochs=1", "evaluation=none", "keep.figures=false"]
 
 
 @pytest.fixture(scope="module")
@@ -269,7 +269,7 @@ def test_a_sweep_that_is_interrupted_tells_how_to_continue_it(tmp_path: Path) ->
 
 
 def test_a_sweep_goes_on_with_what_is_missing_or_failed(tmp_path: Path) -> None:
-    short = changed(SHORT, "training.epochs=1")
+    short = changed(SHORT, "training.epochs=1", "keep.figures=false")
     words = ["-m", *short, "seed=0,1,2", "hydra.sweep.dir=sweep"]
     command = Command.start(tmp_path, *words)
     command.wait_until((tmp_path / "sweep/1/checkpoint/origin.json").exists)
@@ -288,7 +288,7 @@ def test_a_sweep_goes_on_with_what_is_missing_or_failed(tmp_path: Path) -> None:
 
 
 def test_two_processes_never_work_on_one_run(tmp_path: Path) -> None:
-    words = changed(SHORT, "training.epochs=30", "hydra.run.dir=run")
+    words = changed(SHORT, "training.epochs=30", "keep.figures=false", "hydra.run.dir=run")
     first = Command.start(tmp_path, *words)
     first.wait_until((tmp_path / "run/metrics.csv").exists)
     elsewhere = tmp_path / "elsewhere"

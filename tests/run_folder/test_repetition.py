@@ -2,7 +2,6 @@
 
 import json
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import load_config
 from robustrun.errors import ConfigError
 from robustrun.run_folder import provenance, repetition
+from tests.faults.process import printed
 
 SHORT = [
     "model=simple_cnn",
@@ -27,6 +27,7 @@ SHORT = [
     "attack.steps=2",
     "evaluation.examples=20",
     "device.threads=1",
+    "keep.figures=false",
 ]
 
 
@@ -323,11 +324,7 @@ def test_a_run_with_a_plugin_is_measured_repeated_and_resumed_from_any_folder(
 ) -> None:
     def said(folder: str, *given: str, code: int = 0) -> str:
         (tmp_path / folder).mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "robustrun", *given]
-        path = tmp_path / folder
-        found = subprocess.run(command, cwd=path, capture_output=True, text=True, check=False)
-        assert found.returncode == code, found.stderr
-        return found.stdout + found.stderr
+        return printed(tmp_path / folder, *given, code=code)
 
     given = with_plugin(tmp_path / "home" / "mine", "measured_anywhere")
     said("home", *given[2:], "-cd", "mine", "hydra.run.dir=run")  # the folder of -cd is looked in

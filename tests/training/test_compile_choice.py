@@ -167,6 +167,7 @@ def test_measuring_leaves_the_network_and_the_random_numbers_alone(network: nn.M
 
 def test_a_run_records_what_was_decided(tmp_path: Path) -> None:
     words = ["device.compile=auto", "training.epochs=1", "evaluation=none", "device.threads=1"]
+    words += ["keep.figures=false"]
     run = load_config(composition.compose_config(words))
     assert run.device.compile == "auto"  # type: ignore[attr-defined]
     found = experiment.run(run, tmp_path).results

@@ -19,7 +19,7 @@ from robustrun.run_folder.load import load_run
 from robustrun.types import Images
 
 CPU = torch.device("cpu")
-SHORT = ["training.epochs=8", "evaluation=none", "device.threads=1"]
+SHORT = ["training.epochs=8", "evaluation=none", "device.threads=1", "keep.figures=false"]
 
 
 def configuration(*words: str) -> RunConfig:

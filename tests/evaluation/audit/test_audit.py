@@ -176,6 +176,7 @@ def test_a_failed_audit_stands_beside_the_number(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["method=standard", "attack=gaussian_noise", "training.epochs=1", "device.threads=1"]
+    words += ["keep.figures=false"]
     assert run_command_line([*words, "evaluation=audit", "evaluation.examples=50"]) == 0
     (results,) = tmp_path.glob("outputs/*/*/results.json")
     checks = json.loads(results.read_text())["evaluation"]["audit"]
