@@ -6,8 +6,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from robustrun.compute.eager import eager
 from robustrun.errors import ConfigError, require
-from robustrun.training.eager import eager
 from robustrun.types import OPTIMIZERS
 
 KINDS = ("fused", "foreach")  # keys of a parameter group: how torch makes the step

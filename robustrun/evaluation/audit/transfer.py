@@ -6,6 +6,7 @@ from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import sphere_start
 from robustrun.attacks.search.ascent import ascend
+from robustrun.compute.eager import eager
 from robustrun.compute.modes import attack_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.audit.target import AuditTarget, compare_attack
@@ -46,7 +47,7 @@ def imitate(s: AuditTarget) -> nn.Module:
     """A small network trained on what the audited one answers to the images and noise on them
     (Papernot et al. 2017, https://arxiv.org/abs/1602.02697)."""
     model = _small_network(s.x, s.classes)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3)
+    optimizer = eager(torch.optim.AdamW)(model.parameters(), lr=2e-3)
     for _ in range(s.settings.surrogate_steps):
         x = s.x[torch.randint(len(s.x), (BATCH,), device=s.x.device)]
         x = sphere_start(x, s.attack.norm, s.attack.epsilon)

@@ -20,6 +20,7 @@ from robustrun.types import Images
 
 CPU = torch.device("cpu")
 SHORT = ["training.epochs=8", "evaluation=none", "device.threads=1", "keep.figures=false"]
+SHORT += ["evaluation.examples=20"]  # of the run itself
 
 
 def configuration(*words: str) -> RunConfig:
