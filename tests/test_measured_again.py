@@ -26,6 +26,7 @@ TRAIN = [
     *("method=standard", "model=simple_cnn", "device.threads=1", "training.batch_size=8"),
     *("training.epochs=6", "optimizer.lr=0.05", "evaluation=none", "dataset=image_folder"),
     *("dataset.crop_padding=0", "dataset.workers=0", "attack.epsilon=0.02", "attack.steps=3"),
+    "keep.figures=false",
 ]
 
 

@@ -56,7 +56,7 @@ class Misbehaving:
 '''
 WORDS = (
     *("-cd", "mine", "plugins=[misbehaving]", "method=misbehaving", "model=simple_cnn"),
-    *("evaluation=none", "attack=fgsm", "evaluation.examples=20"),
+    *("evaluation=none", "attack=fgsm", "evaluation.examples=20", "keep.figures=false"),
 )
 
 

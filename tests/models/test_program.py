@@ -19,6 +19,7 @@ from robustrun.models.weights import aligned, fill
 
 SHAPE, CLASSES = (1, 8, 8), 10
 QUICK = ["evaluation=none", "evaluation.examples=40", "attack=pgd", "attack.steps=3"]
+QUICK += ["keep.figures=false"]
 
 
 class Small(nn.Module):

@@ -158,6 +158,7 @@ def test_the_command_line_measures_a_wrapped_file_as_the_network_itself(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     words = ["model=simple_cnn", "evaluation=none", "evaluation.examples=60", "device.threads=1"]
+    words += ["keep.figures=false"]
     training = ["method=standard", "training.epochs=4", "optimizer.lr=0.02"]
     assert run_command_line([*training, *words]) == 0
     (folder,) = tmp_path.glob("outputs/*/*")
