@@ -1,6 +1,7 @@
 """What a network costs: its arithmetic, counted in one forward pass.
 
-torch's `FlopCounterMode` finds the same number, and imports torch.compile and Triton for it: 2 s.
+torch's `FlopCounterMode` finds the same number, but imports torch.compile and Triton for it, which
+takes nearly as long as torch itself.
 """
 
 from collections.abc import Callable

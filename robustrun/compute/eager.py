@@ -14,7 +14,7 @@ def eager(kind: type[Kind]) -> type[Kind]:
     """The same optimizer, whose methods are the functions that torch has decorated.
 
     The decorators keep torch.compile out of an optimizer's methods. For that they import it at the
-    first call, which takes 2 s; here networks alone are compiled, and optimizers never.
+    first call, which takes nearly as long as torch itself; here networks alone are compiled.
     """
     plain = {name: inspect.unwrap(getattr(kind, name)) for name in DECORATED}
     step = torch.no_grad()(inspect.unwrap(kind.step))
