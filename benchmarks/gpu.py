@@ -56,8 +56,9 @@ def measured(works: Works, out: Path, about: dict[str, Any]) -> list[Row]:
         for row in fresh:
             print(f"  {row.contestant}: {row.seconds:.4g} s, {row.meaning} {row.found}", flush=True)
         rows = with_peers([*rows, *fresh])
-        content = {"about": about, "rows": [asdict(row) for row in rows]}
-        out.write_text(json.dumps(content, indent=1))
+        if rows:  # a profile has none
+            content = {"about": about, "rows": [asdict(row) for row in rows]}
+            out.write_text(json.dumps(content, indent=1))
     return rows
 
 

@@ -367,7 +367,7 @@ def test_each_step_on_the_gpu_leaves_its_files_also_without_a_gpu(tmp_path: Path
         assert "failed" not in read[f"{name}.log"]
     assert json.loads(read["record.json"])["training"]["fitted_epochs"] in (1, 2)
     assert read["profile.log"].count("busy") == 6
-    assert len(read) <= 8
+    assert len(read) == 7, "and tests.log: few enough to be brought back from anywhere"
 
 
 def row(contestant: str, seconds: float, ours: bool, work: str = "a step") -> Row:
