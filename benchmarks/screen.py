@@ -1,7 +1,8 @@
 """Does the screen decide as AutoAttack? Verdict by verdict, on the same images of ten networks, and
 of two whose gradients mislead or vanish.
 
-    python -m benchmarks.screen --data data/cifar10-jpeg [--only NAME ...] [--seed 0]
+    python -m benchmarks.screen --data data/cifar10-jpeg [--only NAME ...] [--after]
+    python -m benchmarks.screen --alternatives --seed 1 --only digits
 
 Networks are trained for a minute or two and kept in `--out`. Passes are counted on images that both
 leave standing: a pass forward is one, a pass back to the image another.
@@ -9,7 +10,7 @@ leave standing: a pass forward is one, a pass back to the image another.
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from torch import Tensor, nn
 from benchmarks.networks import Data, load_data, plain_config, runtime_for
 from benchmarks.settings import FULL, Settings
 from robustrun.datasets.tensors import TensorImages
+from robustrun.devices.local import processor_name
 from robustrun.evaluation.measure import accuracies, measure
 from robustrun.evaluation.outcome import AttackResult
 from robustrun.evaluation.setting import Setting
@@ -30,18 +32,20 @@ from robustrun.types import Attack
 
 ROOT = Path(__file__).resolve().parents[1]
 COUNTED = 2  # standing images that passes are counted on
-HEADER = (
-    "network",
-    "images",
-    "clean",
-    "AutoAttack",
+NAMES = ("autoattack", "screen", "autoattack_after_screen")
+SHOWN = ("AutoAttack", "screen", "AutoAttack after it")
+ALTERNATIVES = (  # words of a command line
+    "apgd_ce",
+    "apgd_dlr",
+    "apgd_t",
+    "apgd_t attack.targets=4 attack.steps=48",
+    "multi_targeted attack.targets=4 attack.steps=48",
+    "pgd attack.steps=195",
+    "pgd attack.steps=195 attack.loss=margin",
     "screen",
-    "fooled by AutoAttack alone",
-    "by the screen alone",
-    "passes, AutoAttack",
-    "screen",
-    "seconds, AutoAttack",
-    "screen",
+    "screen attack.targets=1 attack.steps=163",
+    "screen attack.targets=9 attack.steps=17",
+    "screen attack.last_step=1",
 )
 
 
@@ -122,49 +126,82 @@ def main() -> None:
     device = torch.device("cpu")
     cache = options.out / "cache"
     settings = Settings(FULL, device, options.seed, options.threads, options.data, cache, False)
-    print("| " + " | ".join(HEADER) + " |")
-    print("|" + "---|" * len(HEADER))
-    for case in CASES:
-        if not options.only or any(word in case.name for word in options.only):
-            print("| " + " | ".join(compared(case, settings)) + " |", flush=True)
+    cases = [c for c in CASES if not options.only or any(part in c.name for part in options.only)]
+    where = f"{processor_name()}, {options.threads} threads, torch {torch.__version__}"
+    print(f"{where}, float32, seed {options.seed}\n")
+    if options.alternatives:
+        _print(["network", "attack", "standing", "fooled by another", "passes"])
+        for case in cases:
+            for cells in alternatives(case, settings):
+                _print(cells)
+        return
+    _print(_header(SHOWN[: 3 if options.after else 2]))
+    for case in cases:
+        _print(compared(case, settings, options.after))
 
 
-def compared(case: Case, settings: Settings) -> list[str]:
+def _print(cells: list[str]) -> None:
+    """A line of a table; the first one is its head."""
+    print("| " + " | ".join(cells) + " |", flush=True)
+    if cells[0] == "network":
+        print("|" + "---|" * len(cells), flush=True)
+
+
+def alternatives(case: Case, settings: Settings) -> Iterator[list[str]]:
+    """A row for each other attack: the images that stand, those of them that any other fools."""
+    data, network = trained(case, settings)
+    x, y = data.measured(case.images, settings.device)
+    attacks = {words: attack_of(case, *words.split()) for words in ALTERNATIVES}
+    found = verdicts(network, x, y, attacks, settings)
+    stands = np.logical_and.reduce([its.robust for its in found.values()])
+    some = np.flatnonzero(stands)[:COUNTED]
+    for words, its in found.items():
+        count = passes(attacks[words], network, x[some], y[some])
+        cells = [words.replace("attack.", ""), its.robust.sum(), (its.robust & ~stands).sum()]
+        yield [case.name, *map(str, cells), "" if count is None else f"{count:,.0f}"]
+
+
+def _header(shown: tuple[str, ...]) -> list[str]:
+    alone = ["fooled by AutoAttack alone", "by the screen alone"]
+    passes = [f"passes, {name}" for name in SHOWN[:2]]
+    return ["network", "images", "clean", *shown, *alone, *passes, *(f"s, {it}" for it in shown)]
+
+
+def compared(case: Case, settings: Settings, after: bool) -> list[str]:
     """One row of the table."""
     data, network = trained(case, settings)
     x, y = data.measured(case.images, settings.device)
-    attacks = {name: attack_of(case, name) for name in ("autoattack", "screen")}
-    measured = verdicts(network, x, y, attacks, settings)
-    theirs, ours = (measured[name] for name in attacks)
-    both = np.flatnonzero(theirs.robust & ours.robust)[:COUNTED]
-    counts = [passes(attack, network, x[both], y[both]) for attack in attacks.values()]
+    attacks = {name: attack_of(case, name) for name in NAMES[: 3 if after else 2]}
+    found = list(verdicts(network, x, y, attacks, settings).values())
+    theirs, ours = (its.robust for its in found[:2])
+    both = np.flatnonzero(theirs & ours)[:COUNTED]
+    counts = [passes(attacks[name], network, x[both], y[both]) for name in NAMES[:2]]
     with torch.no_grad():
         clean = (network(x).argmax(dim=1) == y).float().mean().item()
     return [
         case.name,
         str(len(x)),
         f"{clean:.1%}",
-        *(str(int(found.robust.sum())) for found in (theirs, ours)),
-        *(str(int((a.robust & ~b.robust).sum())) for a, b in ((ours, theirs), (theirs, ours))),
+        *(str(int(its.robust.sum())) for its in found),
+        *(str(int(count)) for count in ((ours & ~theirs).sum(), (theirs & ~ours).sum())),
         *("" if count is None else f"{count:,.0f}" for count in counts),
-        *(f"{found.seconds:.1f}" for found in (theirs, ours)),
+        *(f"{its.seconds:.1f}" for its in found),
     ]
 
 
 def verdicts(
     network: nn.Module, x: Tensor, y: Tensor, attacks: dict[str, Attack], settings: Settings
 ) -> dict[str, AttackResult]:
-    """What each attack leaves standing, searched as a run would on this machine."""
-    precision = runtime_for(settings, "auto", work=1e12).precision
-    setting = Setting(settings.seed, 500, settings.device, precision)
+    """What each attack leaves standing, searched in float32."""
+    setting = Setting(settings.seed, 500, settings.device)
     images = TensorImages(x, y.cpu())
     classes = len(network(x[:1])[0])
     return measure(network, images, classes, accuracies(attacks), setting).attacks
 
 
-def attack_of(case: Case, name: str) -> Attack:
-    words = [word for word in _words(case) if not word.startswith("method=")]
-    return plain_config([f"attack={name}", *words]).attack
+def attack_of(case: Case, name: str, *more: str) -> Attack:
+    words = [word for word in _words(case) if not word.startswith("method")]
+    return plain_config([f"attack={name}", *words, *more]).attack
 
 
 def passes(attack: Attack, network: nn.Module, x: Tensor, y: Tensor) -> float | None:
@@ -241,6 +278,8 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "cifar10-jpeg")
     parser.add_argument("--out", type=Path, default=ROOT / "outputs" / "screen")
     parser.add_argument("--only", nargs="*", default=[], help="parts of the networks' names")
+    parser.add_argument("--after", action="store_true", help="AutoAttack after the screen, too")
+    parser.add_argument("--alternatives", action="store_true", help="other attacks instead")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     return parser.parse_args()

@@ -28,6 +28,7 @@ from benchmarks import (
     pgd_evaluation,
     reducer,
     scaling,
+    screen,
     start_up,
     table,
     training_step,
@@ -159,6 +160,38 @@ def test_the_bound_is_what_the_passes_take(
     for line in lines:
         assert line.startswith("| BN CNN | robustrun ")
         assert float(line.split(" | ")[-1].rstrip("% |")) > 0
+
+
+def test_two_attacks_are_compared_image_by_image_and_their_passes_counted(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    case = screen.Case("a network", "digits", "method=standard model=small_cnn", 256, 2, 40)
+    monkeypatch.setattr(screen, "NAMES", ("pgd", "fgsm", "pgd_l2"))
+    row = dict(
+        zip(screen._header(("PGD", "FGSM")), screen.compared(case, settings, False), strict=True)
+    )
+    assert row["images"] == "40"
+    alone = int(row["fooled by AutoAttack alone"]) - int(row["by the screen alone"])
+    assert int(row["FGSM"]) - int(row["PGD"]) == alone
+    assert row["passes, AutoAttack"] == "41", "20 steps forward and back, and a last look"
+    assert row["passes, screen"] == "2"
+    three = screen.compared(case, settings, True)
+    assert len(three) == len(screen._header(screen.SHOWN)) == len(row) + 2
+    assert three[:5] == list(row.values())[:5], "a network is trained once"
+    monkeypatch.setattr(screen, "ALTERNATIVES", ("fgsm", "pgd attack.steps=3"))
+    rows = list(screen.alternatives(case, settings))
+    assert [cells[4] for cells in rows] == ["2", "7"]
+    stands, missed = ([int(cells[place]) for cells in rows] for place in (2, 3))
+    assert stands[0] - missed[0] == stands[1] - missed[1]
+
+
+@pytest.mark.parametrize("case", screen.CASES, ids=lambda case: case.name)
+def test_every_network_that_the_screen_is_compared_on_can_be_made(case: screen.Case) -> None:
+    network = case.changed(
+        networks.plain_config([*screen._words(case)]).model.build((3, 32, 32), 10)
+    )
+    assert network(torch.rand(2, 3, 32, 32)).shape == (2, 10)
+    assert screen.attack_of(case, "screen").norm == screen.attack_of(case, "autoattack").norm
 
 
 def _check_table(rows: list[Row], folder: Path) -> None:
