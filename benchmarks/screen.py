@@ -87,8 +87,8 @@ class Rounded(nn.Module):
 
 
 DIGITS = ("digits", 1293, 20, 200)
-SMALL = ("cifar10", 5000, 4, 200)
-RESIDUAL = ("cifar10", 5000, 4, 100)
+SMALL = ("cifar10", 10_000, 6, 200)
+RESIDUAL = ("cifar10", 5000, 6, 100)
 THREE = "method.inner.steps=3 method.inner.step_size="  # half the radius
 
 
