@@ -87,8 +87,9 @@ class Rounded(nn.Module):
 
 
 DIGITS = ("digits", 1293, 20, 200)
-SMALL = ("cifar10", 10_000, 6, 200)
-RESIDUAL = ("cifar10", 5000, 6, 100)
+SMALL = ("cifar10", 5000, 4, 500)
+FEWER = ("cifar10", 5000, 4, 200)
+RESIDUAL = ("cifar10", 5000, 4, 100)
 THREE = "method.inner.steps=3 method.inner.step_size="  # half the radius
 
 
@@ -111,8 +112,8 @@ CASES = (
     _case("digits, PAT", DIGITS, "method=pat model=small_cnn"),
     _case("digits, PGD-AT, l2", DIGITS, f"{L2} model=small_cnn"),
     _case("CIFAR-10 (JPEG), TRADES", SMALL, f"method=trades model=simple_cnn {THREE}4/255"),
-    _case("CIFAR-10 (JPEG), PGD-AT", SMALL, f"method=pgd_at model=simple_cnn {THREE}4/255"),
-    _case("CIFAR-10 (JPEG), PGD-AT, l2", SMALL, f"{L2} model=simple_cnn {THREE}1/4"),
+    _case("CIFAR-10 (JPEG), PGD-AT, linf", FEWER, f"method=pgd_at model=simple_cnn {THREE}4/255"),
+    _case("CIFAR-10 (JPEG), PGD-AT, l2", FEWER, f"{L2} model=simple_cnn {THREE}1/4"),
     _case("CIFAR-10 (JPEG), FGSM-AT at 16/255", SMALL, "method=fgsm_at model=small_cnn"),
     _case("CIFAR-10 (JPEG), N-FGSM, WRN-10-1", RESIDUAL, f"method=n_fgsm {WRN}"),
     _case("digits, TRADES, logits x 1,000", DIGITS, "method=trades model=small_cnn", Scaled),
