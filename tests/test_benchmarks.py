@@ -134,6 +134,17 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     _check_table([*pgd, *steps, *pipeline, *epoch], settings.cache)
 
 
+def test_what_is_wrong_as_it_is_counts_as_wrong_for_peers_too() -> None:
+    class Brightness(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([0.5 - x.flatten(1)[:, 0], x.flatten(1)[:, 0] - 0.5], dim=1)
+
+    x, y = torch.tensor([0.2, 0.4, 0.8, 0.9]).view(4, 1, 1, 1), torch.tensor([0, 1, 1, 0])
+    # Brighter by 0.2: 0.4 becomes 0.6, which is right then; 0.9 stays wrong.
+    run = pgd_evaluation.theirs(lambda model, x, y: x + 0.2, Brightness(), x, y, batch=3)
+    assert run() == 2 / 4
+
+
 def test_every_network_is_built_and_attacked(data: networks.Data) -> None:
     color = (3, 32, 32)
     for name, build in networks.NETWORKS.items():
