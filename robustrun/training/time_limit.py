@@ -74,7 +74,9 @@ def _seconds_of_step(
     few = min(FEW, steps)
     _timed(state, method, train, how, steps - few, few)  # the last ones: another size of batch
     (rough,) = processes.agreed(_timed(state, method, train, how, 0, few) / few)
-    count = min(max(few, int(MEASURING * how.training.seconds / rough)), steps)
+    count = min(int(MEASURING * how.training.seconds / rough), steps)
+    if count <= few:
+        return rough, steps
     (seconds,) = processes.agreed(_timed(state, method, train, how, 0, count) / count)
     return seconds, steps
 
