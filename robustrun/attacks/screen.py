@@ -44,8 +44,8 @@ class Screen:
     where that has ended.
 
     It is not AutoAttack: what it leaves standing is an upper bound of robust accuracy, and without
-    a usable gradient it finds nothing. An image leaves the batch, and is kept, as soon as it fools
-    the model. Runs that are done together draw one start for the images that are left.
+    a usable gradient it only tries its starting points. An image leaves the batch, and is kept, as
+    soon as it fools the model. Runs that are done together draw one start for the images left.
     """
 
     norm: Literal["linf", "l2"]
