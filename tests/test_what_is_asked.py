@@ -86,6 +86,7 @@ def test_each_attack_in_each_norm_measures_digits_or_says_why_not(
         assert code == 2
         named = {
             "attack.norm is" in said,
+            "attack.attacks.screen.norm is" in said,
             "recolor needs colour" in said,
             "attack: lpips.network is 'self'" in said,
         }
