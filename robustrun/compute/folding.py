@@ -120,7 +120,7 @@ def _like(convolution: nn.Conv2d) -> nn.Conv2d:
 
 def _rectify_in_place(network: fx.GraphModule) -> int:
     """ReLUs write over what has just been put out, where nothing else reads it: a small network
-    waits for memory more than for arithmetic (docs/performance.md). The bits stay. Returns how many
+    waits for memory more than for arithmetic (docs/performance-details.md). The bits stay. Returns how many
     do."""
     layers, count = dict(network.named_modules()), 0
     for node in list(network.graph.nodes):
