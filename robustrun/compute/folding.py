@@ -120,8 +120,8 @@ def _like(convolution: nn.Conv2d) -> nn.Conv2d:
 
 def _rectify_in_place(network: fx.GraphModule) -> int:
     """ReLUs write over what has just been put out, where nothing else reads it: a small network
-    waits for memory more than for arithmetic (docs/performance-details.md). The bits stay. Returns how many
-    do."""
+    waits for memory more than for arithmetic (docs/performance-details.md). The bits stay. Returns
+    how many do."""
     layers, count = dict(network.named_modules()), 0
     for node in list(network.graph.nodes):
         if _is_relu(node, layers) and _is_read_once(node.args[0], layers):

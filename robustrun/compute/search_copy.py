@@ -50,7 +50,7 @@ def search_copy(model: nn.Module, sample: Tensor) -> FoldedCopy | None:
         return None
     folded_copy.network = thread_parallel(network, sample)
     if model._compiled_call_impl is not None and accelerators.works_ahead(sample):
-        network.compile()  # as the network is; on a CPU its parts are not (docs/performance.md)
+        network.compile()  # as the network is; on a CPU, threads have parts of a batch instead
     return folded_copy
 
 

@@ -1,9 +1,9 @@
 """A batch cut into parts, each passed through the network by a thread of its own.
 
 The layers of a small network end before a second thread has woken up to help with them; half a
-batch keeps a thread busy all the way through (docs/performance-details.md). For networks in eval mode,
-where no image affects another. A product of matrices is rounded differently when it has other rows,
-so the last bits of a logit may differ.
+batch keeps a thread busy all the way through (docs/performance-details.md). For networks in eval
+mode, where no image affects another. A product of matrices is rounded differently when it has other
+rows, so the last bits of a logit may differ.
 """
 
 import copy
