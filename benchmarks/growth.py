@@ -49,8 +49,8 @@ def rows(data: Data, settings: Settings) -> list[Row]:
     if settings.deep:
         result.append(_evaluated("PreAct ResNet-18", data, settings, USUAL, share=1 / 8))
     runtime = runtime_for(settings, "float32", work=1e12)
-    for series in (_by_parameters, _by_size, _by_classes):
-        result += series(settings, runtime)
+    for direction in (_by_parameters, _by_size, _by_classes):
+        result += direction(settings, runtime)
     return result
 
 

@@ -25,8 +25,10 @@ from robustrun.evaluation.statistics import wilson
 METHODS = ("standard", "fgsm_at", "pgd_at", "trades", "mart", "fast_at", "n_fgsm", "at_bsl")
 RADII = (2, 4, 6, 8, 10)  # of 255
 IN_A_SWEEP = 100  # runs beside each other in one folder
-SHARED = ("config.yaml", "metrics.csv", "run.log", "predictions.npz", "checkpoint/origin.json")
-SHARED += ("figures/adversarial_images.png", "figures/training.png")  # by all runs of a sweep
+SHARED = (  # by all runs of a sweep
+    *("config.yaml", "metrics.csv", "run.log", "predictions.npz", "checkpoint/origin.json"),
+    *("figures/adversarial_images.png", "figures/training.png"),
+)
 
 
 def make(run: Path, root: Path, number: int, seeds: int) -> None:

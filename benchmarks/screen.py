@@ -225,7 +225,7 @@ class CountsPasses(nn.Module):
         self.passes += len(x)
         logits: Tensor = self.network(x)
         if logits.requires_grad:
-            logits.register_hook(self._back)
+            logits.register_hook(self._back)  # type: ignore[no-untyped-call]
         return logits
 
     def _back(self, slope: Tensor) -> None:
@@ -252,7 +252,7 @@ def _of_digits(settings: Settings) -> Settings:
     return replace(settings, data=Path("not there"))
 
 
-def _words(case: Case) -> Iterable[str]:
+def _words(case: Case) -> list[str]:
     words = [f"dataset={case.data}", *case.words.split()]
     return [*words, "attack.epsilon=16/255"] if "16/255" in case.name else words
 

@@ -185,6 +185,7 @@ class Recorder:
 def trained(model: nn.Module, count: int, size: int) -> tuple[TrainingResult, Recorder]:
     settings = Training(
         epochs=2,
+        seconds=None,
         batch_size=size,
         validation_fraction=0.0,
         validation_every=1,
