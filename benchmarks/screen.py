@@ -10,7 +10,7 @@ leave standing: a pass forward is one, a pass back to the image another.
 
 import argparse
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
