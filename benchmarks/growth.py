@@ -45,7 +45,8 @@ def rows(data: Data, settings: Settings) -> list[Row]:
     result: list[Row] = []
     for key, values in CHANGES.items():
         series = [_evaluated("BN CNN", data, settings, USUAL | {key: value}) for value in values]
-        result += with_exponent(key, values, series)
+        sizes = [row.items for row in series] if key == "images" else values
+        result += with_exponent(key, sizes, series)
     if settings.deep:
         result.append(_evaluated("PreAct ResNet-18", data, settings, USUAL, share=1 / 8))
     runtime = runtime_for(settings, "float32", work=1e12)
