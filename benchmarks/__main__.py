@@ -80,11 +80,13 @@ def _settings(arguments: argparse.Namespace) -> Settings:
     named = {"AutoAttack": arguments.autoattack, "TRADES": arguments.trades}
     named |= {"MAIR": arguments.mair, "robust_overfitting": arguments.robust_overfitting}
     sizes = QUICK if arguments.quick else GPU if kind == "cuda" else FULL
-    rounds, images = arguments.rounds, arguments.autoattack_images
-    if rounds:
-        sizes = replace(sizes, rounds=rounds, slow_rounds=rounds)
-    if images:
-        sizes = replace(sizes, autoattack_images=images)
+    given = {
+        **dict.fromkeys(("rounds", "slow_rounds"), arguments.rounds),
+        **dict.fromkeys(("images", "deep_images"), arguments.images),
+        **dict.fromkeys(("train_images", "deep_train_images"), arguments.trained_on),
+        "autoattack_images": arguments.autoattack_images,
+    }
+    sizes = replace(sizes, **{name: value for name, value in given.items() if value})
     return Settings(
         sizes,
         torch.device(kind),
@@ -109,6 +111,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--small", action="store_true", help="leave out PreAct ResNet-18")
     parser.add_argument("--parts", action="store_true", help="each part of AutoAttack, too")
     parser.add_argument("--rounds", type=int, help="timed runs of each contestant")
+    parser.add_argument("--images", type=int, help="of a PGD evaluation")
+    parser.add_argument("--trained-on", type=int, help="images an epoch of the networks measured")
     parser.add_argument("--autoattack-images", type=int, help="how many AutoAttack is run on")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--data", type=Path, default=ROOT / "data" / "cifar10-jpeg")

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -73,26 +74,35 @@ def compare(
                 found[number], flops[number] = answer, operations.flops
             if turn > 0 or not warm:
                 times[number].append(seconds)
-    rows = [
-        Row(
-            work,
-            network,
-            contestant.name,
-            contestant.ours,
-            statistics.median(times[number]),
-            min(times[number]),
-            max(times[number]),
-            rounds,
-            items,
-            found[number],
-            meaning,
-            flops[number] or None,
-            goal=goal if contestant.ours else "",
-            turns=tuple(times[number]),
-        )
-        for number, contestant in enumerate(contestants)
-    ]
-    return with_ratios(rows)
+    about = {"work": work, "network": network, "items": items, "meaning": meaning, "goal": goal}
+    return with_ratios(
+        [
+            _row(contestant, times[number], found[number], flops[number], about)
+            for number, contestant in enumerate(contestants)
+        ]
+    )
+
+
+def _row(
+    contestant: Contestant,
+    seconds: list[float],
+    found: float | None,
+    flops: float,
+    about: dict[str, Any],
+) -> Row:
+    """What one contestant took in its turns, in a row of the work that `about` describes."""
+    return Row(
+        contestant=contestant.name,
+        ours=contestant.ours,
+        seconds=statistics.median(seconds),
+        fastest=min(seconds),
+        slowest=max(seconds),
+        rounds=len(seconds),
+        found=found,
+        flops=flops or None,
+        turns=tuple(seconds),
+        **about | ({} if contestant.ours else {"goal": ""}),
+    )
 
 
 def _timed(contestant: Contestant, device: torch.device) -> tuple[float | None, float]:
