@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.attacks.geometry.ball import check_threat_model, same_at_radius
+from robustrun.attacks.search.active import GRADIENT_STEPS, OpenRows
 from robustrun.attacks.search.adam import Adam
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import run_until_fooled
@@ -99,6 +100,7 @@ class CWL2:
         fell = torch.zeros_like(y, dtype=torch.bool)
         w = torch.atanh((2 * nearest.x[rows] - 1) * INSIDE)
         adam, checked = Adam.of(w, self.lr), torch.full_like(weight, torch.inf)
+        left = OpenRows(w, GRADIENT_STEPS)
         for step in range(1, self.steps + 1):
             w = w.detach().requires_grad_()
             point = (torch.tanh(w) + 1) / 2
@@ -108,17 +110,19 @@ class CWL2:
             value = apart + weight[rows] * (-ahead).clamp_min(0.0)
             w = w.detach() + adam.step(input_gradient(value.sum(), w))
             fooled = (ahead.detach() > 0) | (predicted(logits.detach()) == NO_ANSWER)
+            fooled &= left.open
             fell[rows] |= fooled
             nearest.offer(rows, point, fooled)
-            stay = nearest.distance[rows] > enough
+            done = nearest.distance[rows] <= enough
             if step % max(self.steps // CHECKS, 1) == 0:
                 value = value.detach()
-                stay &= value <= DECREASE * checked[rows]
+                done |= ~(value <= DECREASE * checked[rows])
                 checked[rows] = value
-            if not stay.any():
+            kept = left.close(done)
+            if left.empty:
                 break
-            w, rows = w[stay], rows[stay]
-            adam.keep(stay)
+            w, rows = w[kept], rows[kept]
+            adam.keep(kept)
         return fell
 
     with_radius = same_at_radius

@@ -17,6 +17,7 @@ from robustrun.attacks.geometry.ball import (
     same_at_radius,
     steepest,
 )
+from robustrun.attacks.search.active import GRADIENT_STEPS, OpenRows
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.attacks.search.cascade import run_until_fooled
 from robustrun.attacks.search.nearest import Nearest, nearest_of_all
@@ -84,15 +85,15 @@ class FMN:
     def _search(self, model: nn.Module, x: Tensor, y: Tensor, enough: float) -> Nearest:
         """Images leave once they fool the model at no more than `enough`."""
         nearest = Nearest.of(x, self.norm)
-        rows = torch.arange(len(x), device=x.device)
+        left = OpenRows(x, GRADIENT_STEPS)
         point, radius = x, torch.zeros_like(nearest.distance)
         for step in range(self.steps + 1):
             point = point.detach().requires_grad_(step < self.steps)
             logits = model(point)
-            fooled = predicted(logits.detach()) != y
-            nearest.offer(rows, point, fooled)
-            stay = nearest.distance[rows] > enough
-            if step == self.steps or not stay.any():
+            fooled, rows = predicted(logits.detach()) != y, left.rows
+            nearest.offer(rows, point, fooled & left.open)
+            kept = left.close(nearest.distance[rows] <= enough)
+            if step == self.steps or left.empty:
                 break
             height = margin(logits, y)
             slope = input_gradient(height.sum(), point)
@@ -102,8 +103,8 @@ class FMN:
             to_boundary = length(delta, self.norm).flatten() + self._to_boundary(height, slope)
             radius = _resized(radius, gamma, fooled, best, to_boundary.double())
             delta = self._into(delta + alpha * steepest(slope, "l2"), radius)
-            point, radius, rows, x, y = (
-                each[stay] for each in ((x + delta).clamp(0.0, 1.0), radius, rows, x, y)
+            point, radius, x, y = (
+                each[kept] for each in ((x + delta).clamp(0.0, 1.0), radius, x, y)
             )
         return nearest
 

@@ -32,8 +32,8 @@ class Nearest:
         point = point.detach()
         away = distance(point, self.x[rows], self.norm)
         nearer = fooled & (away < self.distance[rows])
-        self.image[rows[nearer]] = point[nearer]
-        self.distance[rows[nearer]] = away[nearer]
+        self.image[rows] = torch.where(per_example(nearer, point), point, self.image[rows])
+        self.distance[rows] = torch.where(nearer, away, self.distance[rows])
 
     def within(self, epsilon: float) -> Tensor:
         """The images; those that are further away than `epsilon`, projected to the ball."""

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from attacks.small_attacks import attack, stadv
 from attacks.small_networks import EPSILON
-from robustrun.attacks.search.active import ALL, ActiveImages
+from robustrun.attacks.search.active import ALL, ActiveImages, OpenRows
 from robustrun.compute import accelerators
 from robustrun.types import fills_batches
 
@@ -31,6 +31,9 @@ STEPPED = [
     ("square", "linf"),
     ("square", "l2"),
     ("square", "l1"),
+    ("cw_l2", "l2"),
+    ("fmn", "linf"),
+    ("fmn", "l2"),
 ]
 
 
@@ -63,7 +66,8 @@ def steps(name: str, norm: str, number: int) -> Any:
     """The attack with so many steps, all its targets at once."""
     few = {"queries": number} if name == "square" else {"steps": number}
     few |= {"targets": 2} if name in ("apgd_t", "fab_t", "multi_targeted") else {}
-    few |= {} if name == "mi_fgsm" else {"restarts": 1}
+    few |= {"searches": 1, "constant": 100.0, "lr": 0.1} if name == "cw_l2" else {}
+    few |= {} if name in ("mi_fgsm", "cw_l2", "fmn") else {"restarts": 1}
     return attack(name, norm, EPSILON[norm], **few)
 
 
@@ -164,14 +168,14 @@ def test_where_the_device_works_ahead_it_is_waited_for_at_looks_only(
 ) -> None:
     ahead(True)
     looks = 0
-    compacted = ActiveImages._compacted
+    compacted = OpenRows._compacted
 
-    def counted(active: ActiveImages) -> Any:
+    def counted(rows: OpenRows) -> Any:
         nonlocal looks
         looks += 1
-        return compacted(active)
+        return compacted(rows)
 
-    monkeypatch.setattr(ActiveImages, "_compacted", counted)
+    monkeypatch.setattr(OpenRows, "_compacted", counted)
     model = RowByRow().to(device)
     x, y = batch(model, 24, device)
     waits, looked = [], []
