@@ -160,11 +160,14 @@ def evaluation_stages(run: RunInProgress, source: Source) -> None:
         require_size(model, trained, data.splits.test.shape, str(source.path))
     work = multiply_adds(model, data.train.shape) * cfg.evaluation.batch_size
     runtime = cfg.device.prepare(work)
-    runtime = dataclasses.replace(runtime, compile=False)  # training alone compiles
+    compiled = runtime.compile is True  # `auto` asks whether a training is long enough
+    runtime = dataclasses.replace(runtime, compile=compiled)
     run.note(environment=sections.environment_section(runtime))
     run.note(model=sections.model_section(cfg, model))
     place(model, runtime)
     _require_usable(cfg, model, data, runtime, training=False)
+    if compiled:
+        model.compile()
     _evaluate(run, data, model, runtime)
 
 

@@ -10,8 +10,10 @@ from PIL import Image
 from torch import nn
 
 from robustrun import experiment
+from robustrun.command_line.main import run_command_line
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import load_config
+from robustrun.run_folder.schema import read_record
 
 pytestmark = pytest.mark.device
 SHORT = ["training.epochs=2", "training.batch_size=32", "attack.steps=3", "keep.figures=false"]
@@ -61,6 +63,26 @@ def test_a_compiled_training_goes_as_one_that_is_not(tmp_path: Path, device: tor
         losses.append(found["training"]["last"]["train_loss"])
     # Rounding turns the sign of slopes near zero, and steps follow
     assert losses[0] == pytest.approx(losses[1], rel=0.05)
+
+
+@pytest.mark.usefixtures("quickly_compiled")
+@pytest.mark.parametrize(("asked", "is_compiled"), [("true", True), ("auto", False)])
+def test_a_finished_run_is_measured_with_its_network_compiled_if_that_is_asked_for(
+    tmp_path: Path,
+    device: torch.device,
+    asked: str,
+    is_compiled: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    words = [*SHORT, "method=standard", "evaluation=none", "training.epochs=1"]
+    run(tmp_path / "run", device, *words[1:])
+    assert run_command_line(["evaluate", "run", f"device.compile={asked}"]) == 0
+    (again,) = tmp_path.glob("outputs/*/*")
+    found = read_record(again).results
+    assert found["environment"]["compile"] is is_compiled
+    before = read_record(tmp_path / "run").results["evaluation"]
+    assert found["evaluation"]["worst_case"] == before["worst_case"]
 
 
 def test_a_run_goes_on_where_it_was_stopped(

@@ -1,5 +1,6 @@
 """Several processes on gloo do what one does: steps, verdicts, resumed and killed runs."""
 
+import math
 import os
 import shutil
 import signal
@@ -85,9 +86,13 @@ def test_two_and_four_processes_take_the_steps_and_find_the_verdicts_of_one(tmp_
         assert torch.load(folder / "verdicts.pt") == verdicts
     assert (four / "journal.3").is_file()  # each process noted what it found
     (run,) = (two / "outputs").glob("*/*")  # one, which both processes did
-    environment = read_record(run).environment
-    assert environment is not None
-    assert environment.processes == 2
+    record = read_record(run)
+    assert record.environment is not None
+    assert record.environment.processes == 2
+    assert record.training is not None
+    assert record.dataset is not None
+    took = 0.02 * math.ceil(record.dataset.train_size / 256)  # an epoch of the slower process
+    assert record.training.fitted_epochs == int(0.98 * 0.5 / took) == 4
 
 
 def started(folder: Path) -> subprocess.Popen[str]:
