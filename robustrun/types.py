@@ -276,8 +276,9 @@ class Splits:
     test: Images
     class_names: tuple[str, ...]
     validation_from: str = "random"  # how a validation split is cut from train: random or tail
-    chosen: Tensor | None = None  # long-tailed: which of the official training images were kept
+    chosen: Tensor | None = None  # which of the official training images are here; None: all
     class_table: Tensor | None = None  # the place here of each class that the files count
+    left_out: tuple[str, ...] = ()  # classes of the files that are not used
 
     @property
     def classes(self) -> int:

@@ -10,8 +10,8 @@ from typing import Any, ClassVar, Literal
 import torch
 
 from robustrun.datasets.augmentation import Augment, Border, Policy, augmentation
-from robustrun.datasets.longtail import make_splits
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
+from robustrun.datasets.subset import make_splits
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
 from robustrun.storage.downloads import stalls_end, unreachable
@@ -34,6 +34,9 @@ class CIFAR:
     flip: bool
     color_jitter: float
     rotation: float
+    classes: tuple[str | int, ...] | None
+    fraction: float
+    fraction_seed: int
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -54,8 +57,7 @@ class CIFAR:
             in_memory(train, augmentation(self)),
             in_memory(test, None),
             tuple(train.classes),
-            self.imbalance_ratio,
-            self.imbalance_seed,
+            self,
         )
 
 

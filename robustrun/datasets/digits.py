@@ -13,8 +13,8 @@ import numpy as np
 import torch
 
 from robustrun.datasets.augmentation import Border, Policy, augmentation
-from robustrun.datasets.longtail import make_splits
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
+from robustrun.datasets.subset import make_splits
 from robustrun.datasets.tensors import TensorImages
 from robustrun.types import DATASETS, Splits
 
@@ -39,6 +39,9 @@ class Digits:
     flip: bool
     color_jitter: float
     rotation: float
+    classes: tuple[str | int, ...] | None
+    fraction: float
+    fraction_seed: int
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -58,7 +61,6 @@ class Digits:
             TensorImages(pixels[:-TEST_SIZE], labels[:-TEST_SIZE], augmentation(self)),
             TensorImages(pixels[-TEST_SIZE:], labels[-TEST_SIZE:]),
             tuple(str(digit) for digit in range(10)),
-            self.imbalance_ratio,
-            self.imbalance_seed,
+            self,
             validation_from="tail",
         )

@@ -11,9 +11,9 @@ from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.decoded import DecodedImages
 from robustrun.datasets.files import FileImages
 from robustrun.datasets.image_reader import ImageReader
-from robustrun.datasets.longtail import make_splits
 from robustrun.datasets.pictures import Colour, channels_of, open_image
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
+from robustrun.datasets.subset import make_splits
 from robustrun.datasets.tree import find_tree
 from robustrun.errors import require
 from robustrun.types import DATASETS, Shape, Splits
@@ -47,6 +47,9 @@ class ImageFolder:
     flip: bool
     color_jitter: float
     rotation: float
+    classes: tuple[str | int, ...] | None
+    fraction: float
+    fraction_seed: int
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -76,8 +79,7 @@ class ImageFolder:
             DecodedImages(train) if fits else train,
             DecodedImages(test) if fits else test,
             class_names,
-            self.imbalance_ratio,
-            self.imbalance_seed,
+            self,
         )
 
     def _shape(self, first: Path) -> Shape:
@@ -108,6 +110,9 @@ class ImageNet:
     flip: bool
     color_jitter: float
     rotation: float
+    classes: tuple[str | int, ...] | None
+    fraction: float
+    fraction_seed: int
     imbalance_ratio: float | None
     imbalance_seed: int
     mean: tuple[float, ...]
@@ -130,7 +135,7 @@ class ImageNet:
         augment, workers = augmentation(self), worker_count(self.workers)
         train = FileImages(*train_files, replace(whole, random_crop=True), workers, augment)
         test = FileImages(*test_files, whole, workers)
-        return make_splits(train, test, class_names, self.imbalance_ratio, self.imbalance_seed)
+        return make_splits(train, test, class_names, self)
 
 
 def worker_count(wanted: int | None) -> int:

@@ -1,19 +1,16 @@
-"""Splits of a data set, with a long-tailed subset of the training part if one is asked for.
+"""Long-tailed subsets of the training images.
 
 Class counts as in LDAM (Cao et al., https://arxiv.org/abs/1906.07413, section 4.1), which RoBal
 (Wu et al., https://arxiv.org/abs/2104.02703) uses: n_i = floor(n_max * ratio ** (i / (K - 1))).
 """
 
 import math
-from dataclasses import replace
-from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from robustrun.errors import ConfigError
-from robustrun.types import Images, Splits
 
 
 def long_tailed_counts(largest: int, classes: int, ratio: float) -> list[int]:
@@ -43,19 +40,3 @@ def long_tailed_indices(labels: Tensor, classes: int, ratio: float, seed: int) -
         random.shuffle(mine)
         kept.append(mine[:count])
     return torch.from_numpy(np.concatenate(kept))
-
-
-def make_splits(
-    train: Images,
-    test: Images,
-    class_names: tuple[str, ...],
-    imbalance_ratio: float | None,
-    imbalance_seed: int,
-    validation_from: Literal["random", "tail"] = "random",
-) -> Splits:
-    """Splits with the training part long-tailed if a ratio is given; the test part stays whole."""
-    splits = Splits(train, test, class_names, validation_from)
-    if imbalance_ratio is None:
-        return splits
-    chosen = long_tailed_indices(train.labels, len(class_names), imbalance_ratio, imbalance_seed)
-    return replace(splits, train=train.subset(chosen), chosen=chosen)

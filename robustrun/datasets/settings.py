@@ -12,6 +12,9 @@ ADDED_LATER: dict[str, Any] = {
     "policy": None,
     "color_jitter": 0.0,
     "rotation": 0.0,
+    "classes": None,
+    "fraction": 1.0,
+    "fraction_seed": 0,
 }
 
 
@@ -32,6 +35,15 @@ class Settings(AugmentSettings, Protocol):
     """The keys that every data set has."""
 
     @property
+    def classes(self) -> tuple[str | int, ...] | None: ...
+
+    @property
+    def fraction(self) -> float: ...
+
+    @property
+    def fraction_seed(self) -> int: ...
+
+    @property
     def imbalance_ratio(self) -> float | None: ...
 
     @property
@@ -50,15 +62,30 @@ def check(settings: Settings) -> None:
     jitter, rotation = settings.color_jitter, settings.rotation
     require(0 <= jitter <= 1, "color_jitter", jitter, "the largest change of a factor, in [0, 1]")
     require(0 <= rotation <= 180, "rotation", rotation, "degrees, at least 0 and at most 180")
-    ratio, seed = settings.imbalance_ratio, settings.imbalance_seed
+    check_subset(settings)
+    mean, std = list(settings.mean), list(settings.std)
+    require(len(mean) > 0, "mean", mean, "a list with one number, or one per channel")
+    require(len(std) == len(mean), "std", std, f"as long as mean, which has {len(mean)}")
+    require(all(value > 0 for value in std), "std", std, "all above 0")
+
+
+def check_subset(settings: Settings) -> None:
+    """The keys that say which images are used."""
+    classes, fraction = settings.classes, settings.fraction
+    require(
+        classes is None or len(classes) >= 2,
+        "classes",
+        classes and list(classes),
+        "a list of at least two classes, by name or number, or null",
+    )
+    require(0 < fraction <= 1, "fraction", fraction, "a share, above 0 and at most 1")
+    ratio = settings.imbalance_ratio
     require(
         ratio is None or 0 < ratio <= 1,
         "imbalance_ratio",
         ratio,
         "the smallest class's share of the largest, above 0 and at most 1, or null",
     )
-    require(0 <= seed < 2**32, "imbalance_seed", seed, "at least 0 and below 2**32")
-    mean, std = list(settings.mean), list(settings.std)
-    require(len(mean) > 0, "mean", mean, "a list with one number, or one per channel")
-    require(len(std) == len(mean), "std", std, f"as long as mean, which has {len(mean)}")
-    require(all(value > 0 for value in std), "std", std, "all above 0")
+    for key in ("fraction_seed", "imbalance_seed"):
+        seed = getattr(settings, key)
+        require(0 <= seed < 2**32, key, seed, "at least 0 and below 2**32")

@@ -48,6 +48,11 @@ def perturbed(
 
 def check(plan: EvaluationPlan, splits: Splits) -> None:
     """DataError, before any work, unless the files are there and fit the run's data."""
+    if splits.left_out and (plan.corruptions or plan.perturbations):
+        raise DataError(
+            "evaluation.corruptions and evaluation.perturbations have the test images of all "
+            "classes: they cannot be measured with dataset.classes."
+        )
     height, width, channels = corruptions.PIXELS
     if plan.corruptions is not None:
         _require_fit("corruptions", splits, (channels, height, width))

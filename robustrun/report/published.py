@@ -55,13 +55,17 @@ def _of(entry: Entry, dataset: Any, norm: Any, epsilon: float | None) -> bool:
 
 
 def threat_model(run: StoredRun) -> ThreatModel:
-    """Data set, norm and radius that a run is judged by; a long-tailed data set is another one."""
-    names = ("dataset.imbalance_ratio", "attack.norm", "attack.epsilon")
-    imbalance, norm, epsilon = (run.settings.get(name) for name in names)
+    """Data set, norm and radius that a run is judged by; a part of a data set is another one."""
+    norm, epsilon = (run.settings.get(name) for name in ("attack.norm", "attack.epsilon"))
     configured = run.record.config.get("dataset") if run.record else None
-    dataset = configured.get("name") if isinstance(configured, dict) else None  # as registered
     known = float(epsilon) if isinstance(epsilon, int | float) else None
-    return dataset if imbalance is None else None, norm, known
+    return _whole(configured) if isinstance(configured, dict) else None, norm, known
+
+
+def _whole(dataset: dict[str, Any]) -> Any:
+    """The name, as registered, of a data set that has all its classes and training images."""
+    parts = dataset.get("imbalance_ratio"), dataset.get("classes"), dataset.get("fraction", 1)
+    return dataset.get("name") if parts == (None, None, 1) else None
 
 
 def lines(runs: list[StoredRun]) -> list[str]:

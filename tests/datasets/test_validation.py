@@ -5,7 +5,7 @@ import torch
 
 from datasets.small_sets import digits, numbered, numbers, splits_of
 from robustrun.datasets.augmentation import Augment
-from robustrun.datasets.longtail import make_splits
+from robustrun.datasets.subset import make_splits
 from robustrun.datasets.tensors import TensorImages
 from robustrun.datasets.validation import cut_validation
 from robustrun.errors import ConfigError
@@ -38,7 +38,7 @@ def test_tail_is_the_tail_of_the_files_also_in_a_long_tailed_subset() -> None:
     assert whole_tail is not None
     assert numbers(whole_tail) == [45, 46, 47, 48, 49]
     full = numbered(60)
-    splits = make_splits(full, full, ("a", "b", "c"), 0.5, 0, validation_from="tail")
+    splits = make_splits(full, full, ("a", "b", "c"), digits(imbalance_ratio=0.5), "tail")
     train, tail = cut_validation(splits, 0.3, seed=0)
     assert tail is not None
     assert splits.chosen is not None
