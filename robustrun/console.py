@@ -17,7 +17,6 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.logging import RichHandler
 from rich.progress import (
     BarColumn,
-    MofNCompleteColumn,
     Progress,
     ProgressColumn,
     SpinnerColumn,
@@ -37,6 +36,7 @@ FIRST_LINE, LINE = 10.0, 60.0  # seconds to the first line of a bar in a log, an
 WINDOW = (
     86_400.0  # seconds over which a bar's speed is taken, but over its last 1,000 moves at most
 )
+MB = 1e6  # bytes
 TIME = "%Y-%m-%d %H:%M:%S"
 HEAD = "%(asctime)s %(levelname)s"
 PLAIN = f"{HEAD} %(message)s"
@@ -116,12 +116,34 @@ def logging_to(path: Path) -> Iterator[None]:
 _FILES: list[logging.FileHandler] = []
 
 
-class ImagesPerSecond(ProgressColumn):
-    """Images per second of late; nothing for work that is not counted in images."""
+class Speed(ProgressColumn):
+    """Images or megabytes per second of late; nothing for work that is counted in neither."""
 
     def render(self, task: Task) -> Text:
-        images = (task.speed or 0.0) * task.fields["images"]
+        speed = task.speed or 0.0
+        if task.fields["in_bytes"]:
+            return Text(f"{speed / MB:,.1f} MB/s" if speed else "")
+        images = speed * task.fields["images"]
         return Text(f"{images:,.0f} images/s" if images else "")
+
+
+class Done(ProgressColumn):
+    """How much is done, and of how much where that is known: 3/24, or 12.5/170.5 MB."""
+
+    def render(self, task: Task) -> Text:
+        done, total = _counts(task)
+        return Text(f"{done:>{len(total)}}/{total}{_unit(task)}")
+
+
+def _counts(task: Task) -> tuple[str, str]:
+    """What is done of a task, and all of it, as text."""
+    scale, digits = (MB, 1) if task.fields["in_bytes"] else (1, 0)
+    total = "?" if task.total is None else f"{task.total / scale:.{digits}f}"
+    return f"{task.completed / scale:.{digits}f}", total
+
+
+def _unit(task: Task) -> str:
+    return " MB" if task.fields["in_bytes"] else ""
 
 
 class Note(ProgressColumn):
@@ -136,7 +158,7 @@ class Bar:
     """Progress of one piece of work: a bar on a terminal, a log line now and then elsewhere."""
 
     title: str
-    total: int
+    total: int | None
     progress: Progress  # rich's, which draws nothing where there is no terminal
     task: Task
     done: int = 0
@@ -149,7 +171,7 @@ class Bar:
         and in a log when a line is due."""
         self.done += count
         now = time.monotonic()
-        if callable(note) and now < self.moves_at and self.done < self.total:
+        if callable(note) and now < self.moves_at and self.done != self.total:
             return
         self.moves_at = now + MOVE
         self.progress.update(self.task.id, completed=self.done)
@@ -160,9 +182,10 @@ class Bar:
             self._log(_text(note))
 
     def _log(self, note: str) -> None:
-        speed = ImagesPerSecond().render(self.task).plain
+        speed = Speed().render(self.task).plain
         note = "  ".join(part for part in (note, speed) if part)
-        log.info("%s: %d of %d, %s left  %s", self.title, self.done, self.total, self.left, note)
+        counts = " of ".join(_counts(self.task)) + _unit(self.task)
+        log.info("%s: %s, %s left  %s", self.title, counts, self.left, note)
 
     @property
     def left(self) -> str:
@@ -188,12 +211,12 @@ def _view() -> Iterator[Progress]:
         SpinnerColumn(),
         TextColumn("{task.description}"),
         BarColumn(bar_width=24),
-        MofNCompleteColumn(table_column=Column(no_wrap=True)),
+        Done(Column(no_wrap=True)),
         TimeElapsedColumn(Column(no_wrap=True)),
         TextColumn("left"),
         TimeRemainingColumn(table_column=Column(no_wrap=True)),
         Note(),
-        ImagesPerSecond(Column(no_wrap=True)),
+        Speed(Column(no_wrap=True)),
     )
     progress = Progress(
         *columns,
@@ -217,11 +240,16 @@ def _view() -> Iterator[Progress]:
 
 
 @contextmanager
-def bar(title: str, total: int, done: int = 0, images: int = 0) -> Iterator[Bar]:
+def bar(
+    title: str, total: int | None, done: int = 0, images: int = 0, in_bytes: bool = False
+) -> Iterator[Bar]:
     """A progress bar, `done` from before, that vanishes when its work is done; `images`: how many
-    of them go through in one of `total`, for work that is counted in images."""
+    of them go through in one of `total`, for work that is counted in images; `in_bytes`: `total`
+    (None: unknown) is bytes."""
     with _view() as progress:
-        task = progress.add_task(title, total=total, completed=done, note="", images=images)
+        task = progress.add_task(
+            title, total=total, completed=done, note="", images=images, in_bytes=in_bytes
+        )
         progress.advance(task, 0)  # its speed counts from now
         try:
             yield Bar(title, total, progress, progress.tasks[-1], done)

@@ -3,6 +3,7 @@
 Read by torchvision, which checks the MD5 sum of every file.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -14,7 +15,8 @@ from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.subset import make_splits
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError
-from robustrun.storage.downloads import stalls_end, unreachable
+from robustrun.storage.downloads import alone, fetch, missing, require_right
+from robustrun.storage.transfer import RemoteFile
 from robustrun.types import DATASETS, Splits
 
 
@@ -68,45 +70,45 @@ def in_memory(part: Any, augment: Augment | None) -> TensorImages:
 
 def official(source: Any, root: Path, download: bool) -> tuple[Any, Any]:
     """torchvision's (training, test) part, unpacked or downloaded first if need be."""
+    if parts := intact(source, root):
+        return parts
     try:
-        return source(root, train=True), source(root, train=False)
-    except (RuntimeError, OSError):  # not there, or a wrong MD5 sum
-        fetch(source, root, download)
+        with alone(root / source.base_folder):
+            if not intact(source, root):  # another process may have unpacked it meanwhile
+                unpack(source, root, download)
+    except OSError as error:
+        raise DataError(f"dataset.root: {root} cannot be written to ({error}).") from error
     return source(root, train=True), source(root, train=False)
 
 
-def fetch(source: Any, root: Path, download: bool) -> None:
+def intact(source: Any, root: Path) -> tuple[Any, Any] | None:
+    """Both parts as they lie below `root`; None if they are not there, or an MD5 sum is wrong."""
+    with suppress(RuntimeError, OSError):
+        return source(root, train=True), source(root, train=False)
+    return None
+
+
+def unpack(source: Any, root: Path, download: bool) -> None:
     """Unpack the archive below `root`, downloading it first if it is not there."""
-    from torchvision.datasets.utils import check_integrity
-
-    if not check_integrity(root / source.filename, source.tgz_md5):
-        if not download:
-            raise missing(source, root, "dataset.download is false")
-        if reason := unreachable(source.url):
-            raise missing(source, root, f"the server cannot be reached ({reason})")
+    archive = RemoteFile(source.url, f"md5:{source.tgz_md5}")
+    place, key = root / source.filename, f"dataset.root: {damage(source, root)}"
+    instead = f"set dataset.root to the folder that holds {source.base_folder}/ already"
+    if not download and not place.exists():
+        instead = f"{instead}, or let it be fetched: dataset.download=true"
+        raise missing(archive, place, key, instead, "dataset.download is false")
+    fetch(archive, place, key, instead)
+    require_right(archive, place, key)
     try:
-        with stalls_end():
-            source(root, download=True)
+        source(root, download=True)  # finds the archive, and unpacks it
     except (RuntimeError, OSError) as error:
-        raise missing(source, root, f"the download or unpacking failed ({error})") from error
+        raise DataError(f"{key}, and {place} could not be unpacked ({error}).") from error
 
 
-def missing(source: Any, root: Path, reason: str) -> DataError:
-    """What is wrong with the files below `root`, why it was not corrected, and how to correct
-    it."""
-    return DataError(
-        f"{source.__name__} is not usable: {damage(source, root / source.base_folder)}. It was not "
-        f"fetched: {reason}. Either let a machine with network fetch it (dataset.download=true), "
-        f"or put {source.url} into {root} yourself (MD5 sum {source.tgz_md5}): it is unpacked from "
-        f"there. If you have it elsewhere, set dataset.root to the folder that holds "
-        f"{source.base_folder}/."
-    )
-
-
-def damage(source: Any, folder: Path) -> str:
-    """The first thing that is wrong in the unpacked `folder`."""
+def damage(source: Any, root: Path) -> str:
+    """The first thing that is wrong in the unpacked folder below `root`."""
     from torchvision.datasets.utils import check_integrity
 
+    folder = root / source.base_folder
     if not folder.is_dir():
         return f"{folder} is not there"
     files = [*source.train_list, *source.test_list, (source.meta["filename"], source.meta["md5"])]

@@ -1,6 +1,8 @@
 """CIFAR as its official files have it, and what is said where they are missing or damaged."""
 
+import hashlib
 import pickle
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -90,17 +92,52 @@ def test_damaged_cifar_file_is_named_with_the_sum_expected_and_never_unpickled(
         cifar(tmp_path).load()
 
 
+def no_answer(*_: object, **__: object) -> None:
+    raise OSError("no answer at all")
+
+
 def test_cifar_without_network_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("robustrun.datasets.cifar.unreachable", lambda url: "no answer at all")
-    with pytest.raises(DataError, match=r"cannot be reached \(no answer at all\)"):
+    monkeypatch.setattr("robustrun.storage.transfer.urlopen", no_answer)
+    with pytest.raises(DataError, match=r"could not be fetched \(no answer at all\)\. Fetch http"):
         cifar(tmp_path, download=True).load()
 
 
-def test_cifar_that_cannot_be_written_is_explained(
+def test_cifar_offline_asks_nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ROBUSTRUN_OFFLINE", "1")
+    monkeypatch.setattr("robustrun.storage.transfer.urlopen", None)
+    with pytest.raises(DataError, match="ROBUSTRUN_OFFLINE=1 forbids downloads"):
+        cifar(tmp_path, download=True).load()
+
+
+def test_an_archive_of_cifar_that_was_put_there_damaged_is_named_with_the_sum(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "cifar-10-python.tar.gz").write_bytes(b"half of it")
+    with pytest.raises(DataError, match=r"python\.tar\.gz is not the file that.*c58f30108f718f9"):
+        cifar(tmp_path).load()
+
+
+def test_an_archive_of_cifar_that_was_put_there_is_unpacked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("robustrun.datasets.cifar.unreachable", lambda url: None)
+    fake_cifar10(tmp_path / "made", each=10)
+    with tarfile.open(tmp_path / "cifar-10-python.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "made" / "cifar-10-batches-py", "cifar-10-batches-py")
+    content = (tmp_path / "cifar-10-python.tar.gz").read_bytes()
+    source = "torchvision.datasets.cifar.CIFAR10"
+    monkeypatch.setattr(f"{source}.tgz_md5", hashlib.md5(content).hexdigest())
+    for name in ("train_list", "test_list"):
+        files = ["test_batch"] if name == "test_list" else [f"data_batch_{i}" for i in range(1, 6)]
+        monkeypatch.setattr(f"{source}.{name}", [(file, None) for file in files])
+    monkeypatch.setattr(
+        f"{source}.meta", {"filename": "batches.meta", "key": "label_names", "md5": None}
+    )
+    assert len(cifar(tmp_path).load().train) == 50
+    assert not list(tmp_path.glob(".*.lock"))
+
+
+def test_cifar_that_cannot_be_written_is_explained(tmp_path: Path) -> None:
     occupied = tmp_path / "file"
     occupied.write_text("")
-    with pytest.raises(DataError, match="download or unpacking failed"):
+    with pytest.raises(DataError, match="cannot be written to"):
         cifar(occupied, download=True).load()

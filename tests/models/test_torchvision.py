@@ -29,7 +29,7 @@ def test_pretrained_weights_without_network_are_explained(
         raise OSError("Name or service not known")
 
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("robustrun.storage.downloads.urlopen", no_network)
+    monkeypatch.setattr("robustrun.storage.transfer.urlopen", no_network)
     with pytest.raises(DataError) as caught:
         settings.build(COLOUR, 10)
     message = str(caught.value)
@@ -45,7 +45,7 @@ def test_pretrained_weights_without_network_are_explained(
 
 def serve(state: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
     """Let torchvision find these weights instead of downloading any."""
-    monkeypatch.setattr("robustrun.storage.downloads.unreachable", lambda url: None)
+    monkeypatch.setattr("robustrun.storage.downloads.fetch", lambda *_: None)
     monkeypatch.setattr(
         "torchvision.models._api.load_state_dict_from_url", lambda *args, **kwargs: state
     )

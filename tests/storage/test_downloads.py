@@ -1,122 +1,172 @@
-"""Downloads from servers that answer, refuse, hang, stop in the middle or send something else."""
+"""Files from elsewhere: where they lie, what is checked, and what is said when they are missing."""
 
+import hashlib
+import io
 import socket
 import threading
-import time
-from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 
-from robustrun.errors import DataError
-from robustrun.storage import downloads
-from robustrun.storage.downloads import published_weights, stalls_end, unreachable
+from robustrun.errors import DataError, RunFailure
+from robustrun.storage import downloads, transfer
+from robustrun.storage.downloads import (
+    fetch,
+    fetching,
+    published_weights,
+    require_right,
+    stalls_end,
+)
+from robustrun.storage.transfer import RemoteFile
+from storage.file_server import CONTENT, FileServer, file_server
 
+Server = tuple[str, type[FileServer]]
 WORDS = ("model.weights", "name a file")
+MD5 = f"md5:{hashlib.md5(CONTENT).hexdigest()}"
+SHA256 = f"sha256:{hashlib.sha256(CONTENT).hexdigest()}"
 
 
-class Server(BaseHTTPRequestHandler):
-    """Has /weights.pt, /damaged.pt and /stops.pt (half of it); refuses HEAD."""
+@pytest.mark.parametrize("checksum", [None, MD5, SHA256, SHA256[:15]])
+def test_a_file_is_fetched_once_and_nothing_else_is_left(
+    server: Server, tmp_path: Path, checksum: str | None
+) -> None:
+    address, handler = server
+    file = RemoteFile(f"{address}/file", checksum, len(CONTENT))
+    for _ in range(2):
+        place = fetch(file, tmp_path / "sub" / "data.zip", *WORDS)
+    assert place.read_bytes() == CONTENT
+    assert [path.name for path in place.parent.iterdir()] == ["data.zip"]
+    assert len(handler.asked) == 1
 
-    content = b""
 
-    def do_GET(self) -> None:
-        content = b"<html>404</html>" if self.path == "/damaged.pt" else self.content
-        self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
-        self.end_headers()
-        stops = self.path == "/stops.pt"
-        self.wfile.write(content[: len(content) // 2] if stops else content)
-        if stops:
-            self.wfile.flush()
-            time.sleep(2)
+def test_a_download_that_was_interrupted_is_continued(server: Server, tmp_path: Path) -> None:
+    address, handler = server
+    (tmp_path / "f.part").write_bytes(CONTENT[:500])
+    fetch(RemoteFile(f"{address}/file", MD5), tmp_path / "f", *WORDS)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert handler.asked == [("/file", "bytes=500-")]
 
-    def log_message(self, *_: object) -> None:
-        pass
+
+def test_a_beginning_of_another_file_is_fetched_again(server: Server, tmp_path: Path) -> None:
+    address, handler = server
+    (tmp_path / "f.part").write_bytes(b"x" * 500)
+    fetch(RemoteFile(f"{address}/file", MD5), tmp_path / "f", *WORDS)
+    assert (tmp_path / "f").read_bytes() == CONTENT
+    assert handler.asked == [("/file", "bytes=500-"), ("/file", None)]
+
+
+def test_a_file_with_another_checksum_gets_no_name(server: Server, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=f"its MD5 sum is {MD5[4:]}, not abc"):
+        fetch(RemoteFile(f"{server[0]}/file", "md5:abc"), tmp_path / "f", *WORDS)
+    assert not [path for path in tmp_path.iterdir() if not path.name.endswith(".lock")]
+
+
+def test_a_failed_download_says_why_what_to_fetch_and_where_to_put_it(
+    server: Server, tmp_path: Path
+) -> None:
+    file = RemoteFile(f"{server[0]}/404", "md5:abc", 12_345_678)
+    with pytest.raises(DataError) as caught:
+        fetch(file, tmp_path / "f", *WORDS)
+    assert str(caught.value) == (
+        f"model.weights: f could not be fetched (the server has no such file (any more) "
+        f"(HTTP 404)). Fetch {file.url} (12.3 MB, MD5 sum abc) where there is a network and put it "
+        f"at {tmp_path / 'f'}, or name a file."
+    )
+
+
+@pytest.mark.parametrize("variable", ["ROBUSTRUN_OFFLINE", "HF_HUB_OFFLINE"])
+def test_offline_no_socket_is_opened_and_the_file_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str
+) -> None:
+    monkeypatch.setenv(variable, "1")
+    monkeypatch.setattr(socket, "socket", None)
+    file = RemoteFile("https://example.invalid/f", SHA256)
+    with pytest.raises(DataError, match=f"{variable}=1 forbids downloads.*{SHA256[7:]}.*put it at"):
+        fetch(file, tmp_path / "f", *WORDS)
+    (tmp_path / "f").write_bytes(b"put here by hand")
+    assert fetch(file, tmp_path / "f", *WORDS) == tmp_path / "f"
+
+
+def test_of_two_that_want_a_file_one_fetches_it(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    address, handler = server
+    waits = threading.Event()
+    monkeypatch.setattr(
+        downloads.log, "info", lambda text, *_: waits.set() if "waiting" in text else None
+    )
+    with FileLock(tmp_path / ".f.lock"):  # as another process has it
+        file = RemoteFile(f"{address}/file")
+        thread = threading.Thread(target=fetch, args=(file, tmp_path / "f", *WORDS))
+        thread.start()
+        assert waits.wait(5)
+        (tmp_path / "f").write_bytes(b"fetched by the other")
+    thread.join()
+    assert (tmp_path / "f").read_bytes() == b"fetched by the other"
+    assert handler.asked == []
+
+
+def test_a_full_disk_is_a_failure_of_the_run(
+    server: Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(transfer, "_require_room", _full)
+    with pytest.raises(RunFailure, match=r"the disk of .* is full: 9 MB are needed"):
+        fetch(RemoteFile(f"{server[0]}/file"), tmp_path / "f", *WORDS)
+
+
+def _full(*_: object) -> None:
+    raise OSError(downloads.errno.ENOSPC, "9 MB are needed and 1 MB are free")
+
+
+def test_a_file_put_there_by_hand_must_be_the_right_one(tmp_path: Path) -> None:
+    (tmp_path / "f").write_bytes(CONTENT)
+    require_right(RemoteFile("http://a/f", MD5, len(CONTENT)), tmp_path / "f", "dataset.root")
+    (tmp_path / "f").write_bytes(CONTENT[:-1])
+    with pytest.raises(DataError, match=r"f is not the file .*it has 102,399 bytes, not 102,400"):
+        require_right(RemoteFile("http://a/f", MD5, len(CONTENT)), tmp_path / "f", "dataset.root")
+    with pytest.raises(DataError, match="its SHA-256 is"):
+        require_right(RemoteFile("http://a/f", SHA256), tmp_path / "f", "dataset.root")
 
 
 @pytest.fixture
-def address(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A server on this machine; torch.hub's folder is new."""
-    monkeypatch.setenv("TORCH_HOME", str(tmp_path / "torch"))
-    monkeypatch.setenv("no_proxy", "*")
-    torch.save({"w": torch.arange(3.0)}, tmp_path / "w.pt")
-    monkeypatch.setattr(Server, "content", (tmp_path / "w.pt").read_bytes())
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Server)
-    thread = threading.Thread(target=server.serve_forever, args=(0.01,))
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}"
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
-def test_weights_are_fetched_once_also_from_a_server_that_refuses_head(
-    address: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    assert unreachable(f"{address}/weights.pt") is None
-    first = published_weights(f"{address}/weights.pt", *WORDS)
-    monkeypatch.setattr(downloads, "urlopen", None)  # neither asked nor fetched a second time
-    monkeypatch.setattr("torch.hub.download_url_to_file", None)
-    again = published_weights(f"{address}/weights.pt", *WORDS)
-    assert first["w"].tolist() == again["w"].tolist() == [0, 1, 2]
-
-
-def test_a_server_that_is_not_there_is_said_with_the_place_for_the_file(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """torch.hub's folder, which is new."""
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("no_proxy", "*")
-    with socket.socket() as taken:  # bound, but nobody listens
-        taken.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{taken.getsockname()[1]}/weights.pt"
-        assert "refused" in str(unreachable(url))
-        with pytest.raises(DataError, match="refused") as caught:
-            published_weights(url, *WORDS)
-    place = tmp_path / "hub" / "checkpoints" / "weights.pt"
-    for part in (url, f"put it at {place}, or name a file."):
-        assert part in str(caught.value)
+    return tmp_path / "hub" / "checkpoints"
 
 
-def test_a_server_that_hangs_is_given_up_soon(monkeypatch: pytest.MonkeyPatch) -> None:
-    test_is_over = threading.Event()
-
-    def hangs(*_: object, **__: object) -> None:
-        test_is_over.wait(5)
-        raise OSError
-
-    monkeypatch.setattr(downloads, "PATIENCE", 0.1)
-    monkeypatch.setattr(downloads, "urlopen", hangs)
-    began = time.monotonic()
-    assert "no answer within" in str(unreachable("http://example.invalid"))
-    test_is_over.set()
-    assert time.monotonic() - began < 3
+def test_published_weights_lie_in_torch_hubs_folder(hub: Path) -> None:
+    torch.save({"w": torch.arange(3.0)}, content := io.BytesIO())
+    with file_server(weights_pt=content.getvalue()) as (address, handler):
+        first = published_weights(f"{address}/weights.pt", *WORDS)
+        with fetching(f"{address}/weights.pt", *WORDS):
+            again = torch.load(hub / "weights.pt", weights_only=True)
+    assert first["w"].tolist() == again["w"].tolist() == [0, 1, 2]
+    assert len(handler.asked) == 1
 
 
-def test_a_download_that_stops_in_the_middle_is_given_up(
-    address: str, monkeypatch: pytest.MonkeyPatch
+def test_weights_that_have_not_the_hash_of_their_name_are_refused(
+    hub: Path, server: Server
 ) -> None:
-    monkeypatch.setattr(downloads, "STALL", 0.2)
-    with pytest.raises(DataError, match="timed out"):
-        published_weights(f"{address}/stops.pt", *WORDS)
+    with pytest.raises(DataError, match=r"its SHA-256 is .*, not 01234567"):
+        published_weights(f"{server[0]}/weights-01234567.pth", *WORDS)
+    assert not (hub / "weights-01234567.pth").exists()
 
 
-def test_a_download_of_something_else_is_named(address: str) -> None:
+def test_a_file_that_is_no_weights_is_named(hub: Path, server: Server) -> None:
+    url = f"{server[0]}/damaged.pt"
     with pytest.raises(DataError, match=r"^model\.weights names .*damaged\.pt, which is no file"):
-        published_weights(f"{address}/damaged.pt", *WORDS)
+        published_weights(url, *WORDS)
+    with pytest.raises(DataError, match="cannot be read"), fetching(url, *WORDS):
+        raise RuntimeError("no archive")
 
 
-def test_a_file_that_has_not_the_hash_of_its_name_is_refused_and_not_kept(address: str) -> None:
-    for _ in range(2):
-        with pytest.raises(DataError, match="invalid hash value"):
-            published_weights(f"{address}/weights-01234567.pth", *WORDS)
-
-
-def test_the_processs_timeout_is_put_back(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_processs_timeout_is_put_back() -> None:
     before = socket.getdefaulttimeout()
     with pytest.raises(RuntimeError), stalls_end():  # noqa: PT012
-        assert socket.getdefaulttimeout() == downloads.STALL
+        assert socket.getdefaulttimeout() == transfer.STALL
         raise RuntimeError
     assert socket.getdefaulttimeout() == before

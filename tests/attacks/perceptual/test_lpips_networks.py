@@ -1,5 +1,7 @@
 """The networks of LPIPS, and the files of their weights."""
 
+from unittest.mock import Mock
+
 import pytest
 import torch
 from safetensors.torch import save_file
@@ -89,6 +91,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
 
 def test_published_weights_without_a_network_are_a_message(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
-    monkeypatch.setattr("robustrun.storage.downloads.unreachable", lambda url: "no route to host")
+    refused = OSError("no route to host")
+    monkeypatch.setattr("robustrun.storage.transfer.receive", Mock(side_effect=refused))
     with pytest.raises(DataError, match=r"alexnet_cifar\.pt.*no route to host.*lpips\.weights"):
         LPIPS_NETWORKS["alexnet_cifar"](None, None).load()
