@@ -5,11 +5,12 @@ takes 0.2 s to import.
 """
 
 import os
+import sys
 from collections.abc import Callable
 from importlib.metadata import version
 
-from robustrun.command_line import process
-from robustrun.command_line.exit_codes import DONE
+from robustrun.command_line import damage, process
+from robustrun.command_line.exit_codes import DONE, FAILED
 from robustrun.compute import place
 
 
@@ -50,6 +51,9 @@ def _run(arguments: list[str], full_error: bool) -> int:
 
 
 def _explained(error: BaseException, arguments: list[str], full_error: bool) -> int:
+    if not full_error and (words := damage.in_words(error)):
+        print(f"robustrun: {words}", file=sys.stderr)
+        return FAILED
     from robustrun.command_line.failures import explain_failure
 
     return explain_failure(error, arguments, full_error)
@@ -69,6 +73,10 @@ def _command(arguments: list[str]) -> int:
             from robustrun.command_line import options
 
             return (options.print_list if word == "list" else options.print_explanation)(words)
+        case ["doctor", *words]:
+            from robustrun.command_line.doctor import doctor
+
+            return doctor(words)
         case ["report", *words]:
             from robustrun.command_line import report
 

@@ -85,20 +85,30 @@ class LocalDevice:
             log.warning(SLOW)
         if self.precision != "auto":
             return self.precision
-        worth = work >= BFLOAT16_PAYS_FROM and _has_bfloat16_units(kind)
+        worth = work >= BFLOAT16_PAYS_FROM and has_bfloat16_units(kind)
         return "bfloat16" if worth else "float32"
 
     def _kind(self) -> str:
-        available = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
         if self.name == "auto":
-            return next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+            return fastest_kind()
+        available = _available()
         if not available[self.name]:
             have = ", ".join(kind for kind in available if available[kind])
             raise ConfigError(
                 f"device.name is {self.name!r}, but PyTorch finds no such device. "
-                f"This machine has: {have}."
+                f"This machine has: {have}. robustrun doctor says why."
             )
         return self.name
+
+
+def fastest_kind() -> str:
+    """The kind of device that `auto` takes."""
+    available = _available()
+    return next(kind for kind in ("cuda", "mps", "cpu") if available[kind])
+
+
+def _available() -> dict[str, bool]:
+    return {"cpu": True, "cuda": torch.cuda.is_available(), "mps": _mps()}
 
 
 def worthwhile_threads(work: float) -> int:
@@ -149,7 +159,7 @@ SLOW = (
 )
 
 
-def _has_bfloat16_units(kind: str) -> bool:
+def has_bfloat16_units(kind: str) -> bool:
     """Whether products of bfloat16 are computed faster than those of float32: on a CPU by AMX, or
     by AMD's vector units. Intel's have the same instruction, and it reaches half of what float32
     does (docs/performance.md)."""
@@ -162,7 +172,7 @@ def _has_bfloat16_units(kind: str) -> bool:
 def _computes_bfloat16_slowly(kind: str) -> bool:
     """Whether it is known to. Of processors this was measured on x86 alone."""
     known = kind == "cuda" or platform.machine().lower() in ("x86_64", "amd64")
-    return kind in ("cpu", "cuda") and known and not _has_bfloat16_units(kind)
+    return kind in ("cpu", "cuda") and known and not has_bfloat16_units(kind)
 
 
 def _memory_format(kind: str, precision: str) -> torch.memory_format:

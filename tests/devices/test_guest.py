@@ -89,7 +89,7 @@ def test_an_error_leaves_the_process_as_it_was() -> None:
 def test_the_precision_is_that_of_the_command_line(
     asked: str, units: bool, work: float, precision: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(local, "_has_bfloat16_units", lambda kind: units)
+    monkeypatch.setattr(local, "has_bfloat16_units", lambda kind: units)
     with guest.set_up(CPU, asked, 1, work) as chosen:
         assert chosen == (precision, asked == "auto" and work == LARGE)
 

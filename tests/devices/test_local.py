@@ -97,7 +97,7 @@ def test_a_processor_computes_bfloat16_faster_by_amx_or_as_amds_do(
     vectors: bool, amx: bool, vendor: str, faster: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pretend_units(monkeypatch, vectors, amx, vendor)
-    assert local._has_bfloat16_units("cpu") is faster
+    assert local.has_bfloat16_units("cpu") is faster
 
 
 @pytest.mark.parametrize(
@@ -141,7 +141,7 @@ def test_gpus_have_units_for_bfloat16_from_ampere_on(
 ) -> None:
     pretend_units(monkeypatch, True)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda: capability)
-    assert local._has_bfloat16_units(kind) is has_units
+    assert local.has_bfloat16_units(kind) is has_units
 
 
 @pytest.mark.parametrize(

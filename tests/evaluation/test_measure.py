@@ -96,14 +96,14 @@ def test_verdicts_are_the_same_however_fast_they_are_found(
 ) -> None:
     monkeypatch.setattr(local, "BFLOAT16_PAYS_FROM", 0)
     monkeypatch.setattr(local, "FOLDING_PAYS_FROM", 0)
-    monkeypatch.setattr(local, "_has_bfloat16_units", lambda kind: True)
+    monkeypatch.setattr(local, "has_bfloat16_units", lambda kind: True)
     monkeypatch.setattr(local.os, "cpu_count", lambda: 2)
     images, attacks = digits().subset(torch.arange(60)), {"it": attack(*words)}
     plain = evaluate(network, images, attacks, precision="float32", threads=1)
     assert 0 < plain.worst_case.mean() < plain.clean_right.mean()
     ways = [{}, {"threads": 2}, {"precision": "float32", "threads": 2}]
     for how, units in [*((way, True) for way in ways), ({}, False)]:
-        monkeypatch.setattr(local, "_has_bfloat16_units", lambda kind, units=units: units)
+        monkeypatch.setattr(local, "has_bfloat16_units", lambda kind, units=units: units)
         found = evaluate(network, images, attacks, **how)  # type: ignore[arg-type]
         assert found.attacks["it"].robust.tolist() == plain.attacks["it"].robust.tolist()
     assert torch.get_num_threads() == threads.set_parallelism(1) == 1
@@ -119,7 +119,7 @@ def test_a_network_is_searched_in_bfloat16_where_that_is_faster(
         return SearchNetworks(model, model)
 
     monkeypatch.setattr(measure, "search_networks", noted)
-    monkeypatch.setattr(local, "_has_bfloat16_units", lambda kind: True)
+    monkeypatch.setattr(local, "has_bfloat16_units", lambda kind: True)
     work = multiply_adds(network, (1, 8, 8))
     for images in (1, 4):
         monkeypatch.setattr(local, "BFLOAT16_PAYS_FROM", 2 * work)

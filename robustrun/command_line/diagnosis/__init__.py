@@ -1,0 +1,1 @@
+"""What `robustrun doctor` looks at, one file for each part of a machine and an installation."""
