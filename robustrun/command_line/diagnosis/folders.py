@@ -8,9 +8,9 @@ from pathlib import Path
 
 from robustrun.command_line.diagnosis.findings import Finding, Section, State, private, size
 from robustrun.storage.cache import cache_folder
+from robustrun.storage.offline import offline
 
 COUNTING = 0.5  # seconds that the files of a folder are counted for
-OFFLINE = ("ROBUSTRUN_OFFLINE", "HF_HUB_OFFLINE")
 PROXIES = ("https_proxy", "HTTPS_PROXY", "http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY")
 
 
@@ -76,10 +76,10 @@ def occupied(folder: Path) -> str:
 
 def _network() -> Finding:
     """Whether downloads are allowed; addresses of proxies may hold passwords and are not shown."""
-    forbids = [f"{name}={os.environ[name]}" for name in OFFLINE if os.environ.get(name)]
+    forbids = offline()
     proxies = sorted({name for name in PROXIES if os.environ.get(name)})
     said = [
-        f"{' and '.join(forbids)} forbids downloads" if forbids else "downloads are allowed",
+        f"{forbids} forbids downloads" if forbids else "downloads are allowed",
         f"a proxy is set ({', '.join(proxies)})" if proxies else "",
     ]
     return Finding("network", "; ".join(filter(None, said)))

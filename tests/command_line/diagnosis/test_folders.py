@@ -6,13 +6,14 @@ import pytest
 
 from robustrun.command_line.diagnosis import folders
 from robustrun.command_line.diagnosis.findings import Finding
+from robustrun.storage import offline
 
 VARIABLES = ("ROBUSTRUN_CACHE", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HOME")
 
 
 @pytest.fixture(autouse=True)
 def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    for name in (*VARIABLES, *folders.OFFLINE, *folders.PROXIES):
+    for name in (*VARIABLES, *offline.VARIABLES, *folders.PROXIES):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("ROBUSTRUN_CACHE", str(tmp_path / "cache"))
     monkeypatch.chdir(tmp_path)
