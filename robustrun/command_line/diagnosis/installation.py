@@ -6,6 +6,7 @@ import platform
 import re
 import sys
 from importlib import metadata
+from pathlib import Path
 
 from robustrun.command_line.diagnosis.findings import Finding, Section, private
 
@@ -19,9 +20,7 @@ def section() -> Section:
 
 
 def _robustrun() -> Finding:
-    from robustrun import __file__ as place
-
-    folder = private(str(place).removesuffix("__init__.py").rstrip("/\\"))
+    folder = private(Path(__file__).parents[2])
     version = _version("robustrun")
     if version is None:
         text = f"not installed, found in {folder}: pip install . in the folder above it"
