@@ -30,6 +30,7 @@ WHOLE = {
     "test_mirror.py": "the tests themselves",
     "test_names.py": "the names of options, from the command line to every artefact",
     "test_no_answer.py": "logits that are not finite, from training to the report",
+    "test_project.py": "workflows, forms and versions",
     "test_old_runs.py": "folders of earlier versions, read by every stage",
     "test_told.py": "what a user asked for and did not get, from every stage",
     "test_what_is_asked.py": "what an evaluation asks for, from every stage",
