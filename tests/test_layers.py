@@ -37,6 +37,7 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.augmentation",
     "datasets.border",
     "datasets.checks",
+    "datasets.class_names",
     "datasets.decoded",
     "datasets.files",
     "datasets.image_reader",

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from robustrun.compute.batch_parts import Part, all_of, to_read
+from robustrun.compute.threads import free_cores
 from robustrun.datasets.augmentation import Augment, as_floats
 from robustrun.datasets.contents import content_digests
 from robustrun.datasets.image_reader import ImageReader, Pixels
@@ -22,6 +23,7 @@ from robustrun.errors import DataError, RunFailure, shown
 from robustrun.types import Shape
 
 log = logging.getLogger(__name__)
+MOST_WORKERS = 8  # more seldom help, and each takes memory
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,6 +134,11 @@ class FileImages:
         for name, content in zip(names, content_digests(self.root, names), strict=True):
             digest.update(b"%d %b %b" % (len(name), name, content))
         return digest.hexdigest()
+
+
+def worker_count(wanted: int | None) -> int:
+    """As many as wanted; null: one a core, within reason."""
+    return min(free_cores(), MOST_WORKERS) if wanted is None else wanted
 
 
 @dataclass(frozen=True)

@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from robustrun.compute.threads import free_cores
 from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.decoded import DecodedImages
-from robustrun.datasets.files import FileImages
+from robustrun.datasets.files import FileImages, worker_count
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.pictures import Colour, channels_of, open_image
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
@@ -17,8 +16,6 @@ from robustrun.datasets.subset import make_splits
 from robustrun.datasets.tree import find_tree
 from robustrun.errors import require
 from robustrun.types import DATASETS, Shape, Splits
-
-MOST_WORKERS = 8  # more seldom help, and each takes memory
 
 
 @DATASETS.register("image_folder")
@@ -136,11 +133,6 @@ class ImageNet:
         train = FileImages(*train_files, replace(whole, random_crop=True), workers, augment)
         test = FileImages(*test_files, whole, workers)
         return make_splits(train, test, class_names, self)
-
-
-def worker_count(wanted: int | None) -> int:
-    """As many as wanted; null: one a core, within reason."""
-    return min(free_cores(), MOST_WORKERS) if wanted is None else wanted
 
 
 def colour(background: tuple[float, ...] | None) -> Colour | None:
