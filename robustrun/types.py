@@ -279,6 +279,7 @@ class Splits:
     chosen: Tensor | None = None  # which of the official training images are here; None: all
     class_table: Tensor | None = None  # the place here of each class that the files count
     left_out: tuple[str, ...] = ()  # classes of the files that are not used
+    test_from: str | None = None  # how the test part came to be, where none is so named
 
     @property
     def classes(self) -> int:

@@ -41,6 +41,8 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.decoded",
     "datasets.files",
     "datasets.image_reader",
+    "datasets.holdout",
+    "datasets.layout",
     "datasets.longtail",
     "datasets.pictures",
     "datasets.pixel_cache",

@@ -9,7 +9,9 @@ from typing import Any, ClassVar
 from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.decoded import DecodedImages
 from robustrun.datasets.files import FileImages, worker_count
+from robustrun.datasets.holdout import check_holdout
 from robustrun.datasets.image_reader import ImageReader
+from robustrun.datasets.layout import image_tree
 from robustrun.datasets.pictures import Colour, channels_of, open_image
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.subset import make_splits
@@ -23,6 +25,8 @@ from robustrun.types import DATASETS, Shape, Splits
 class ImageFolder:
     """`root/train/CLASS/` and `root/test/CLASS/`, sub-folders too; classes in alphabetical order.
 
+    Without test/, val/ is the test part; of train/ alone, or of `root/CLASS/`, a part is cut off.
+
     An image is turned upright as its EXIF says, transparency shows `background`, and of several
     frames the first counts.
 
@@ -30,9 +34,15 @@ class ImageFolder:
     training. Both ways give the same batches.
     """
 
-    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER | {"background": None}
+    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER | {
+        "background": None,
+        "test_fraction": 0.2,
+        "test_seed": 0,
+    }
 
     root: str
+    test_fraction: float
+    test_seed: int
     image_size: int | None
     channels: int | None
     background: tuple[float, ...] | None
@@ -55,6 +65,7 @@ class ImageFolder:
 
     def __post_init__(self) -> None:
         check(self)
+        check_holdout(self)
         check_background(self.background)
         size, channels, workers = self.image_size, self.channels, self.workers
         require(size is None or size >= 1, "image_size", size, "pixels, at least 1, or null")
@@ -64,20 +75,21 @@ class ImageFolder:
         require(limit >= 0, "memory_limit_gb", limit, "gigabytes, at least 0")
 
     def load(self) -> Splits:
-        class_names, train_files, test_files = find_tree(self.root, "train", "test")
-        first = train_files if len(train_files.names) else test_files
+        tree = image_tree(self.root, self)
+        first = tree.train if len(tree.train.names) else tree.test
         shape = self._shape(first.root / os.fsdecode(first.names[0]))
         reader = ImageReader(shape, self.image_size, self.channels == 1, colour(self.background))
         augment, workers = augmentation(self), worker_count(self.workers)
-        train = FileImages(*train_files, reader, workers, augment)
-        test = FileImages(*test_files, reader, workers)
+        train = FileImages(*tree.train, reader, workers, augment)
+        test = FileImages(*tree.test, reader, workers)
         fits = (len(train) + len(test)) * math.prod(shape) <= self.memory_limit_gb * 1e9
-        return make_splits(
+        splits = make_splits(
             DecodedImages(train) if fits else train,
             DecodedImages(test) if fits else test,
-            class_names,
+            tree.class_names,
             self,
         )
+        return replace(splits, test_from=tree.test_from)
 
     def _shape(self, first: Path) -> Shape:
         image, _ = open_image(first)
@@ -125,7 +137,7 @@ class ImageNet:
         require(workers is None or workers >= 0, "workers", workers, "at least 0, or null")
 
     def load(self) -> Splits:
-        class_names, train_files, test_files = find_tree(self.root, "train", "val")
+        class_names, train_files, test_files, _ = find_tree(self.root, "train", "val")
         whole = ImageReader(
             (3, self.image_size, self.image_size), self.resize, False, colour(self.background)
         )

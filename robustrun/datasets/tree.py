@@ -29,6 +29,13 @@ class FileList(NamedTuple):
     names: np.ndarray  # paths below root, as bytes
     labels: Tensor
 
+    def subset(self, indices: Tensor) -> "FileList":
+        return FileList(self.root, self.names[indices.numpy()], self.labels[indices])
+
+    def none(self) -> "FileList":
+        """No file of it."""
+        return FileList(self.root, self.names[:0], self.labels[:0])
+
 
 @dataclass(frozen=True)
 class Split:
@@ -44,8 +51,17 @@ class Split:
         return not self.images.get(name) and not self.others.get(name)
 
 
-def find_tree(root: str, train: str, test: str) -> tuple[tuple[str, ...], FileList, FileList]:
-    """(class names, training files, test files); DataError if the tree is not as it should be.
+class Tree(NamedTuple):
+    """The images of a data set."""
+
+    class_names: tuple[str, ...]
+    train: FileList  # empty: the data set can be measured alone
+    test: FileList
+    test_from: str | None = None  # where the test images come from, unless they are a part so named
+
+
+def find_tree(root: str, train: str, test: str) -> Tree:
+    """The images of a tree with these two folders; DataError if it is not as it should be.
 
     All files below a class folder count, in sub-folders too. A class without any file in either
     split is left out. What is ignored is logged. A tree without its training folder has no
@@ -59,20 +75,32 @@ def find_tree(root: str, train: str, test: str) -> tuple[tuple[str, ...], FileLi
                 f"expected as {train}/CLASS/IMAGE and {test}/CLASS/IMAGE, with one folder per "
                 f"class. Set dataset.root to the folder that holds {train}/ and {test}/."
             )
-    tested = read_split(top / test)
-    if not (top / train).exists():
-        log.warning("there is no folder %s: the data set has no training images", top / train)
-        classes = classes_of(tested)
-        tell_ignored(tested)
-        files = file_list(tested, classes)
-        names = tuple(shown(name) for name in classes)
-        return names, FileList(files.root, files.names[:0], files.labels[:0]), files
-    trained = read_split(top / train)
+    return read_tree(top / train, top / test)
+
+
+def read_tree(train: Path, test: Path) -> Tree:
+    """The images of two folders of class folders, of which that to train on may be missing."""
+    if not train.exists():
+        log.warning("there is no folder %s: the data set has no training images", train)
+        names, files = read_class_folders(test)
+        return Tree(names, files.none(), files)
+    trained, tested = read_split(train), read_split(test)
     classes = common_classes(trained, tested)
     for split in (trained, tested):
         tell_ignored(split)
-    names = tuple(shown(name) for name in classes)
-    return names, file_list(trained, classes), file_list(tested, classes)
+    return Tree(as_shown(classes), file_list(trained, classes), file_list(tested, classes))
+
+
+def read_class_folders(folder: Path) -> tuple[tuple[str, ...], FileList]:
+    """(class names, files) of one folder of class folders."""
+    split = read_split(folder)
+    classes = classes_of(split)
+    tell_ignored(split)
+    return as_shown(classes), file_list(split, classes)
+
+
+def as_shown(classes: list[str]) -> tuple[str, ...]:
+    return tuple(shown(name) for name in classes)
 
 
 def classes_of(test: Split) -> list[str]:

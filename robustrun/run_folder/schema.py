@@ -133,6 +133,7 @@ class DatasetSection:
     test_class_counts: tuple[int, ...] = ()
     fingerprint: str | None = None  # SHA-256 of all splits
     fingerprints: dict[str, str | None] = field(default_factory=dict)  # of each
+    test_from: str | None = None  # how the test images came to be, where no part is so named
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -53,6 +53,7 @@ def dataset_section(cfg: RunConfig, data: Data) -> DatasetSection:
         test_class_counts=_class_counts(splits.test, splits.classes),
         fingerprint=hashlib.sha256(prints.encode()).hexdigest(),
         fingerprints=data.fingerprints,
+        test_from=splits.test_from,
     )
 
 

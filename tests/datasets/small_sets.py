@@ -85,6 +85,8 @@ def hash_of(text: str) -> int:
 def folder(root: Path, **changed: Any) -> ImageFolder:
     settings: dict[str, Any] = {
         "root": str(root),
+        "test_fraction": 0.2,
+        "test_seed": 0,
         "image_size": None,
         "channels": None,
         "background": (1.0,),
@@ -116,7 +118,7 @@ def broken(root: Path, fault: str) -> None:
         for file in bee.iterdir():
             file.rename(file.with_suffix(".txt"))
     elif fault == "missing split":
-        (root / "test").rename(root / "val")
+        (root / "test").rename(root / "others")
     elif fault == "extra in test":
         save(root / "test" / "cat" / "0.png", seed=0)
     elif fault == "extra in train":

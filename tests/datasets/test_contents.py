@@ -50,7 +50,7 @@ def write(root: Path) -> Path:
 
 
 def train_images(root: Path) -> FileImages:
-    _, train, _ = find_tree(str(root), "train", "test")
+    _, train, _, _ = find_tree(str(root), "train", "test")
     return FileImages(*train, ImageReader((3, 4, 4), None, False, None), workers=0)
 
 

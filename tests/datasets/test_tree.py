@@ -15,7 +15,7 @@ from robustrun.errors import DataError
     ("fault", "message"),
     [
         ("empty class", r"train/bee has no images"),
-        ("missing split", r"/test is not a folder.*test/CLASS/IMAGE"),
+        ("missing split", r"has train/ and beside it 'others', but neither test/ nor val/"),
         ("extra in test", r"/test has 1 class folder that .*/train lacks: 'cat'"),
         ("extra in train", r"/train has 1 class folder that .*/test lacks: 'cat'"),
         ("one class", r"/train needs at least two class folders.*only 'bee'"),
@@ -55,7 +55,7 @@ def empty_files(root: Path, *names: str) -> Path:
 
 
 def names(root: Path) -> list[list[str]]:
-    _, train, test = find_tree(str(root), "train", "test")
+    _, train, test, _ = find_tree(str(root), "train", "test")
     return [[os.fsdecode(name) for name in part.names.tolist()] for part in (train, test)]
 
 
@@ -97,7 +97,7 @@ def test_class_folder_that_is_empty_everywhere_is_left_out_and_told(
     empty_files(tmp_path, *GOOD)
     for place in where:
         (tmp_path / place).mkdir()
-    classes, train, _ = find_tree(str(tmp_path), "train", "test")
+    classes, train, _, _ = find_tree(str(tmp_path), "train", "test")
     assert classes == ("a", "b")
     assert train.labels.tolist() == [0, 1]
     assert "class folders without any file are left out: 'old'" in caplog.text
