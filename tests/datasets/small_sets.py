@@ -13,6 +13,7 @@ from torch import Tensor
 from robustrun.datasets.augmentation import Augment
 from robustrun.datasets.digits import Digits
 from robustrun.datasets.folder import ImageFolder, ImageNet
+from robustrun.datasets.npz import NPZ
 from robustrun.datasets.settings import Radii
 from robustrun.datasets.tensors import TensorImages
 from robustrun.types import Images, Splits
@@ -94,6 +95,11 @@ def folder(root: Path, **changed: Any) -> ImageFolder:
         "workers": 0,
     }
     return ImageFolder(**settings | COMMON | changed)
+
+
+def npz(file: Path, **changed: Any) -> NPZ:
+    settings: dict[str, Any] = {"file": str(file), "test_fraction": 0.2, "test_seed": 0}
+    return NPZ(**settings | COMMON | changed)
 
 
 def imagenet(root: Path, **changed: Any) -> ImageNet:
