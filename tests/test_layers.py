@@ -30,7 +30,10 @@ GROUPS = {"methods", "models", "datasets", "trackers"}  # rooms whose modules st
 SHARED = {  # modules that the others of their package stand on
     "methods.batch_norm",
     "methods.inner",
+    "models.initial_weights",
     "models.normalize",
+    "models.patches",
+    "models.published",
     "models.trial",
     "models.weights",
     "datasets.contents",

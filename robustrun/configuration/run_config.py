@@ -119,10 +119,11 @@ class RunConfig:
     def name_of(self, group: str) -> str:
         """What the chosen model, method, attack … is called in everything that a run leaves: as the
         user chose it (`trades_awp`), a library's network by its architecture."""
-        chosen = getattr(self, group)
-        if isinstance(chosen, HasArchitecture):
+        chosen, option = getattr(self, group), self.options.get(group)
+        registered = str(dump(chosen)["name"])
+        if isinstance(chosen, HasArchitecture) and option in (None, "", registered):
             return chosen.architecture
-        return self.options.get(group) or str(dump(chosen)["name"])
+        return option or registered
 
     def attacks(self) -> dict[str, Attack]:
         """Every attack that the run is measured with, by the name that its results stand under: its

@@ -1,12 +1,9 @@
 """What every network begins with: images of a size and kind that it takes, normalised inside it."""
 
-from collections import OrderedDict
-
 import torch
 from torch import Tensor, nn
 
 from robustrun.errors import ConfigError, require
-from robustrun.models.trial import reason
 from robustrun.types import Shape
 
 
@@ -60,20 +57,3 @@ def colour(name: str, shape: Shape, mean: tuple[float, ...], std: tuple[float, .
             f"these have {shape[0]}."
         )
     return Normalize(mean, std, 3)
-
-
-def normalized(network: nn.Module, normalize: Normalize, shape: Shape, key: str) -> nn.Sequential:
-    """A network from a library with `normalize` before it; ConfigError if it refuses a trial image.
-
-    What sizes such a network takes is nowhere written down, so it is tried.
-    """
-    model = nn.Sequential(OrderedDict(normalize=normalize, network=network)).eval()
-    try:
-        with torch.no_grad():
-            model(torch.zeros(1, *shape))
-    except (RuntimeError, AssertionError, ValueError) as error:
-        raise ConfigError(
-            f"{key} cannot take images of {shape[1]} x {shape[2]} pixels with {shape[0]} "
-            f"channel{'s'[: shape[0] != 1]} ({reason(error)})."
-        ) from error
-    return model.train()

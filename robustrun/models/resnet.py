@@ -5,11 +5,12 @@ max-pool.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from robustrun.models.initial_weights import started
 from robustrun.models.normalize import Normalize, check_statistics, require_size
 from robustrun.types import MODELS, Shape
 
@@ -26,7 +27,10 @@ class ResNet:
     11,173,962 (ResNet-18) and 23,520,842 (ResNet-50) parameters for colour images and 10 classes.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"weights": "random"}
+
     name: Literal["resnet18", "resnet50"]
+    weights: str  # random, a file, or a finished run's folder
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -40,13 +44,14 @@ class ResNet:
             "resnet50": (bottleneck_block, (256, 512, 1024, 2048), (3, 4, 6, 3)),
         }[self.name]
         first = nn.Sequential(conv3x3(shape[0], 64), nn.BatchNorm2d(64), nn.ReLU())
-        return ResidualNetwork(
+        network = ResidualNetwork(
             Normalize(self.mean, self.std, shape[0]),
             first,
             stages(block, 64, outputs, depths),
             nn.Identity(),
             nn.Linear(outputs[-1], classes),
         )
+        return started(network, self.weights, network.normalize, classes)
 
 
 @MODELS.register("preact_resnet18")
@@ -58,6 +63,9 @@ class PreActResNet18:
     others leave out the batch norm at the end and have 11,171,146.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"weights": "random"}
+
+    weights: str  # random, a file, or a finished run's folder
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -66,13 +74,14 @@ class PreActResNet18:
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         require_size(shape, SMALLEST, "preact_resnet18")
-        return ResidualNetwork(
+        network = ResidualNetwork(
             Normalize(self.mean, self.std, shape[0]),
             conv3x3(shape[0], 64),
             stages(PreActBlock, 64, (64, 128, 256, 512), (2, 2, 2, 2)),
             nn.Sequential(nn.BatchNorm2d(512), nn.ReLU()),
             nn.Linear(512, classes),
         )
+        return started(network, self.weights, network.normalize, classes)
 
 
 class ResidualNetwork(nn.Module):

@@ -1,11 +1,13 @@
 """The research notebook's small CNN (LeNet-5's layout with max-pooling), for any image size."""
 
 from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.errors import require
+from robustrun.models.initial_weights import started
 from robustrun.models.normalize import Normalize, check_statistics, require_size
 from robustrun.types import MODELS, Shape
 
@@ -21,8 +23,11 @@ class SimpleCNN:
     convolutions and two poolings would leave nothing of an 8 x 8 digit.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"weights": "random"}
+
     widths: tuple[int, int]  # channels of the two convolutions
     hidden: tuple[int, int]  # units of the two linear layers before the last
+    weights: str  # random, a file, or a finished run's folder
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -33,7 +38,8 @@ class SimpleCNN:
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         require_size(shape, SMALLEST, "simple_cnn")
-        return SimpleCNNNetwork(self, shape, classes)
+        network = SimpleCNNNetwork(self, shape, classes)
+        return started(network, self.weights, network.normalize, classes)
 
 
 class SimpleCNNNetwork(nn.Module):

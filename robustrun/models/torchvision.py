@@ -1,14 +1,17 @@
 """torchvision's classifiers, by their names (https://docs.pytorch.org/vision/stable/models.html)."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
 from torch import nn
 
 from robustrun.errors import ConfigError, did_you_mean
-from robustrun.models.normalize import check_statistics, colour, normalized
-from robustrun.models.weights import INSTEAD, fill_from_file, head, tell_new_head
-from robustrun.storage.downloads import fetching
+from robustrun.models import published
+from robustrun.models.initial_weights import digest_of, note, started
+from robustrun.models.normalize import colour
+from robustrun.models.published import Published
+from robustrun.models.weights import INSTEAD, head, tell_new_head
+from robustrun.storage.downloads import fetching, hub_file
 from robustrun.types import MODELS, Shape
 
 # Inception's auxiliary classifiers would make its output a tuple in training.
@@ -27,15 +30,33 @@ class Torchvision:
     is said.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"image_size": None}
+
     architecture: str
-    weights: str  # random, pretrained (the newest that torchvision has), or a file
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
+    weights: str  # random, pretrained (the newest), a name of torchvision's, a file, a run
+    image_size: published.Size  # pixels a side that images are scaled to in the network
+    mean: published.Values
+    std: published.Values
 
     def __post_init__(self) -> None:
-        check_statistics(self.mean, self.std)
+        published.check(self.mean, self.std, self.image_size)
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
+        weights = self._published_weights()
+        own = None if weights is None else statistics(weights)
+        given = published.resolved(self.mean, self.std, self.image_size, own)
+        normalize = colour("torchvision", shape, given.mean, given.std)
+        if weights is not None and self._downloads():
+            published.require_same(given, statistics(weights), f"{weights}")
+            network = pretrained(self.architecture, weights, classes)
+        else:
+            network = untrained(self.architecture, classes)
+            started(network, self.weights, normalize, classes)
+        what, hint = f"model.architecture {self.architecture!r}", _hint(own, given.size)
+        return published.assembled(network, normalize, given.size, shape, what, hint)
+
+    def _published_weights(self) -> Any:
+        """Those that `weights` names, else the newest; None where torchvision has none."""
         from torchvision import models  # seconds: only where needed
 
         names = models.list_models(module=models)
@@ -44,14 +65,26 @@ class Torchvision:
                 f"model.architecture is {self.architecture!r}, which torchvision does not have."
                 f"{did_you_mean(self.architecture, names)}"
             )
-        normalize = colour("torchvision", shape, self.mean, self.std)
-        if self.weights == "pretrained":
-            network = pretrained(self.architecture, classes)
-        else:
-            network = untrained(self.architecture, classes)
-            if self.weights != "random":
-                fill_from_file(network, self.weights, normalize)
-        return normalized(network, normalize, shape, f"model.architecture {self.architecture!r}")
+        named: Any = models.get_model_weights(self.architecture)
+        return named.__members__.get(self.weights, named.DEFAULT if len(named) else None)
+
+    def _downloads(self) -> bool:
+        from torchvision import models
+
+        named: Any = models.get_model_weights(self.architecture)
+        return self.weights == "pretrained" or self.weights in named.__members__
+
+
+def statistics(weights: Any) -> Published:
+    """What published weights were trained with."""
+    transforms = weights.transforms()
+    return Published(tuple(transforms.mean), tuple(transforms.std), int(transforms.crop_size[0]))
+
+
+def _hint(own: Published | None, scale: int | None) -> str:
+    if own is None or scale is not None:
+        return ""
+    return f" model.image_size={own.size} scales them inside the network."
 
 
 def untrained(architecture: str, classes: int) -> nn.Module:
@@ -64,19 +97,23 @@ def untrained(architecture: str, classes: int) -> nn.Module:
     return network
 
 
-def pretrained(architecture: str, classes: int) -> nn.Module:
+def pretrained(architecture: str, weights: Any, classes: int) -> nn.Module:
     from torchvision import models
 
-    weights = models.get_model_weights(architecture).DEFAULT
     with fetching(weights.url, "model.weights", INSTEAD):
         network: nn.Module = models.get_model(
             architecture, weights=weights, progress=False, **PLAIN.get(architecture, {})
         )
-    learnt = len(weights.meta["categories"])
+    learnt, taken = len(weights.meta["categories"]), [*network.state_dict()]
     if learnt != classes:
-        name, layer = head(network)
+        name = head(network, learnt)
+        layer: Any = network.get_submodule(name)
         network.set_submodule(name, new_head(layer, classes))
         tell_new_head(f"pretrained {architecture}", name, learnt, classes)
+        taken = [key for key in taken if not key.startswith(f"{name}.")]
+    file = hub_file(weights.url)
+    digest = digest_of(file) if file.is_file() else None
+    note(network, f"torchvision {weights}", digest, taken)
     return network
 
 

@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.errors import require
+from robustrun.models.initial_weights import digest_of, file_of, note
 from robustrun.models.normalize import check_statistics, colour, require_size
 from robustrun.models.weights import INSTEAD, aligned, fill
 from robustrun.storage.downloads import published_weights
@@ -16,6 +17,7 @@ from robustrun.storage.weights import Weights, read
 from robustrun.types import MODELS, Shape
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels
+PUBLISHED = "torchvision VGG16_Weights.IMAGENET1K_V1"
 LAYERS = sum(2 * len(block) + 1 for block in BLOCKS)
 
 
@@ -29,7 +31,7 @@ class VGGFeatures:
     pooling along. Grey images are shown as colour.
     """
 
-    weights: str  # pretrained (on ImageNet), random, or a file
+    weights: str  # pretrained (on ImageNet), random, a file, or a run's folder
     layers: int  # of torchvision's vgg16().features
     hidden: tuple[int, int]  # units of the two linear layers before the last
     mean: tuple[float, ...]
@@ -44,11 +46,15 @@ class VGGFeatures:
         if self.weights == "random":
             return VGGFeaturesNetwork(self, shape, classes)
         published = self.weights == "pretrained"
-        state = _published() if published else read(self.weights, "model.weights")
+        file = "" if published else str(file_of(self.weights))
+        state = _published() if published else read(file, "model.weights")
         network = VGGFeaturesNetwork(self, shape, classes)
         statistics, own = dict(network.normalize.named_buffers()), network.features.state_dict()
         layers = aligned(network.features, state, self.weights, statistics)
-        fill(network.features, {k: layers[k] for k in own if k in layers}, self.weights)
+        held = {k: layers[k] for k in own if k in layers}
+        taken = fill(network.features, held, self.weights)
+        source, digest = (PUBLISHED, None) if published else (self.weights, digest_of(file))
+        note(network, source, digest, [f"features.{name}" for name in taken])
         return network
 
 

@@ -1,13 +1,13 @@
 """Weights that someone else trained: put into a network whatever wrappers they were saved in."""
 
 import logging
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from torch import Tensor, nn
 
 from robustrun.errors import DataError
-from robustrun.storage.weights import Weights, read
+from robustrun.storage.weights import Weights
 
 log = logging.getLogger(__name__)
 
@@ -23,28 +23,24 @@ SHOWN = 10  # tensors that an error names
 INSTEAD = "name a file as model.weights, or start from random weights"
 
 
-def fill(network: nn.Module, state: Weights, source: str, spare: Collection[str] = ()) -> None:
-    """Put `state` into the network; tensors of its head, named in `spare`, stay as they are if they
-    do not fit, and that is said. DataError if the file is another network's."""
+def fill(network: nn.Module, state: Weights, source: str, spare: str | None = None) -> list[str]:
+    """Put `state` into the network; the layer called `spare` stays as it is if it does not fit, and
+    that is said. Returns the names of the tensors that were taken; DataError if the file is another
+    network's."""
     own = network.state_dict()
     fitting = {k: v for k, v in state.items() if k in own and v.shape == own[k].shape}
+    of_spare = [k for k in {**own, **state} if spare is not None and k.startswith(f"{spare}.")]
     # Files from before PyTorch 0.4.1 do not count batches, which nothing here reads.
-    excused = {*spare, *(k for k in own if k.endswith("num_batches_tracked"))}
+    excused = {*of_spare, *(k for k in own if k.endswith("num_batches_tracked"))}
     wrong = [k for k in {**own, **state} if k not in fitting and k not in excused]
     if wrong:
         raise DataError(_difference(network, own, state, wrong, source))
-    if replaced := [k for k in spare if k in own and k not in fitting]:
+    if replaced := [k for k in of_spare if k in own and k not in fitting]:
+        fitting = {k: v for k, v in fitting.items() if k not in of_spare}  # all of it, or nothing
         learnt = len(state[replaced[0]]) if replaced[0] in state else None
-        tell_new_head(source, replaced[0].rpartition(".")[0], learnt, len(own[replaced[0]]))
+        tell_new_head(source, str(spare), learnt, len(own[replaced[0]]))
     network.load_state_dict(fitting, strict=False)
-
-
-def fill_from_file(network: nn.Module, path: str, normalize: nn.Module) -> None:
-    """Put the weights in a file into the network, whose head may be for other classes; `normalize`
-    has the `mean` and `std` that stand before it. DataError if the file is another network's."""
-    state = read(path, "model.weights")
-    state = aligned(network, state, path, dict(normalize.named_buffers()))
-    fill(network, state, path, head_keys(network))
+    return [*fitting]
 
 
 def tell_new_head(source: str, layer: str, learnt: int | None, classes: int) -> None:
@@ -97,7 +93,9 @@ def _hint(network: nn.Module, own: Weights, state: Weights, shapes: list[str]) -
     first = layers[:1] or list(own)[:1]
     if not common:
         return "No name is in both: the file is of another architecture."
-    if shapes and set(shapes) <= set(head_keys(network)):
+    last = [k for k in own if own[k].ndim >= 2][-1:]
+    layer = last[0].rpartition(".")[0] if last else ""
+    if shapes and all(k.rpartition(".")[0] == layer for k in shapes):
         in_file, in_network = (len(part[shapes[0]]) for part in (state, own))
         return f"The number of classes differs: {in_file} in the file, {in_network} in the network."
     if shapes == first and state[shapes[0]].ndim == own[shapes[0]].ndim == 4:
@@ -265,13 +263,14 @@ def _serves(part: View, ours: View, state: Weights, own: Weights) -> bool:
     return len(common) >= ENOUGH * len(ours.names) and sum(shapes) >= len(shapes) / 2
 
 
-def head(network: nn.Module) -> tuple[str, nn.Linear | nn.Conv2d]:
-    """The layer that gives the logits, with its name: the last one (SqueezeNet's convolves)."""
-    layers = [(n, m) for n, m in network.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
-    return layers[-1]
+def head(network: nn.Module, classes: int) -> str:
+    """The name of the layer that gives the logits: the last whose weight has a row for each of the
+    classes (SqueezeNet's convolves); if there is none, the last layer with a weight at all."""
+    layers = [(n, m.weight) for n, m in network.named_modules() if _is_layer(m)]
+    fitting = [name for name, weight in layers if len(weight) == classes]
+    return (fitting or [name for name, _ in layers] or [""])[-1]
 
 
-def head_keys(network: nn.Module) -> tuple[str, str]:
-    """The names of the logits' layer in the state dict."""
-    name, _ = head(network)
-    return f"{name}.weight", f"{name}.bias"
+def _is_layer(module: nn.Module) -> bool:
+    weight = getattr(module, "weight", None)
+    return isinstance(weight, Tensor) and weight.ndim >= 2

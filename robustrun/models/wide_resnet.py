@@ -1,12 +1,13 @@
 """Wide residual networks (Zagoruyko and Komodakis, https://arxiv.org/abs/1605.07146)."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.errors import require
+from robustrun.models.initial_weights import started
 from robustrun.models.normalize import Normalize, check_statistics, require_size
 from robustrun.types import MODELS, Shape
 
@@ -23,10 +24,13 @@ class WideResNet:
     classes.
     """
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"weights": "random"}
+
     name: Literal["wide_resnet", "wide_resnet28_10", "wide_resnet34_10"]
     depth: int  # layers: 4 + 6 for each block of a stage
     widen_factor: int  # multiple of 16, 32 and 64 channels
     dropout: float  # between the two convolutions of a block
+    weights: str  # random, a file, or a finished run's folder
     mean: tuple[float, ...]
     std: tuple[float, ...]
 
@@ -42,7 +46,8 @@ class WideResNet:
     def build(self, shape: Shape, classes: int) -> nn.Module:
         require_size(shape, SMALLEST, self.name)
         normalize = Normalize(self.mean, self.std, shape[0])
-        return WideResNetNetwork(normalize, shape[0], classes, self)
+        network = WideResNetNetwork(normalize, shape[0], classes, self)
+        return started(network, self.weights, normalize, classes)
 
 
 class WideBlock(nn.Module):

@@ -137,12 +137,23 @@ class DatasetSection:
 
 
 @dataclass(frozen=True, kw_only=True)
+class InitialWeightsSection:
+    """The weights that a training began with, from elsewhere."""
+
+    source: str  # a file, a run, or what a library calls them
+    sha256: str | None = None  # of the file; None: a library had it
+    taken: int = 0  # tensors
+    new: tuple[str, ...] = ()  # names of the tensors that began at random
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelSection:
     """The network."""
 
     name: str
     parameters: int = 0
     trainable_parameters: int = 0
+    weights: InitialWeightsSection | None = None  # None: all of them were random
 
 
 @dataclass(frozen=True, kw_only=True)

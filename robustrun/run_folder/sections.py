@@ -21,6 +21,7 @@ from robustrun.datasets.run_data import Data
 from robustrun.evaluation.outcome import AttackResult, Evaluation
 from robustrun.evaluation.settings import EvaluationPlan
 from robustrun.evaluation.statistics import accuracy, per_class, wilson
+from robustrun.models.initial_weights import taken_by
 from robustrun.run_folder.schema import (
     AttackScore,
     CleanScore,
@@ -28,6 +29,7 @@ from robustrun.run_folder.schema import (
     DatasetSection,
     EnvironmentSection,
     EvaluationSection,
+    InitialWeightsSection,
     ModelSection,
     Score,
     Subset,
@@ -63,11 +65,12 @@ def _class_counts(images: Images, classes: int) -> tuple[int, ...]:
 
 
 def model_section(cfg: RunConfig, model: nn.Module) -> ModelSection:
-    sizes = [(p.numel(), p.requires_grad) for p in model.parameters()]
+    sizes, begun = [(p.numel(), p.requires_grad) for p in model.parameters()], taken_by(model)
     return ModelSection(
         name=cfg.name_of("model"),
         parameters=sum(size for size, _ in sizes),
         trainable_parameters=sum(size for size, trained in sizes if trained),
+        weights=None if begun is None else InitialWeightsSection(**vars(begun)),
     )
 
 

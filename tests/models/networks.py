@@ -12,7 +12,10 @@ from robustrun.models.vgg_features import VGGFeatures
 from robustrun.models.wide_resnet import WideResNet
 from robustrun.types import Model, Shape
 
-PLAIN: dict[str, Any] = {"mean": (0.0,), "std": (1.0,)}
+STATISTICS: dict[str, Any] = {"mean": (0.0,), "std": (1.0,)}
+
+
+PLAIN: dict[str, Any] = {"weights": "random"} | STATISTICS
 
 
 LINEAR: dict[str, Any] = {"hidden": (120, 84)} | PLAIN
@@ -24,7 +27,7 @@ def wide(depth: int, widen_factor: int, name: str = "wide_resnet", dropout: floa
 
 OURS: dict[str, Model] = {
     "simple_cnn": SimpleCNN(widths=(6, 16), **LINEAR),
-    "vgg_features": VGGFeatures(weights="random", layers=9, **LINEAR),
+    "vgg_features": VGGFeatures(layers=9, **LINEAR),
     "resnet18": ResNet(name="resnet18", **PLAIN),
     "resnet50": ResNet(name="resnet50", **PLAIN),
     "preact_resnet18": PreActResNet18(**PLAIN),

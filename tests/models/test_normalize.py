@@ -11,6 +11,8 @@ from robustrun.models.resnet import PreActResNet18
 from robustrun.models.simple_cnn import SimpleCNN
 from robustrun.models.vgg_features import VGGFeatures
 
+WIDTHS: dict[str, Any] = {"widths": (6, 16), "hidden": (120, 84), "weights": "random"}
+
 
 @pytest.mark.parametrize("name", SMALL)
 def test_images_are_normalised_inside(name: str) -> None:
@@ -30,14 +32,14 @@ def test_images_are_normalised_inside(name: str) -> None:
 def test_statistics_are_set_from_the_configuration_and_saved_with_the_weights(
     mean: tuple[float, ...],
 ) -> None:
-    settings = SimpleCNN(widths=(6, 16), hidden=(120, 84), mean=mean, std=(0.25, 0.5, 1.0))
+    settings = SimpleCNN(**WIDTHS, mean=mean, std=(0.25, 0.5, 1.0))
     saved = settings.build(COLOUR, 10).state_dict()
     assert saved["normalize.mean"].flatten().tolist() == list(mean) * (3 // len(mean))
     assert saved["normalize.std"].flatten().tolist() == [0.25, 0.5, 1.0]
 
 
 def test_statistics_of_another_number_of_channels_are_refused() -> None:
-    settings = SimpleCNN(widths=(6, 16), hidden=(120, 84), mean=(0.5, 0.5), std=(1.0,))
+    settings = SimpleCNN(**WIDTHS, mean=(0.5, 0.5), std=(1.0,))
     with pytest.raises(ConfigError, match=r"^model\.mean has 2 values for 3 channels"):
         settings.build(COLOUR, 10)
 
@@ -45,7 +47,7 @@ def test_statistics_of_another_number_of_channels_are_refused() -> None:
 @pytest.mark.parametrize("std", [(0.0,), (0.5, -1.0, 0.5), ()])
 def test_a_standard_deviation_that_is_not_above_zero_is_refused(std: tuple[float, ...]) -> None:
     with pytest.raises(ConfigError, match=r"^std is"):
-        PreActResNet18(mean=(0.0,), std=std)
+        PreActResNet18(weights="random", mean=(0.0,), std=std)
 
 
 @pytest.mark.parametrize(
@@ -57,6 +59,6 @@ def test_a_standard_deviation_that_is_not_above_zero_is_refused(std: tuple[float
     ],
 )
 def test_values_out_of_range_are_refused(changed: dict[str, Any], message: str) -> None:
-    settings: dict[str, Any] = {"weights": "random", "layers": 9, **LINEAR}
+    settings: dict[str, Any] = {"layers": 9, **LINEAR}
     with pytest.raises(ConfigError, match=message):
         VGGFeatures(**settings | changed)

@@ -1,21 +1,38 @@
-"""timm's networks."""
+"""timm's networks, built by timm itself."""
 
 import sys
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
 import torch
-from torch import nn
+import torch.nn.functional as F
 
 from models.networks import COLOUR, DIGITS, ROUNDING
 from robustrun.errors import ConfigError, DataError
+from robustrun.models.initial_weights import taken_by
 from robustrun.models.timm import Timm
 
+SETTINGS: dict[str, Any] = {
+    "arguments": {},
+    "patch_size": None,
+    "stem": "default",
+    "drop_path": 0.0,
+    "weights": "random",
+    "image_size": None,
+    "mean": (0.5,),
+    "std": (0.25,),
+}
+TINY = {"embed_dim": 24, "depth": 2, "num_heads": 2}  # a ViT of 17,000 parameters
+LEARNT = {"mean": "weights", "std": "weights"}
 
-def timm(architecture: str, weights: str = "random") -> Timm:
-    return Timm(architecture=architecture, weights=weights, mean=(0.5,), std=(0.25,))
+
+def timm(architecture: str, **settings: Any) -> Timm:
+    return Timm(architecture=architecture, **SETTINGS | settings)
+
+
+def vit(**settings: Any) -> Timm:
+    return timm("vit_tiny_patch16_224", **{"arguments": TINY, "patch_size": 4} | settings)
 
 
 def test_missing_timm_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -24,60 +41,97 @@ def test_missing_timm_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
         timm("resnet18").build(COLOUR, 10)
 
 
-class FakeTimm(SimpleNamespace):
-    """As much of timm as is used: timm is an extra, which need not be there."""
-
-    __version__ = "1.0"
-
-    def is_model(self, name: str) -> bool:
-        return name in self.list_models()
-
-    def list_models(self) -> list[str]:
-        return ["linear", "resnet18"]
-
-    def create_model(
-        self, name: str, pretrained: bool, num_classes: int, in_chans: int
-    ) -> nn.Module:
-        if pretrained and name == "linear":
-            raise OSError("no network\nat all")
-        if pretrained and name == "resnet18":
-            network = nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 64, num_classes))
-            network.pretrained_cfg = {"num_classes": 1000}  # type: ignore[assignment]
-            return network
-        return nn.Sequential(nn.Flatten(), nn.Linear(in_chans * 64, num_classes))
-
-
-def test_timm_networks_are_built_normalised(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.setitem(sys.modules, "timm", FakeTimm())
-    network: Any = timm("linear").build(DIGITS, 7)
+def test_timm_networks_are_built_normalised_and_read_from_files(tmp_path: Path) -> None:
+    network: Any = vit().build(DIGITS, 7).eval()
     x = torch.rand(2, *DIGITS)
+    assert network(x).shape == (2, 7)
     torch.testing.assert_close(network(x), network.network((x - 0.5) / 0.25), **ROUNDING)
     torch.save(network.network.state_dict(), tmp_path / "w.pth")
-    again = timm("linear", str(tmp_path / "w.pth")).build(DIGITS, 7)
+    again = vit(weights=str(tmp_path / "w.pth")).build(DIGITS, 7).eval()
     assert torch.equal(again(x), network(x))
-    with pytest.raises(ConfigError, match=r"'resent18', which timm 1\.0.*'resnet18'"):
-        timm("resent18").build(DIGITS, 7)
-    with pytest.raises(ConfigError, match="cannot take images of 9 x 9"):
-        timm("linear").build((1, 9, 9), 7)
-    with pytest.raises(DataError, match=r"could not be fetched \(no network\)"):
-        timm("linear", "pretrained").build(DIGITS, 7)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        (
+            {"architecture": "vit_tinypatch16_224"},
+            r"not have\. Did you mean 'vit_tiny_patch16_224'",
+        ),
+        (
+            {"architecture": "resnet18.other"},
+            r"no weights of resnet18 with the tag 'other'.*a1_in1k",
+        ),
+        ({"architecture": "resnet18", "patch_size": 4}, "does not take model.patch_size"),
+        ({"architecture": "resnet18", "arguments": {"a": 1}}, "does not take model.arguments.a "),
+        ({"architecture": "resnet18", "stem": "conv"}, "resnet18 does not begin with patches"),
+        ({"patch_size": None}, r"no whole number of patches of 16 x 16.* model\.image_size=224 "),
+        ({"patch_size": 3}, "of 8 x 8 pixels are no whole number of patches of 3 x 3"),
+        ({"patch_size": 1, "stem": "conv"}, r"model\.patch_size must be 2, 4, 8"),
+    ],
+)
+def test_what_timm_cannot_build_is_explained(settings: dict[str, Any], message: str) -> None:
+    model = vit(**settings) if "architecture" not in settings else timm(**settings)
+    with pytest.raises(ConfigError, match=message):
+        model.build(DIGITS, 7)
+
+
+def test_a_network_of_one_image_size_sees_images_scaled_to_it() -> None:
+    network: Any = vit(patch_size=16, image_size=32).build(DIGITS, 7).eval()
+    x = torch.rand(2, *DIGITS, requires_grad=True)
+    scaled = F.interpolate(x, (32, 32), mode="bilinear")
+    torch.testing.assert_close(network(x), network.network((scaled - 0.5) / 0.25), **ROUNDING)
+    (slope,) = torch.autograd.grad(network(x).square().sum(), x)
+    assert slope.shape == x.shape  # what is attacked are the pixels before
+    assert slope.abs().min() > 0
+
+
+def pretrain(monkeypatch: pytest.MonkeyPatch, state: dict[str, torch.Tensor]) -> None:
+    """Let timm find these weights instead of downloading any."""
+    import timm.models._builder as builder
+
+    monkeypatch.setattr(builder, "load_state_dict_from_hf", lambda *args, **kwargs: dict(state))
+    monkeypatch.setattr(builder, "load_custom_from_hf", lambda *args, **kwargs: None)
 
 
 def test_timms_pretrained_networks_tell_of_a_new_last_layer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setitem(sys.modules, "timm", FakeTimm())
-    with caplog.at_level("INFO"):
-        timm("resnet18", "pretrained").build(DIGITS, 1000)
-        assert not caplog.text
-        timm("resnet18", "pretrained").build(DIGITS, 7)
-    told = "the last layer (1) has new, random weights for 7 classes: pretrained resnet18 has 1000"
+    import timm as library
+
+    torch.manual_seed(1)
+    donor = library.create_model("test_resnet", num_classes=1000).state_dict()
+    pretrain(monkeypatch, donor)
+    with caplog.at_level("INFO", logger="robustrun"):
+        network: Any = timm("test_resnet", weights="pretrained", **LEARNT).build(COLOUR, 7)
+    told = "the last layer (fc) has new, random weights for 7 classes: pretrained test_resnet has"
     assert told in caplog.text
+    loaded = network.network.state_dict()
+    changed = {key for key in donor if not torch.equal(loaded[key], donor[key])}
+    assert changed == {"fc.weight", "fc.bias"}
+    taken = taken_by(network)
+    assert taken is not None
+    assert (taken.source, taken.new) == (
+        "timm test_resnet.r160_in1k",
+        ("network.fc.weight", "network.fc.bias"),
+    )
+    assert taken.taken == len(donor) - 2
+    assert network.normalize.mean.flatten().tolist() == [0.5, 0.5, 0.5]  # of these weights
 
 
-def test_timms_own_networks_are_built() -> None:
-    pytest.importorskip("timm")
-    network = timm("resnet18").build(DIGITS, 7)
-    assert network(torch.rand(2, *DIGITS)).shape == (2, 7)
+def test_pretrained_weights_that_cannot_be_had_or_saw_other_images_are_explained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import timm.models._builder as builder
+
+    def fails(*args: object, **kwargs: object) -> None:
+        raise OSError("no network\nat all")
+
+    monkeypatch.setattr(builder, "load_state_dict_from_hf", fails)
+    with pytest.raises(DataError, match=r"test_resnet could not be fetched \(no network at all\)"):
+        timm("test_resnet", weights="pretrained", **LEARNT).build(DIGITS, 7)
+    right = r"by mean \[0\.5\] and std \[0\.5\].* model\.std=weights\.$"
+    with pytest.raises(DataError, match=right):  # one channel: the mean of three
+        timm("test_resnet", weights="pretrained").build(DIGITS, 7)
+    with pytest.raises(ConfigError, match="has no weights of coatnet_0_224"):
+        timm("coatnet_0_224", weights="pretrained").build(COLOUR, 7)

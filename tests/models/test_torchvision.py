@@ -5,21 +5,31 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from safetensors.torch import save_file
 from torch import Tensor
 
-from models.networks import COLOUR, DIGITS, LINEAR, PLAIN, ROUNDING, sizes
+from models.networks import COLOUR, DIGITS, LINEAR, ROUNDING, sizes
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.torchvision import Torchvision
 from robustrun.models.vgg_features import VGGFeatures
 from robustrun.types import Model
 
+SETTINGS: dict[str, Any] = {"image_size": None, "mean": (0.5,), "std": (0.25,)}
+LEARNT: dict[str, Any] = {"mean": "weights", "std": "weights"}
+
+
+def tv(architecture: str, weights: str = "random", **settings: Any) -> Torchvision:
+    learnt = LEARNT if weights == "pretrained" else {}
+    given = SETTINGS | learnt | settings
+    return Torchvision(architecture=architecture, weights=weights, **given)
+
 
 @pytest.mark.parametrize(
     "settings",
     [
-        VGGFeatures(weights="pretrained", layers=9, **LINEAR),
-        Torchvision(architecture="resnet18", weights="pretrained", **PLAIN),
+        VGGFeatures(layers=9, **LINEAR | {"weights": "pretrained"}),
+        tv("resnet18", "pretrained"),
     ],
 )
 def test_pretrained_weights_without_network_are_explained(
@@ -64,7 +74,7 @@ def test_pretrained_networks_get_a_new_last_layer_for_other_classes(
 
     state = models.get_model(architecture, num_classes=1000).state_dict()
     serve(state, monkeypatch)
-    settings = Torchvision(architecture=architecture, weights="pretrained", **PLAIN)
+    settings = tv(architecture, "pretrained")
     with caplog.at_level("INFO"):
         network: Any = settings.build(COLOUR, 7).eval()
     told = f"the last layer ({head}) has new, random weights for 7 classes: "
@@ -82,15 +92,33 @@ def test_pretrained_networks_keep_their_last_layer_for_their_own_classes(
 
     state = models.resnet18(num_classes=1000).state_dict()
     serve(state, monkeypatch)
-    settings = Torchvision(architecture="resnet18", weights="pretrained", **PLAIN)
+    settings = tv("resnet18", "pretrained")
     with caplog.at_level("INFO"):
         loaded: Any = settings.build(COLOUR, 1000)
-    assert not caplog.text
+    told = "weights from torchvision ResNet18_Weights.IMAGENET1K_V1: 122 tensors taken"
+    assert [record.getMessage() for record in caplog.records] == [told]
     assert torch.equal(loaded.network.fc.weight, state["fc.weight"])
 
 
-def tv(architecture: str, weights: str = "random") -> Torchvision:
-    return Torchvision(architecture=architecture, weights=weights, mean=(0.5,), std=(0.25,))
+def test_pretrained_networks_see_images_normalised_and_sized_as_they_learnt(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from torchvision import models
+
+    serve(models.resnet18(num_classes=1000).state_dict(), monkeypatch)
+    with pytest.raises(DataError) as caught:
+        tv("resnet18", "pretrained", mean=(0.4914, 0.4822, 0.4465)).build(COLOUR, 1000)
+    message = str(caught.value)
+    assert "mean [0.485, 0.456, 0.406]" in message
+    assert "here they are by [0.4914, 0.4822, 0.4465]" in message
+    assert message.endswith("To use it as it was trained: model.mean=weights.")
+    settings = tv("resnet18", "IMAGENET1K_V1", image_size="weights", **LEARNT)
+    network: Any = settings.build(COLOUR, 1000).eval()
+    x = torch.rand(1, *COLOUR)
+    scaled = F.interpolate(x, (224, 224), mode="bilinear")
+    mean, std = torch.tensor([0.485, 0.456, 0.406]), torch.tensor([0.229, 0.224, 0.225])
+    by_hand = network.network((scaled - mean.view(1, 3, 1, 1)) / std.view(1, 3, 1, 1))
+    torch.testing.assert_close(network(x), by_hand, **ROUNDING)
 
 
 def test_torchvision_networks_are_normalised_and_have_the_right_classes() -> None:
@@ -134,5 +162,8 @@ def test_unknown_torchvision_names_are_refused_with_near_ones() -> None:
 
 def test_images_that_a_torchvision_network_cannot_take_are_refused() -> None:
     message = r"^model\.architecture 'squeezenet1_1' cannot take images of 8 x 8 pixels with 1 ch"
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message) as caught:
         tv("squeezenet1_1").build(DIGITS, 10)
+    assert str(caught.value).endswith("model.image_size=224 scales them inside the network.")
+    network = tv("squeezenet1_1", image_size=32).build(DIGITS, 10)
+    assert network(torch.rand(2, *DIGITS)).shape == (2, 10)

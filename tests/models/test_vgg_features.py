@@ -17,7 +17,7 @@ from robustrun.models.vgg_features import VGGFeatures, vgg16_features
 def test_vgg_features_end_before_the_second_pooling_as_the_notebooks_slice_does() -> None:
     network = sketched(OURS["vgg_features"])
     assert network.fc1.in_features == 128 * 16 * 16
-    longer = sketched(VGGFeatures(weights="random", layers=10, **LINEAR))
+    longer = sketched(VGGFeatures(layers=10, **LINEAR))
     assert longer.fc1.in_features == 128 * 8 * 8
     frozen = sum(p.numel() for p in network.parameters() if not p.requires_grad)
     assert frozen == 260_160  # of the first four convolutions
@@ -63,7 +63,7 @@ def vgg_state() -> dict[str, Tensor]:
 
 
 def vgg(weights: str) -> Any:
-    return VGGFeatures(weights=weights, layers=9, **LINEAR).build(DIGITS, 10)
+    return VGGFeatures(layers=9, **LINEAR | {"weights": weights}).build(DIGITS, 10)
 
 
 @pytest.mark.parametrize("layout", ["whole", "features", "checkpoint", "safetensors"])
