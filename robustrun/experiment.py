@@ -44,6 +44,7 @@ from robustrun.storage.journal import Journal
 from robustrun.training import compile_choice, time_limit
 from robustrun.training.batching import require_a_batch
 from robustrun.training.fit import EpochEnd, Stops, fit
+from robustrun.training.freezing import freeze
 from robustrun.training.metrics import EpochMetrics
 from robustrun.training.settings import TrainingPlan
 from robustrun.training.state import NoCheckpoints, TrainingResult
@@ -233,6 +234,7 @@ def build(cfg: RunConfig, data: Data) -> tuple[nn.Module, Runtime]:
     model = trial.built(cfg.model, data.train.shape, data.splits.classes)
     if isinstance(cfg.method, Adapts):
         model = cfg.method.adapt(model, data.class_counts)
+    freeze(model, cfg.training.freeze, data.splits.classes)
     work = multiply_adds(model, data.train.shape) * cfg.training.batch_size
     runtime = cfg.device.prepare(work)
     place(model, runtime)

@@ -60,6 +60,7 @@ TRIED_IN = {
     "experiment.py": "command_line/test_main.py",
     "methods/batch_norm.py": "methods/test_mart.py",
     "methods/inner.py": "methods/test_pgd_at.py",
+    "models/published.py": "models/test_timm.py",
     "report/curves.py": "report/test_page.py",
     "report/page_tables.py": "report/test_page.py",
     "report/study.py": "engines/test_search.py",

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext
+from types import MethodType
 from typing import Literal
 
 import torch
@@ -89,3 +90,20 @@ def _without_tracking(layers: list[BatchNorm]) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.track_running_stats = True
+
+
+def stay_in_eval(layer: BatchNorm) -> None:
+    """From now on the layer keeps its statistics: `train()` leaves it in eval mode, and
+    `reset_running_stats()` (of update_bn) does nothing."""
+    vars(layer)["train"] = MethodType(_eval, layer)  # copies of the layer have their own
+    vars(layer)["reset_running_stats"] = MethodType(_nothing, layer)
+    layer.train()
+
+
+def _eval(layer: BatchNorm, mode: bool = True) -> BatchNorm:
+    layer.training = False
+    return layer
+
+
+def _nothing(layer: BatchNorm) -> None:
+    pass

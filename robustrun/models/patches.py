@@ -23,7 +23,7 @@ class ConvStem(nn.Sequential):
     1 x 1 convolution follows, so that what comes out can have any sign."""
 
     def __init__(self, channels: int, width: int, patch: int, projects: bool) -> None:
-        from timm.layers import LayerNorm2d  # an extra: there where this is asked for
+        from timm.layers.norm import LayerNorm2d  # an extra: there where this is asked for
 
         strides = int(log2(patch))
         widths = [channels, *(max(width >> (strides - 1 - n), 8) for n in range(strides))]

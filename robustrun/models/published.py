@@ -51,7 +51,8 @@ def check(mean: Values, std: Values, image_size: Size) -> None:
     one = (1.0,)
     check_statistics(one if mean == OWN else mean, one if std == OWN else std)  # type: ignore[arg-type]
     right = "at least 1, weights, or null"
-    require(image_size in (None, OWN) or int(image_size) >= 1, "image_size", image_size, right)  # type: ignore[arg-type]
+    sensible = image_size in (None, OWN) or int(image_size or 0) >= 1
+    require(sensible, "image_size", image_size, right)
 
 
 def resolved(mean: Values, std: Values, image_size: Size, own: Published | None) -> Input:

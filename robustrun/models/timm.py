@@ -8,10 +8,20 @@ from typing import Any, ClassVar, Literal
 from torch import nn
 
 from robustrun.errors import ConfigError, DataError, require
-from robustrun.models import patches, published
 from robustrun.models.initial_weights import note, started
 from robustrun.models.normalize import Normalize
-from robustrun.models.published import Published, refusal
+from robustrun.models.patches import require_whole_patches, with_conv_stem, with_fewer_strides
+from robustrun.models.published import (
+    Published,
+    Size,
+    Values,
+    assembled,
+    check,
+    for_channels,
+    refusal,
+    require_same,
+    resolved,
+)
 from robustrun.models.trial import reason
 from robustrun.models.weights import tell_new_head
 from robustrun.storage.downloads import stalls_end
@@ -42,12 +52,12 @@ class Timm:
     stem: Literal["default", "conv"]
     drop_path: float  # share of the residual branches that are dropped (stochastic depth)
     weights: str  # random, pretrained (timm's), a file, or a finished run's folder
-    image_size: published.Size  # pixels a side that images are scaled to in the network
-    mean: published.Values
-    std: published.Values
+    image_size: Size  # pixels a side that images are scaled to in the network
+    mean: Values
+    std: Values
 
     def __post_init__(self) -> None:
-        published.check(self.mean, self.std, self.image_size)
+        check(self.mean, self.std, self.image_size)
         require(0 <= self.drop_path < 1, "drop_path", self.drop_path, "at least 0 and below 1")
         right = "at least 1, or null"
         patch = self.patch_size
@@ -57,9 +67,9 @@ class Timm:
         timm = installed_timm()
         configuration = self._configuration(timm)
         own = None if configuration is None else statistics(configuration, shape[0])
-        given = published.resolved(self.mean, self.std, self.image_size, own)
+        given = resolved(self.mean, self.std, self.image_size, own)
         if self.weights == "pretrained" and own is not None:
-            published.require_same(given, own, self._named(configuration))
+            require_same(given, own, self._named(configuration))
         normalize = Normalize(given.mean, given.std, shape[0])
         network = self._created(timm, given.shape(shape), classes, configuration)
         replaced = self._begun(network, shape[0])
@@ -68,7 +78,7 @@ class Timm:
         else:
             started(network, self.weights, normalize, classes)
         what, hint = f"model.architecture {self.architecture!r}", _hint(own, given.size)
-        return published.assembled(network, normalize, given.size, shape, what, hint)
+        return assembled(network, normalize, given.size, shape, what, hint)
 
     def _configuration(self, timm: Any) -> Any:
         """What timm notes of the pretrained weights; ConfigError for a name that it does not have.
@@ -97,10 +107,12 @@ class Timm:
     def _created(self, timm: Any, shape: Shape, classes: int, configuration: Any) -> nn.Module:
         """timm's network for images of `shape`; ConfigError if it takes no such arguments."""
         pretrained, arguments = self.weights == "pretrained", self._arguments(shape, configuration)
-        common = {"pretrained": pretrained, "num_classes": classes, "in_chans": shape[0]}
+        common: dict[str, Any] = {"num_classes": classes, "in_chans": shape[0]}
         try:
             with stalls_end():
-                network: nn.Module = timm.create_model(self.architecture, **(common | arguments))
+                network: nn.Module = timm.create_model(
+                    self.architecture, pretrained=pretrained, **(common | arguments)
+                )
         except (TypeError, AssertionError, ValueError, ZeroDivisionError) as error:
             what = f"model.architecture {self.architecture!r}"
             raise self._refusal(what, shape, arguments, error) from error
@@ -112,12 +124,12 @@ class Timm:
                 f"({reason(error)}). Fetch them where there is a network and name the file as "
                 f"model.weights, or set it to random."
             ) from error
-        patches.require_whole_patches(network, shape, self.architecture)
+        require_whole_patches(network, shape, self.architecture)
         if self.patch_size is not None and self._strides_less():
-            patches.with_fewer_strides(network, self.patch_size, self.architecture)
+            with_fewer_strides(network, self.patch_size, self.architecture)
         return network
 
-    def _arguments(self, shape: Shape, configuration: Any) -> Mapping[str, Any]:
+    def _arguments(self, shape: Shape, configuration: Any) -> dict[str, Any]:
         """What timm's function is given beside classes and channels."""
         arguments: dict[str, Any] = {}
         if getattr(configuration, "fixed_input_size", False):
@@ -145,7 +157,7 @@ class Timm:
         """Put another stem where one is asked for; returns the place of it."""
         if self.stem == "default":
             return None
-        return patches.with_conv_stem(network, channels, self.architecture)
+        return with_conv_stem(network, channels, self.architecture)
 
     def _named(self, configuration: Any) -> str:
         tag = getattr(configuration, "tag", "")
@@ -173,8 +185,7 @@ class Timm:
 def statistics(configuration: Any, channels: int) -> Published:
     """What timm's weights were trained with, for images of that many channels."""
     mean, std = (
-        published.for_channels(values, channels)
-        for values in (configuration.mean, configuration.std)
+        for_channels(values, channels) for values in (configuration.mean, configuration.std)
     )
     return Published(mean, std, int(configuration.input_size[-1]))
 

@@ -6,10 +6,17 @@ from typing import Any, ClassVar
 from torch import nn
 
 from robustrun.errors import ConfigError, did_you_mean
-from robustrun.models import published
 from robustrun.models.initial_weights import digest_of, note, started
 from robustrun.models.normalize import colour
-from robustrun.models.published import Published
+from robustrun.models.published import (
+    Published,
+    Size,
+    Values,
+    assembled,
+    check,
+    require_same,
+    resolved,
+)
 from robustrun.models.weights import INSTEAD, head, tell_new_head
 from robustrun.storage.downloads import fetching, hub_file
 from robustrun.types import MODELS, Shape
@@ -34,26 +41,26 @@ class Torchvision:
 
     architecture: str
     weights: str  # random, pretrained (the newest), a name of torchvision's, a file, a run
-    image_size: published.Size  # pixels a side that images are scaled to in the network
-    mean: published.Values
-    std: published.Values
+    image_size: Size  # pixels a side that images are scaled to in the network
+    mean: Values
+    std: Values
 
     def __post_init__(self) -> None:
-        published.check(self.mean, self.std, self.image_size)
+        check(self.mean, self.std, self.image_size)
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
         weights = self._published_weights()
         own = None if weights is None else statistics(weights)
-        given = published.resolved(self.mean, self.std, self.image_size, own)
+        given = resolved(self.mean, self.std, self.image_size, own)
         normalize = colour("torchvision", shape, given.mean, given.std)
         if weights is not None and self._downloads():
-            published.require_same(given, statistics(weights), f"{weights}")
+            require_same(given, statistics(weights), f"{weights}")
             network = pretrained(self.architecture, weights, classes)
         else:
             network = untrained(self.architecture, classes)
             started(network, self.weights, normalize, classes)
         what, hint = f"model.architecture {self.architecture!r}", _hint(own, given.size)
-        return published.assembled(network, normalize, given.size, shape, what, hint)
+        return assembled(network, normalize, given.size, shape, what, hint)
 
     def _published_weights(self) -> Any:
         """Those that `weights` names, else the newest; None where torchvision has none."""

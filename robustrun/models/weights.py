@@ -88,6 +88,7 @@ def _shape(state: Weights, key: str) -> str:
 def _hint(network: nn.Module, own: Weights, state: Weights, shapes: list[str]) -> str:
     """What may be another in the two networks."""
     own = {k: v for k, v in own.items() if not k.startswith("normalize.")}
+    shapes = [k for k in shapes if k in own]
     common = [k for k in own if k in state]
     layers = [k for k, v in own.items() if v.ndim == 4]
     first = layers[:1] or list(own)[:1]
@@ -268,7 +269,8 @@ def head(network: nn.Module, classes: int) -> str:
     classes (SqueezeNet's convolves); if there is none, the last layer with a weight at all."""
     layers = [(n, m.weight) for n, m in network.named_modules() if _is_layer(m)]
     fitting = [name for name, weight in layers if len(weight) == classes]
-    return (fitting or [name for name, _ in layers] or [""])[-1]
+    last: str = (fitting or [name for name, _ in layers] or [""])[-1]
+    return last
 
 
 def _is_layer(module: nn.Module) -> bool:

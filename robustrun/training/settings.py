@@ -38,6 +38,7 @@ class Training:
 
     ADDED_LATER: ClassVar[dict[str, Any]] = {
         "seconds": None,
+        "freeze": [],
         "ema_buffers": "average",
         "ema_warmup": True,
         "ema_start": 0.0,
@@ -46,6 +47,7 @@ class Training:
     epochs: int
     seconds: float | None  # for the steps, which `epochs` are at most; see time_limit
     batch_size: int
+    freeze: Literal["all_but_head"] | tuple[str, ...]  # see robustrun.training.freezing
     validation_fraction: float
     validation_every: int
     select: Select

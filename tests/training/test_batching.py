@@ -187,6 +187,7 @@ def trained(model: nn.Module, count: int, size: int) -> tuple[TrainingResult, Re
         epochs=2,
         seconds=None,
         batch_size=size,
+        freeze=(),
         validation_fraction=0.0,
         validation_every=1,
         select="last",

@@ -72,6 +72,7 @@ def plan(**changes: Any) -> Training:
         "epochs": 2,
         "seconds": None,
         "batch_size": 4,
+        "freeze": (),
         "validation_fraction": 0.2,
         "validation_every": 1,
         "select": "last",
