@@ -42,8 +42,8 @@ class ImageReader:
         """What decides the pixels, for fingerprints: it must stay as older runs have it."""
         return repr(replace(self, random_crop=False)).replace("ImageReader", "Reading", 1)
 
-    def __call__(self, path: Path, seed: int = 0) -> Pixels:
-        image, frames = open_image(path)
+    def __call__(self, path: Path, seed: int = 0, content: bytes | None = None) -> Pixels:
+        image, frames = open_image(path, content)
         channels, height, width = self.shape
         if channels == 1 and channels_of(image.mode) == 3 and not self.to_grey:
             raise DataError(

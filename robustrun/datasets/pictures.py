@@ -1,5 +1,6 @@
 """A picture file as it is meant to be seen: its first frame, upright, and opaque."""
 
+import io
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
@@ -32,10 +33,11 @@ class Picture(NamedTuple):
     frames: bool  # whether there are more of them
 
 
-def open_image(path: Path) -> Picture:
-    """The decoded file; DataError, which names it, if it is damaged or too deep."""
+def open_image(path: Path, content: bytes | None = None) -> Picture:
+    """The decoded file; DataError, which names it, if it is damaged or too deep. `content` is what
+    is in it, where that lies in another file (a table)."""
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else io.BytesIO(content)) as image:
             frames = bool(getattr(image, "is_animated", False))
             image.load()
             upright = _upright(image)

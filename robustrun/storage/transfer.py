@@ -196,6 +196,17 @@ def _answer(request: Request) -> HTTPResponse:
     return outcomes[0]
 
 
+def unreachable(url: str) -> str | None:
+    """Why nothing answers at `url`, within PATIENCE; None if something does."""
+    try:
+        _answer(Request(url, method="HEAD", headers=AGENT)).close()
+    except HTTPError:  # it refuses, and is there
+        return None
+    except (OSError, HTTPException) as error:
+        return reason_of(error)
+    return None
+
+
 def _first_byte(answer: HTTPResponse) -> int:
     """The place in the file of the first byte that comes."""
     named = re.match(r"bytes (\d+)-", answer.headers.get("Content-Range", ""))

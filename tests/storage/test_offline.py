@@ -23,12 +23,13 @@ def test_either_variable_forbids_connections(name: str, monkeypatch: pytest.Monk
         assert offline() == (f"{name}={value}" if forbids else None)
 
 
+@pytest.mark.parametrize("name", ["huggingface_hub.constants", "datasets.config"])
 def test_the_hubs_libraries_are_told_also_when_they_are_imported_already(
-    monkeypatch: pytest.MonkeyPatch,
+    name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    constants = ModuleType("huggingface_hub.constants")
+    constants = ModuleType(name)
     constants.HF_HUB_OFFLINE = False  # type: ignore[attr-defined]
-    monkeypatch.setitem(sys.modules, "huggingface_hub.constants", constants)
+    monkeypatch.setitem(sys.modules, name, constants)
     keep_hub_offline()
     assert "HF_HUB_OFFLINE" not in os.environ
     monkeypatch.setenv("HF_HUB_OFFLINE", "0")

@@ -16,7 +16,14 @@ from rich.console import Console
 
 from robustrun import console
 from robustrun.storage import transfer
-from robustrun.storage.transfer import RemoteFile, WrongAnswer, reason_of, receive, tag_of
+from robustrun.storage.transfer import (
+    RemoteFile,
+    WrongAnswer,
+    reason_of,
+    receive,
+    tag_of,
+    unreachable,
+)
 from storage.file_server import CONTENT, FileServer
 
 Server = tuple[str, type[FileServer]]
@@ -165,7 +172,12 @@ def test_a_server_that_is_not_there_is_said_at_once(
         url = f"http://127.0.0.1:{taken.getsockname()[1]}/f"
         with pytest.raises(OSError) as caught:  # noqa: PT011
             receive(RemoteFile(url), tmp_path / "f.part")
+        assert "refused" in str(unreachable(url))
     assert "refused" in reason_of(caught.value)
+
+
+def test_a_server_is_reached_also_if_it_refuses(server: Server) -> None:
+    assert unreachable(f"{server[0]}/404") is None  # it knows no HEAD at all
 
 
 def test_a_disk_without_room_is_told_before_anything_comes(
