@@ -4,9 +4,10 @@ import io
 import logging
 import sys
 import textwrap
+import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,11 +33,12 @@ STDERR = Console(stderr=True)
 PLAIN_WIDTH = 160  # columns, where there is no terminal to ask
 SIDE_BY_SIDE = 30  # columns for a text, at the least, beside the longest name
 MOVE = 0.25  # seconds between moves of a bar on a terminal
-FIRST_LINE, LINE = 10.0, 60.0  # seconds to the first line of a bar in a log, and between lines
+FIRST_LINE, LINE = 1.0, 60.0  # seconds to the first line of work in a log; pauses double up to LINE
 WINDOW = (
     86_400.0  # seconds over which a bar's speed is taken, but over its last 1,000 moves at most
 )
 MB = 1e6  # bytes
+ANNOUNCED = 10.0  # seconds to the first line of work that was announced
 TIME = "%Y-%m-%d %H:%M:%S"
 HEAD = "%(asctime)s %(levelname)s"
 PLAIN = f"{HEAD} %(message)s"
@@ -102,6 +104,7 @@ def logging_to(path: Path) -> Iterator[None]:
     for one in handlers:
         logging.getLogger().addHandler(one)
     _FILES.append(file)
+    _PAUSES.clear()  # what is announced in this log was announced in another
     try:
         with _without_chatter():
             yield
@@ -128,9 +131,12 @@ class Speed(ProgressColumn):
 
 
 class Done(ProgressColumn):
-    """How much is done, and of how much where that is known: 3/24, or 12.5/170.5 MB."""
+    """How much is done, and of how much where that is known: 3/24, or 12.5/170.5 MB; nothing for a
+    step, of which nothing is counted."""
 
     def render(self, task: Task) -> Text:
+        if not task.fields["counted"]:
+            return Text()
         done, total = _counts(task)
         return Text(f"{done:>{len(total)}}/{total}{_unit(task)}")
 
@@ -144,6 +150,14 @@ def _counts(task: Task) -> tuple[str, str]:
 
 def _unit(task: Task) -> str:
     return " MB" if task.fields["in_bytes"] else ""
+
+
+class Left(ProgressColumn):
+    """The time left, of work that is counted."""
+
+    def render(self, task: Task) -> Text:
+        left = TimeRemainingColumn().render(task).plain
+        return Text(f"left {left}" if task.fields["counted"] else "")
 
 
 class Note(ProgressColumn):
@@ -163,7 +177,11 @@ class Bar:
     task: Task
     done: int = 0
     moves_at: float = 0.0  # the time from which a note that costs something is shown again
-    line_at: float = field(default_factory=lambda: time.monotonic() + FIRST_LINE)
+    begun: float = field(default_factory=lambda: time.monotonic())
+    line_at: float = 0.0  # the time from which a line in a log is due
+
+    def __post_init__(self) -> None:
+        self.line_at = self.begun + _PAUSES.get(self.title, FIRST_LINE)
 
     def advance(self, count: int = 1, note: str | Callable[[], str] = "") -> None:
         """`count` more of `total` are done; `note` is shown beside the bar. A note that is a
@@ -177,11 +195,24 @@ class Bar:
         self.progress.update(self.task.id, completed=self.done)
         if not self.progress.disable:
             self.progress.update(self.task.id, note=_text(note))
-        elif now >= self.line_at:
-            self.line_at = now + LINE
-            self._log(_text(note))
+        elif self.takes_its_line():
+            self.say(_text(note))
 
-    def _log(self, note: str) -> None:
+    def takes_its_line(self) -> bool:
+        """Whether a line is due; whoever asks writes it. The next one is due after twice the pause,
+        and one of work with the same title, which was announced by then, no sooner."""
+        with _LINES:
+            if time.monotonic() < self.line_at:
+                return False
+            pause = min(2 * _PAUSES.get(self.title, FIRST_LINE), LINE)
+            _PAUSES[self.title], self.line_at = pause, time.monotonic() + pause
+            return True
+
+    def say(self, note: str = "") -> None:
+        """Write how far the work is into the log."""
+        if not self.task.fields["counted"]:
+            log.info("%s, %.0f s so far", self.title, time.monotonic() - self.begun)
+            return
         speed = Speed().render(self.task).plain
         note = "  ".join(part for part in (note, speed) if part)
         counts = " of ".join(_counts(self.task)) + _unit(self.task)
@@ -197,6 +228,9 @@ def _text(note: str | Callable[[], str]) -> str:
     return note() if callable(note) else note
 
 
+_LINES = threading.Condition()  # held by whoever decides on a line, or changes what is under way
+_PAUSES: dict[str, float] = {}  # by its title, the seconds between lines of work; of this log
+_UNDER_WAY: list[Bar] = []  # where no bar is drawn, the innermost last
 _VIEWS: list[Progress] = []  # the one live view, while it is open
 
 
@@ -213,8 +247,7 @@ def _view() -> Iterator[Progress]:
         BarColumn(bar_width=24),
         Done(Column(no_wrap=True)),
         TimeElapsedColumn(Column(no_wrap=True)),
-        TextColumn("left"),
-        TimeRemainingColumn(table_column=Column(no_wrap=True)),
+        Left(Column(no_wrap=True)),
         Note(),
         Speed(Column(no_wrap=True)),
     )
@@ -240,19 +273,71 @@ def _view() -> Iterator[Progress]:
 
 
 @contextmanager
+def _watched(bar: Bar) -> Iterator[None]:
+    """In this context, a thread writes the bar's lines when they are due, also while nothing moves;
+    of work in other work the innermost alone speaks so."""
+    with _LINES:
+        _UNDER_WAY.append(bar)
+        if len(_UNDER_WAY) == 1:
+            with suppress(RuntimeError):  # no thread is to be had: then moves alone are told
+                threading.Thread(target=_watch, args=(bar,), daemon=True).start()
+        _LINES.notify_all()
+    try:
+        yield
+    finally:
+        with _LINES:
+            _UNDER_WAY.remove(bar)
+            _LINES.notify_all()
+
+
+def _watch(outermost: Bar) -> None:
+    while True:
+        with _LINES:
+            if outermost not in _UNDER_WAY:
+                return
+            latest = _UNDER_WAY[-1]
+            if (wait := latest.line_at - time.monotonic()) > 0:
+                _LINES.wait(wait)
+                continue
+        if latest.takes_its_line():
+            latest.say()
+
+
+@contextmanager
+def step(title: str, announced: bool = False) -> Iterator[None]:
+    """Work that may take long and that nothing is counted of: a terminal shows it at once, and a
+    log names it after a second; if it was `announced` there, after ten."""
+    if announced:
+        _PAUSES.setdefault(title, ANNOUNCED)
+    with bar(title, None, counted=False):
+        yield
+
+
+@contextmanager
 def bar(
-    title: str, total: int | None, done: int = 0, images: int = 0, in_bytes: bool = False
+    title: str,
+    total: int | None,
+    done: int = 0,
+    images: int = 0,
+    in_bytes: bool = False,
+    counted: bool = True,
 ) -> Iterator[Bar]:
     """A progress bar, `done` from before, that vanishes when its work is done; `images`: how many
     of them go through in one of `total`, for work that is counted in images; `in_bytes`: `total`
     (None: unknown) is bytes."""
+    fields: dict[str, Any] = {
+        "note": "",
+        "images": images,
+        "in_bytes": in_bytes,
+        "counted": counted,
+    }
     with _view() as progress:
-        task = progress.add_task(
-            title, total=total, completed=done, note="", images=images, in_bytes=in_bytes
-        )
+        task = progress.add_task(title, total=total, completed=done, **fields)
         progress.advance(task, 0)  # its speed counts from now
+        made = Bar(title, total, progress, progress.tasks[-1], done)
         try:
-            yield Bar(title, total, progress, progress.tasks[-1], done)
+            with _watched(made) if progress.disable else nullcontext():
+                yield made
         finally:
             progress.remove_task(task)
 

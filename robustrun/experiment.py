@@ -18,7 +18,7 @@ from robustrun.compute.random_state import seed_everything
 from robustrun.configuration import foresight, plugins
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
-from robustrun.console import logging_to, paused
+from robustrun.console import logging_to, paused, step
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
@@ -156,7 +156,8 @@ def evaluation_stages(run: RunInProgress, source: Source) -> None:
     run.note(evaluated=source.section())
     data = load_data(cfg, run.folder, lambda splits: _as_trained(splits, trained, source.path))
     run.note(dataset=sections.dataset_section(cfg, data))
-    model = source.network(cfg, data.splits)
+    with step(f"loading the network of {source.path}"):
+        model = source.network(cfg, data.splits)
     if trained is not None:
         require_size(model, trained, data.splits.test.shape, str(source.path))
     work = multiply_adds(model, data.train.shape) * cfg.evaluation.batch_size
@@ -192,21 +193,23 @@ def _evaluate(
     subset = sections.subset_section(images, cfg.evaluation, data.splits)
     run.note(evaluation=sections.evaluation_section(evaluation, subset))
     artefacts.write_predictions(folder / "predictions.npz", evaluation, data.places)
-    _draw(run, data, model, runtime, images, evaluation, result)
+    with step("drawing figures") if cfg.keep.figures else nullcontext():
+        _draw(run, data, model, runtime, images, evaluation, result)
 
 
 def load_data(cfg: RunConfig, folder: Path, view: Callable[[Splits], Splits] | None = None) -> Data:
     """The run's images; which of them a long-tailed set keeps goes into its folder."""
     seed_everything(cfg.seed)
-    data = _first_alone(
-        lambda: run_data.load(
-            cfg.dataset,
-            cfg.training.validation_fraction,
-            cfg.seed,
-            lambda test: choose_examples(test, cfg.evaluation),
-            view,
+    with step(f"reading the data set {cfg.name_of('dataset')}"):
+        data = _first_alone(
+            lambda: run_data.load(
+                cfg.dataset,
+                cfg.training.validation_fraction,
+                cfg.seed,
+                lambda test: choose_examples(test, cfg.evaluation),
+                view,
+            )
         )
-    )
     corruptions.check(cfg.evaluation, data.splits)
     chosen = data.splits.chosen
     if chosen is not None and processes.is_first():
@@ -231,7 +234,8 @@ def _first_alone(load: Callable[[], Data]) -> Data:
 def build(cfg: RunConfig, data: Data) -> tuple[nn.Module, Runtime]:
     """The network, where it computes and as fast as that goes."""
     seed_everything(cfg.seed)  # weights do not depend on what loading drew
-    model = trial.built(cfg.model, data.train.shape, data.splits.classes)
+    with step(f"making the network {cfg.name_of('model')}"):  # weights may have to be fetched
+        model = trial.built(cfg.model, data.train.shape, data.splits.classes)
     if isinstance(cfg.method, Adapts):
         model = cfg.method.adapt(model, data.class_counts)
     freeze(model, cfg.training.freeze, data.splits.classes)
@@ -241,12 +245,14 @@ def build(cfg: RunConfig, data: Data) -> tuple[nn.Module, Runtime]:
     _require_usable(cfg, model, data, runtime, training=True)  # now, not when it is over
     if runtime.compile == "auto":
         train, plan = data.train.to(runtime.device), _plan(cfg, runtime)
-        pays = compile_choice.pays(model, cfg.method, train, data.class_counts, plan)
+        with step("finding out whether compiling pays"):
+            pays = compile_choice.pays(model, cfg.method, train, data.class_counts, plan)
         runtime = dataclasses.replace(runtime, compile=pays)
     names = (cfg.name_of("model"), cfg.name_of("dataset"), runtime.device)
     threads = (runtime.threads, runtime.shares)
     log.info("%s on %s, %s, CPU threads: %d in training, %d in attacks", *names, *threads)
     if runtime.compile:
+        log.info("the network is compiled in the first steps, which then take up to minutes")
         model.compile()
     return model, runtime
 
@@ -261,8 +267,9 @@ def _require_usable(
 ) -> None:
     """What every attack to come needs is looked for."""
     x = trial.sample(data.splits.test.shape).to(runtime.device)
-    trial.require_gradient(model, x, cfg.attacks())
-    foresight.require_usable(cfg, model, x, training)
+    with step("trying every attack on one image"):
+        trial.require_gradient(model, x, cfg.attacks())
+        foresight.require_usable(cfg, model, x, training)
 
 
 def train(
@@ -307,7 +314,8 @@ def _within_time_limit(
     epochs = processes.told(journal.recall("epochs"))
     if epochs is None:
         train = data.train.to(plan.runtime.device)
-        epochs = time_limit.epochs_that_fit(model, cfg.method, train, data.class_counts, plan)
+        with step("finding out how many epochs fit into the time"):
+            epochs = time_limit.epochs_that_fit(model, cfg.method, train, data.class_counts, plan)
         journal.note("epochs", epochs)
     training = dataclasses.replace(plan.training, epochs=epochs)
     return dataclasses.replace(plan, training=training)

@@ -10,8 +10,10 @@ from collections.abc import Iterator
 import pytest
 import torch
 
+from robustrun import console
 from robustrun.compute.threads import set_parallelism
 
+console.FIRST_LINE = 3600.0  # what a log says does not depend on how busy the machine is
 torch.set_num_threads(1)  # tiny networks: a second thread only waits
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell starts with &
     signal.signal(signal.SIGINT, signal.default_int_handler)  # children would ignore it as well

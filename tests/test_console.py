@@ -6,7 +6,9 @@ import logging
 import re
 import subprocess
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
@@ -40,6 +42,9 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     monkeypatch.setattr(console, "time", clock := Clock())
+    monkeypatch.setattr(console, "FIRST_LINE", 1.0)
+    monkeypatch.setattr(console, "_watched", lambda bar: nullcontext())  # its moves alone are told
+    monkeypatch.setattr(console, "_PAUSES", {})
     return clock
 
 
@@ -125,12 +130,13 @@ def test_the_last_step_of_all_is_shown(terminal: io.StringIO, clock: Clock) -> N
 @pytest.mark.parametrize(
     ("step", "steps", "lines"),
     [
-        (30.0, 10, [1, 3, 5, 7, 9]),  # the first step, then one a minute
-        (1.0, 200, [10, 70, 130, 190]),
-        (1 / 128, 1000, []),  # all is over before it is worth a line
+        (30.0, 10, [1, 2, 3, 4, 5, 7, 9]),
+        (1.0, 200, [1, 3, 7, 15, 31, 63, 123, 183]),  # in the end one a minute
+        (1 / 128, 1000, [129, 385, 897]),
+        (1 / 1024, 1000, []),  # all is over before it is worth a line
     ],
 )
-def test_in_a_log_a_line_comes_a_minute_and_nothing_is_asked_of_the_gpu_between(
+def test_in_a_log_lines_come_after_doubling_pauses_and_nothing_is_asked_of_the_gpu_between(
     step: float,
     steps: int,
     lines: list[int],
@@ -152,6 +158,99 @@ def test_in_a_log_a_line_comes_a_minute_and_nothing_is_asked_of_the_gpu_between(
             line
             == f"training: {place} of 1000, {left} left  loss {lines.index(place) + 1}  {speed}"
         )
+
+
+def test_work_that_was_announced_is_not_announced_again_in_the_same_log(
+    clock: Clock, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def validate() -> None:
+        with console.bar("validation", 10) as bar:
+            for _ in range(10):
+                clock.now += 0.15
+                bar.advance()
+
+    with caplog.at_level(logging.INFO):
+        validate()
+        validate()  # it takes less than the pause by now
+        assert len(caplog.records) == 1
+        with console.logging_to(tmp_path / "run.log"):
+            validate()
+    assert len(caplog.records) == 2
+
+
+# Slow work is a wait for its own announcement, so that these tests depend on no speed.
+
+
+class Heard(logging.Handler):
+    """Lets work wait until something is said of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.messages: list[str] = []
+        self.heard = threading.Condition()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        with self.heard:
+            self.messages.append(record.getMessage())
+            self.heard.notify_all()
+
+    def wait_for(self, beginning: str, count: int = 1) -> None:
+        def said() -> bool:
+            return sum(text.startswith(beginning) for text in self.messages) >= count
+
+        with self.heard:
+            assert self.heard.wait_for(said, timeout=60), self.messages
+
+
+@pytest.fixture
+def heard(monkeypatch: pytest.MonkeyPatch) -> Iterator[Heard]:
+    """What a log is told, which takes no second here."""
+    monkeypatch.setattr(console, "FIRST_LINE", 0.01)
+    monkeypatch.setattr(console, "_PAUSES", {})
+    logger, handler = logging.getLogger("robustrun"), Heard()
+    level = logger.level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    yield handler
+    logger.removeHandler(handler)
+    logger.setLevel(level)
+
+
+def test_work_is_announced_while_it_lasts_and_told_again(heard: Heard) -> None:
+    with console.step("reading the data set cifar10"):
+        heard.wait_for("reading the data set cifar10, 0 s so far", 2)
+    with console.bar("training", 90, images=64) as bar:
+        heard.wait_for("training: 0 of 90, -:--:-- left")  # a first step that compiles
+        bar.advance()
+
+
+def test_of_work_in_other_work_the_innermost_speaks(heard: Heard) -> None:
+    with console.bar("sweep", 4), console.step("drawing figures"):
+        heard.wait_for("drawing figures", 2)
+        assert not any(text.startswith("sweep") for text in heard.messages[1:])
+    with console.step("writing the report"):
+        heard.wait_for("writing the report")  # the thread of the first work is over
+
+
+def test_nothing_is_said_of_quick_work_and_no_thread_stays(
+    heard: Heard, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "FIRST_LINE", 3600.0)
+    before = threading.active_count()
+    for _ in range(3):
+        with console.step("reading"):
+            (watch,) = [t for t in threading.enumerate() if "_watch" in t.name]
+        watch.join(60)
+    assert (heard.messages, threading.active_count()) == ([], before)
+
+
+def test_a_terminal_shows_a_step_at_once_and_counts_nothing(terminal: io.StringIO) -> None:
+    with console.step("reading the data set cifar10"):
+        console._VIEWS[0].refresh()
+    drawn = terminal.getvalue()
+    assert "reading the data set cifar10" in drawn
+    assert "left" not in drawn
+    assert "0/" not in drawn
 
 
 def test_time_left_counts_what_was_done_here(clock: Clock) -> None:

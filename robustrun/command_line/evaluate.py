@@ -52,7 +52,7 @@ def evaluate(arguments: list[str]) -> int:
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
     process.log_to_terminal()
-    process.log_the_start()
+    process.import_torch()
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
 

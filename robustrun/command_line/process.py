@@ -1,5 +1,6 @@
 """What a command changes in the process that it runs in, and puts back when it is over."""
 
+import importlib
 import logging
 import os
 import signal
@@ -88,7 +89,12 @@ def log_to_terminal() -> None:
     root.setLevel(logging.INFO)
 
 
-def log_the_start() -> None:
-    """Say that work has begun, where the import of torch, some seconds, comes first."""
-    if "torch" not in sys.modules:
-        log.info("robustrun %s starts; PyTorch is imported first", version("robustrun"))
+def import_torch() -> None:
+    """Import torch, which takes seconds, or minutes from a slow disk: it is said before."""
+    if "torch" in sys.modules:
+        return
+    from robustrun import console
+
+    log.info("robustrun %s starts; PyTorch is imported first", version("robustrun"))
+    with console.step("importing PyTorch", announced=True):
+        importlib.import_module("torch")

@@ -6,6 +6,7 @@ from functools import partial
 from pathlib import Path
 
 from robustrun import console
+from robustrun.command_line import process
 from robustrun.command_line.parser import CommandParser
 from robustrun.errors import DataError, RobustrunError
 from robustrun.report import (
@@ -122,12 +123,14 @@ def _add_other_ends(parser: CommandParser) -> None:
 def command(arguments: list[str]) -> int:
     """`robustrun report PATH ...`"""
     options = parser().read(arguments)
+    process.log_to_terminal()
     if options.compare:
         _compare(options)
         return 0
     if not options.paths:
         parser().error("robustrun report takes the folder of a run, a sweep, or any folder above")
-    all_runs = collect.find_runs(options.paths)
+    with console.step("reading the runs"):
+        all_runs = collect.find_runs(options.paths)
     runs = query.where(all_runs, options.where)
     if options.where and not any(run.record for run in runs):
         raise RobustrunError(f"No run fulfils {' and '.join(options.where)}.")
@@ -181,7 +184,9 @@ def _report(runs: list[StoredRun], all_runs: list[StoredRun], options: argparse.
         named = [key for key in keys if options.by and any(key in run.settings for run in all_runs)]
         writing.csv.parent.mkdir(parents=True, exist_ok=True)
         summary.write(writing.csv, runs, named, all_runs)
-    for path in _write(runs, groups, writing):
+    with console.step("writing the report"):
+        paths = _write(runs, groups, writing)
+    for path in paths:
         console.show(str(path))
 
 

@@ -52,7 +52,7 @@ def resume(arguments: list[str]) -> int:
         terminal.show_run(read_record(folder))
         return DONE
     process.log_to_terminal()
-    process.log_the_start()
+    process.import_torch()
     from robustrun.configuration.run_config import load_config
     from robustrun.run_folder.load import configuration
 

@@ -8,7 +8,7 @@ from hydra.core.hydra_config import HydraConfig
 from omegaconf import DictConfig
 
 from robustrun.command_line.execute import execute, load_composed
-from robustrun.command_line.process import log_the_start
+from robustrun.command_line.process import import_torch
 from robustrun.command_line.request import request
 from robustrun.command_line.session import Session
 from robustrun.errors import RobustrunError, RunFailure
@@ -20,10 +20,10 @@ DAY = "????-??-??"  # the folder of a day's runs
 
 def run_alone(composed: DictConfig, session: Session) -> None:
     """The run; what goes wrong is kept in the session, because Hydra would add its own words."""
-    log_the_start()
     hydra = HydraConfig.get()
     folder = Path(hydra.runtime.output_dir)
     try:
+        import_torch()
         run_config = load_composed(composed, session.folders)
         before = _begun_before(folder, run_config) if _resumes(composed) else None
     except Exception as error:

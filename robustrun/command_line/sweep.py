@@ -35,7 +35,7 @@ from robustrun.command_line.sweep_worker import number_of, place
 from robustrun.compute import interrupts
 from robustrun.configuration import words
 from robustrun.configuration.words import Line
-from robustrun.console import show
+from robustrun.console import show, step
 from robustrun.errors import ConfigError, RobustrunError
 from robustrun.storage import files
 
@@ -186,8 +186,9 @@ def close_sweep(session: Session) -> int:
         raise session.refusal
     if session.sweep_folder is None:
         return DONE
-    runs = runs_in(session.sweep_folder)
-    _summarise(session.sweep_folder, runs)
+    with step("gathering the runs of the sweep"):
+        runs = runs_in(session.sweep_folder)
+        _summarise(session.sweep_folder, runs)
     _show_sweep(session.sweep_folder, runs)
     failed = [run for run in runs if run.status != "completed"]
     print_remarks(_first(f"{r.folder} ({' '.join(r.words)}) {r.status}: {r.error}" for r in failed))
@@ -234,7 +235,8 @@ def _write_page(sweep: Path, folders: list[Path]) -> None:
     from robustrun.report import page
 
     try:
-        page.write_sweep(sweep, folders)
+        with step("writing the page of the sweep"):
+            page.write_sweep(sweep, folders)
     except Exception as error:  # a page is not worth a finished sweep
         log.warning("not made: %s (%s: %s)", sweep / "report.html", type(error).__name__, error)
     else:

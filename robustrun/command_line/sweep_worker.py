@@ -11,6 +11,7 @@ from omegaconf import DictConfig, OmegaConf
 
 from robustrun.command_line.execute import load_composed, run_and_show
 from robustrun.command_line.failures import message_of
+from robustrun.command_line.process import import_torch
 from robustrun.command_line.request import request
 from robustrun.command_line.session import CURRENT, Session, own_words, session_of
 from robustrun.compute import interrupts
@@ -61,6 +62,7 @@ def _run(composed: DictConfig, folder: Path, overrides: list[str], session: Sess
         _require_own(folder, overrides, session)
         if provenance.status(folder) == "completed":
             return read_record(folder)
+    import_torch()
     run_config = load_composed(composed, session.folders)
     if not begun:
         provenance.take(folder, request(session, overrides, run_config))

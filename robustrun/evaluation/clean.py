@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from robustrun import console
 from robustrun.compute import processes
 from robustrun.compute.modes import eval_mode
 from robustrun.compute.predictions import NO_ANSWER, predicted
@@ -50,8 +51,11 @@ def predict(model: nn.Module, images: Images, batch_size: int, device: torch.dev
 
     def mine() -> list[int]:
         stream = batches_of(images, order, own(numbers), batch_size, device)
-        with eval_mode(model):
-            parts = [predicted(model(x)) for x, _ in stream]
+        parts = []
+        with eval_mode(model), console.bar("predictions", len(images), images=1) as bar:
+            for x, _ in stream:
+                parts.append(predicted(model(x)))
+                bar.advance(len(x))
         answers: list[int] = torch.cat(parts).tolist() if parts else []
         return answers
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from robustrun import console
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.robust_accuracy import attack_result
@@ -83,10 +84,12 @@ def _distances(name: str, attack: Attack, subject: Subject, setting: Setting) ->
     def work(numbers: list[int]) -> Iterator[tuple[int, list[float]]]:
         size, device = setting.batch_size, setting.device
         stream = batches_of(subject.images, order, numbers, size, device)
-        for number, (x, y) in zip(numbers, stream, strict=True):
-            generator = setting.generator(f"{name} distances", number)
-            distances = attack.minimal_distances(subject.network, x, y, generator=generator)[1]
-            yield number, distances.tolist()
+        with console.bar(f"distances by {name}", len(numbers)) as bar:
+            for number, (x, y) in zip(numbers, stream, strict=True):
+                generator = setting.generator(f"{name} distances", number)
+                distances = attack.minimal_distances(subject.network, x, y, generator=generator)[1]
+                yield number, distances.tolist()
+                bar.advance()
 
     count = -(-len(order) // setting.batch_size)
     keys = [f"{name} distances batch {number}" for number in range(count)]

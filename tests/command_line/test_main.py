@@ -307,7 +307,7 @@ def test_a_carriage_return_at_the_end_of_a_word_is_of_its_script(here: Path) -> 
 
 def test_wrong_input_from_a_process_is_exit_code_2_and_leaves_nothing(tmp_path: Path) -> None:
     found = robustrun(tmp_path, "method.beta=abc", code=2)
-    first, message = found.stderr.splitlines()
+    first, *_, message = found.stderr.splitlines()
     assert "starts; PyTorch is imported" in first
     assert message.startswith("robustrun: method.beta is 'abc'")
     assert not [path for path in tmp_path.rglob("*") if path.is_file()]

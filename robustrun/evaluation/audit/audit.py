@@ -173,7 +173,8 @@ def _checked(s: AuditTarget, attacked: bool) -> list[Check]:
         answers = s.answers("attack", craft_with(attack, s.model), s.robust)
         no_answer = s.no_answer | (answers == NO_ANSWER)
         s = replace(s, robust=s.robust & (answers == s.y), no_answer=no_answer)
-    checks = [_once(s, question) for question in MODEL_CHECKS]
+    with console.step("audit of the network"):
+        checks = [_once(s, question) for question in MODEL_CHECKS]
     if not searches:
         return [*checks, no_adversary(s)]
     with console.bar("audit", len(ATTACK_CHECKS)) as bar:
