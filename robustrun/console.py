@@ -210,13 +210,15 @@ class Bar:
 
     def say(self, note: str = "") -> None:
         """Write how far the work is into the log."""
+        so_far = f"{time.monotonic() - self.begun:.0f} s so far"
         if not self.task.fields["counted"]:
-            log.info("%s, %.0f s so far", self.title, time.monotonic() - self.begun)
+            log.info("%s, %s", self.title, so_far)
             return
         speed = Speed().render(self.task).plain
         note = "  ".join(part for part in (note, speed) if part)
         counts = " of ".join(_counts(self.task)) + _unit(self.task)
-        log.info("%s: %s, %s left  %s", self.title, counts, self.left, note)
+        left = f"{self.left} left" if self.task.speed else so_far
+        log.info("%s: %s, %s  %s", self.title, counts, left, note)
 
     @property
     def left(self) -> str:
