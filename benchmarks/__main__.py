@@ -26,7 +26,7 @@ from benchmarks import (
     table,
     training_step,
 )
-from benchmarks.networks import Data, load_data
+from benchmarks.networks import NETWORKS, Data, load_data
 from benchmarks.peak import peaks
 from benchmarks.settings import FULL, GPU, QUICK, Settings
 from benchmarks.timing import Row
@@ -95,6 +95,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         arguments.data,
         arguments.out / "cache",
         deep=not arguments.small,
+        networks=tuple(arguments.networks),
         parts=arguments.parts,
         untuned=not arguments.quick,
         paths={name: path for name, path in named.items() if path},
@@ -109,6 +110,7 @@ def _arguments() -> argparse.Namespace:
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     parser.add_argument("--threads", type=int, default=cores, help="all cores that are free to it")
     parser.add_argument("--small", action="store_true", help="leave out PreAct ResNet-18")
+    parser.add_argument("--networks", nargs="+", choices=NETWORKS, default=(), help="instead")
     parser.add_argument("--parts", action="store_true", help="each part of AutoAttack, too")
     parser.add_argument("--rounds", type=int, help="timed runs of each contestant")
     parser.add_argument("--images", type=int, help="of a PGD evaluation")

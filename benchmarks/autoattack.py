@@ -30,9 +30,10 @@ EFFORT |= {"square": ("queries", 5000)}
 
 def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
     """The whole; if asked for, each part, too, on all images classified right."""
-    parts = ("", *PARTS) if settings.parts else ("",)
-    official = "AutoAttack" in found
-    return [row for part in parts for row in compared("BN CNN", data, settings, official, part)]
+    networks = settings.networks or ("BN CNN",)
+    parts, official = ("", *PARTS) if settings.parts else ("",), "AutoAttack" in found
+    compare_each = [(name, data, settings, official, part) for name in networks for part in parts]
+    return [row for each in compare_each for row in compared(*each)]
 
 
 def compared(

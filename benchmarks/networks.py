@@ -145,6 +145,11 @@ class Block(nn.Module):
         return done
 
 
+def names(settings: Settings) -> tuple[str, ...]:
+    """The networks that PGD evaluations and training steps are measured on."""
+    return settings.networks or (("BN CNN", DEEP) if settings.deep else ("BN CNN",))
+
+
 def untrained(name: str, data: Data, seed: int) -> nn.Module:
     """One of NETWORKS, with the first weights that the seed gives."""
     torch.manual_seed(seed)
@@ -155,9 +160,10 @@ def _of_the_catalogue(*words: str) -> Callable[[Shape, int], nn.Module]:
     return lambda shape, classes: plain_config(list(words)).model.build(shape, classes)
 
 
+DEEP = "PreAct ResNet-18"
 NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
     "BN CNN": lambda shape, classes: small_network(shape[0], classes),
-    "PreAct ResNet-18": _of_the_catalogue("model=preact_resnet18"),
+    DEEP: _of_the_catalogue("model=preact_resnet18"),
     "ResNet-18": _of_the_catalogue("model=resnet18"),
     "WRN-28-10": _of_the_catalogue("model=wide_resnet28_10"),
     "GroupNorm CNN": lambda shape, classes: small_network(
@@ -171,7 +177,7 @@ NETWORKS: dict[str, Callable[[Shape, int], nn.Module]] = {
 def trained(name: str, data: Data, settings: Settings) -> nn.Module:
     """The network after a little PGD-AT (3 inner steps), in eval mode, on the device."""
     sizes = settings.sizes
-    deep = name == "PreAct ResNet-18"
+    deep = name == DEEP
     images = min(sizes.deep_train_images if deep else sizes.train_images, len(data.train))
     epochs = sizes.deep_epochs if deep else sizes.epochs
     model = untrained(name, data, settings.seed)

@@ -6,9 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import (
+    DEEP,
     PRECISIONS,
     Data,
     called,
+    names,
     plain_config,
     runtime_for,
     setting_for,
@@ -28,13 +30,12 @@ GOALS = {"BN CNN": "9x torchattacks", "PreAct ResNet-18": "12x torchattacks"}
 
 
 def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
-    names = ["BN CNN", *(["PreAct ResNet-18"] if settings.deep else [])]
-    return [row for name in names for row in _of(name, data, settings, found)]
+    return [row for name in names(settings) for row in _of(name, data, settings, found)]
 
 
 def _of(name: str, data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
     sizes = settings.sizes
-    count = sizes.images if name == "BN CNN" else sizes.deep_images
+    count = sizes.deep_images if name == DEEP else sizes.images
     x, y = data.measured(count, settings.device)
     networks = {" tuned": tuned(trained(name, data, settings))}
     if settings.untuned:
@@ -54,7 +55,7 @@ def _of(name: str, data: Data, settings: Settings, found: dict[str, str]) -> lis
         items=len(x),
         meaning="robust accuracy",
         device=settings.device,
-        goal=GOALS[name],
+        goal=GOALS.get(name, ""),
     )
 
 

@@ -45,6 +45,7 @@ class Settings:
     data: Path  # CIFAR-10 (JPEG), if it is there
     cache: Path  # for the networks that are trained here
     deep: bool  # PreAct ResNet-18, beside the small network
+    networks: tuple[str, ...] = ()  # others, instead of these two
     parts: bool = False  # of AutoAttack, each on its own
     effort: float = 1.0  # share of AutoAttack's steps and queries; below 1 it is another attack
     untuned: bool = True  # peers on networks as they are, too, and not only on tuned ones

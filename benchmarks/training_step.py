@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.networks import Data, plain_config, runtime_for, untrained
+from benchmarks.networks import Data, names, plain_config, runtime_for, untrained
 from benchmarks.peers import without_cuda
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
@@ -37,9 +37,10 @@ Make = Callable[[nn.Module, torch.optim.Optimizer, Batch], Loss]
 
 
 def rows(data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:
-    names = ["BN CNN", *(["PreAct ResNet-18"] if settings.deep else [])]
     methods = (_trades, _pgd_at)
-    return [row for name in names for of in methods for row in of(name, data, settings, found)]
+    return [
+        row for name in names(settings) for of in methods for row in of(name, data, settings, found)
+    ]
 
 
 def _trades(name: str, data: Data, settings: Settings, found: dict[str, str]) -> list[Row]:

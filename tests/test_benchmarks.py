@@ -134,6 +134,15 @@ def test_each_comparison_finds_what_can_be(data: networks.Data, settings: Settin
     _check_table([*pgd, *steps, *pipeline, *epoch], settings.cache)
 
 
+def test_networks_without_batch_norm_are_compared_if_they_are_named(
+    data: networks.Data, settings: Settings
+) -> None:
+    chosen = replace(settings, networks=("ViT",), effort=0.02)
+    rows = pgd_evaluation.rows(data, chosen, {}) + autoattack.rows(data, chosen, {})
+    assert [row.network for row in rows] == ["ViT"] * 4
+    assert rows[0].found == rows[1].found, "verdicts are float32 in both"
+
+
 def test_what_is_wrong_as_it_is_counts_as_wrong_for_peers_too() -> None:
     class Brightness(nn.Module):
         def forward(self, x: torch.Tensor) -> torch.Tensor:
