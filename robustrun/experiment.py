@@ -27,7 +27,7 @@ from robustrun.evaluation.measure import choose_examples, measure, measurements
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.models import trial
-from robustrun.run_folder import artefacts, checkpoint, provenance, sections
+from robustrun.run_folder import artefacts, checkpoint, code, provenance, sections
 from robustrun.run_folder.folder import FOLDER, RUN_LOG
 from robustrun.run_folder.inputs import measured_subject
 from robustrun.run_folder.load import Source, require_size
@@ -132,12 +132,13 @@ def _asked_from_python(run_config: RunConfig) -> provenance.Provenance:
 
 def run_stages(run: RunInProgress) -> None:
     cfg, folder = run.config, run.folder
+    with_code = code.with_kept_code(cfg, folder)  # first: a mistake in it is soon found
     data = load_data(cfg, folder)
     run.note(dataset=sections.dataset_section(cfg, data))
     require_a_batch(cfg.training.batch_size, len(data.train))
-    model, runtime = build(cfg, data)
+    model, runtime = build(with_code, data)
     environment = sections.environment_section(runtime)
-    run.note(environment=environment, model=sections.model_section(cfg, model))
+    run.note(environment=environment, model=sections.model_section(cfg, model, folder))
     plan = _plan(cfg, runtime)
     if cfg.training.seconds is not None:
         plan = _within_time_limit(cfg, folder, data, model, plan)
@@ -156,8 +157,9 @@ def evaluation_stages(run: RunInProgress, source: Source) -> None:
     run.note(evaluated=source.section())
     data = load_data(cfg, run.folder, lambda splits: _as_trained(splits, trained, source.path))
     run.note(dataset=sections.dataset_section(cfg, data))
+    made = code.with_kept_code(cfg, run.folder) if source.kind == "weights" else cfg
     with step(f"loading the network of {source.path}"):
-        model = source.network(cfg, data.splits)
+        model = source.network(made, data.splits)
     if trained is not None:
         require_size(model, trained, data.splits.test.shape, str(source.path))
     work = multiply_adds(model, data.train.shape) * cfg.evaluation.batch_size
@@ -165,7 +167,7 @@ def evaluation_stages(run: RunInProgress, source: Source) -> None:
     compiled = runtime.compile is True  # `auto` asks whether a training is long enough
     runtime = dataclasses.replace(runtime, compile=compiled)
     run.note(environment=sections.environment_section(runtime))
-    run.note(model=sections.model_section(cfg, model))
+    run.note(model=sections.model_section(cfg, model, run.folder))
     place(model, runtime)
     _require_usable(cfg, model, data, runtime, training=False)
     if compiled:

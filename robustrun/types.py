@@ -228,6 +228,21 @@ class HasArchitecture(Protocol):
     def architecture(self) -> str: ...
 
 
+@runtime_checkable
+class HasCode(Protocol):
+    """A model that is made of the user's own Python files."""
+
+    def code(self) -> dict[str, Path]:
+        """These files, by their names below `source_folder`."""
+        ...
+
+    def source_folder(self) -> Path: ...
+
+    def from_folder(self, folder: Path) -> Model:
+        """The same model made of copies of these files, where that is possible."""
+        ...
+
+
 class Images(Protocol):
     """A labelled set of images that can be read in batches any number of times."""
 

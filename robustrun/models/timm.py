@@ -39,7 +39,7 @@ class Timm:
     """
 
     ADDED_LATER: ClassVar[dict[str, Any]] = {
-        "arguments": {},
+        "arguments": None,
         "patch_size": None,
         "stem": "default",
         "drop_path": 0.0,
@@ -47,7 +47,7 @@ class Timm:
     }
 
     architecture: str  # with or without the tag of its pretrained weights
-    arguments: dict[str, Any]  # of timm's function of that name
+    arguments: dict[str, Any] | None  # of timm's function of that name
     patch_size: int | None  # pixels a side of a patch; None: the architecture's
     stem: Literal["default", "conv"]
     drop_path: float  # share of the residual branches that are dropped (stochastic depth)
@@ -138,7 +138,7 @@ class Timm:
             arguments["patch_size"] = self.patch_size
         if self.drop_path:
             arguments["drop_path_rate"] = self.drop_path
-        return arguments | self.arguments
+        return arguments | (self.arguments or {})
 
     def _strides_less(self) -> bool:
         """Whether the patches are made by convolutions, whose strides are what can be changed."""

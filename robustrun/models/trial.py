@@ -74,7 +74,8 @@ class Adapted(nn.Module):
 def built(model: Model, shape: Shape, classes: int) -> nn.Module:
     """The network that `model` builds, tried and, where that is needed, adapted."""
     network = model.build(shape, classes)
-    return tried(network, sample(shape), classes, str(getattr(model, "file", type(model).__name__)))
+    name = getattr(model, "title", getattr(model, "file", type(model).__name__))
+    return tried(network, sample(shape), classes, str(name))
 
 
 def sample(shape: Shape) -> Tensor:

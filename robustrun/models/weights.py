@@ -120,10 +120,11 @@ def aligned(
     """`state` under the names that `network` has, whatever wrappers put before them, in any order.
 
     Normalisation in the file must be that of `statistics` (`mean` and `std`; left out, those of
-    `network.normalize`), which stays as configured: DataError where it is another.
+    `network.normalize`), which stays as configured: DataError where it is another. Empty: the
+    network normalises itself, and what it does is among its weights.
     """
     own = network.state_dict()
-    kept = {k: v for k, v in own.items() if k.startswith("normalize.")}
+    kept = {k: v for k, v in own.items() if k.startswith("normalize.") and statistics != {}}
     if statistics is None:
         statistics = {k.removeprefix("normalize."): v for k, v in kept.items()}
     file = {k: v for k, v in state.items() if k not in COUNTERS}

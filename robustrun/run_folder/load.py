@@ -19,7 +19,7 @@ from robustrun.errors import DataError
 from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
-from robustrun.run_folder import provenance
+from robustrun.run_folder import code, provenance
 from robustrun.run_folder.schema import (
     DatasetSection,
     EvaluatedSection,
@@ -51,7 +51,7 @@ def load_run(folder: str | Path) -> tuple[RunRecord, nn.Module]:
     """What a finished run says, and its network with the selected weights, in eval mode on the CPU.
     DataError (a ValueError) if `folder` is none or is damaged."""
     folder = Path(folder)
-    run_config = load_config(raw_config(folder))
+    run_config = code.of_run(load_config(raw_config(folder)), folder)
     record = read_record(folder)
     data = data_section(record)
     network = rebuild(run_config, data.input_shape, data.classes, data.class_counts)

@@ -154,6 +154,7 @@ class ModelSection:
     parameters: int = 0
     trainable_parameters: int = 0
     weights: InitialWeightsSection | None = None  # None: all of them were random
+    code: dict[str, str] = field(default_factory=dict)  # SHA-256 of the user's files it is made of
 
 
 @dataclass(frozen=True, kw_only=True)

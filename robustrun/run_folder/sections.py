@@ -22,6 +22,7 @@ from robustrun.evaluation.outcome import AttackResult, Evaluation
 from robustrun.evaluation.settings import EvaluationPlan
 from robustrun.evaluation.statistics import accuracy, per_class, wilson
 from robustrun.models.initial_weights import taken_by
+from robustrun.run_folder import code
 from robustrun.run_folder.schema import (
     AttackScore,
     CleanScore,
@@ -64,13 +65,15 @@ def _class_counts(images: Images, classes: int) -> tuple[int, ...]:
     return tuple(torch.bincount(images.labels.cpu(), minlength=classes).tolist())
 
 
-def model_section(cfg: RunConfig, model: nn.Module) -> ModelSection:
+def model_section(cfg: RunConfig, model: nn.Module, folder: Path) -> ModelSection:
+    """`folder`: of the run, with the code that it keeps."""
     sizes, begun = [(p.numel(), p.requires_grad) for p in model.parameters()], taken_by(model)
     return ModelSection(
         name=cfg.name_of("model"),
         parameters=sum(size for size, _ in sizes),
         trainable_parameters=sum(size for size, trained in sizes if trained),
         weights=None if begun is None else InitialWeightsSection(**vars(begun)),
+        code=code.digests(folder),
     )
 
 

@@ -14,7 +14,7 @@ from robustrun.models.initial_weights import taken_by
 from robustrun.models.timm import Timm
 
 SETTINGS: dict[str, Any] = {
-    "arguments": {},
+    "arguments": None,
     "patch_size": None,
     "stem": "default",
     "drop_path": 0.0,
