@@ -15,6 +15,7 @@ LIST_EXAMPLES = """\
 Examples
   robustrun list
   robustrun list attack method
+  robustrun list model --timm 'vit_tiny*'  the networks of timm, and their pretrained weights
   robustrun list -cd mine                  with the options of a folder of your own"""
 EXPLAIN_EXAMPLES = """\
 Examples
@@ -29,6 +30,9 @@ def list_parser() -> CommandParser:
     own.add_argument(
         "groups", nargs="*", default=[], metavar="GROUP", help="only these groups of options"
     )
+    for library in ("timm", "torchvision"):
+        what = f"search the networks of {library} and their weights; nothing is downloaded"
+        own.add_argument(f"--{library}", metavar="PATTERN", help=what)
     own.add_folders()
     return own
 
@@ -45,6 +49,8 @@ def explain_parser() -> CommandParser:
 def print_list(arguments: list[str]) -> int:
     """Every option of one group, or of all, with the first line of its YAML file."""
     given = list_parser().read(arguments)
+    if patterns := {k: v for k in ("timm", "torchvision") if (v := getattr(given, k)) is not None}:
+        return _print_architectures(patterns, given.groups)
     folders = composition.opened_folders(line_of([], given.config_dir))
     options = options_by_group(folders)
     chosen, _ = _without_plugins(given.groups)
@@ -55,6 +61,18 @@ def print_list(arguments: list[str]) -> int:
         print(group)
         texts = {name: headline(option_file(group, name, folders)) for name in options[group]}
         print("\n".join(console.entries(texts)))
+    return 0
+
+
+def _print_architectures(patterns: dict[str, str], groups: list[str]) -> int:
+    from robustrun.command_line.architectures import print_architectures
+
+    if groups not in ([], ["model"]):
+        flags = " and ".join(f"--{library}" for library in patterns)
+        raise RobustrunError(
+            f"{flags} searches networks: write robustrun list model {flags} 'PATTERN'."
+        )
+    print_architectures(patterns)
     return 0
 
 

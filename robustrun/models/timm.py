@@ -206,6 +206,7 @@ def installed_timm() -> Any:
         if error.name != "timm":
             raise
         raise ConfigError(
-            "model.name is 'timm', and timm is not installed: pip install 'robustrun[timm]'."
+            "timm, which model=timm and the options built on it need, is not installed: "
+            "pip install 'robustrun[timm]'."
         ) from None
     return timm
