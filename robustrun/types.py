@@ -243,6 +243,15 @@ class HasCode(Protocol):
         ...
 
 
+@runtime_checkable
+class HasSourceName(Protocol):
+    """A data set that is one of many (torchvision's by class): what it is called where the option
+    stands for all of them."""
+
+    @property
+    def source_name(self) -> str: ...
+
+
 class Images(Protocol):
     """A labelled set of images that can be read in batches any number of times."""
 

@@ -44,6 +44,7 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.checks",
     "datasets.class_names",
     "datasets.decoded",
+    "datasets.decoded_items",
     "datasets.files",
     "datasets.image_reader",
     "datasets.holdout",

@@ -25,6 +25,7 @@ from robustrun.types import (
     Dataset,
     Device,
     HasArchitecture,
+    HasSourceName,
     Model,
     Optimizer,
     OwnStep,
@@ -118,11 +119,14 @@ class RunConfig:
 
     def name_of(self, group: str) -> str:
         """What the chosen model, method, attack … is called in everything that a run leaves: as the
-        user chose it (`trades_awp`), a library's network by its architecture."""
+        user chose it (`trades_awp`), a library's network or data set by its name there."""
         chosen, option = getattr(self, group), self.options.get(group)
         registered = str(dump(chosen)["name"])
-        if isinstance(chosen, HasArchitecture) and option in (None, "", registered):
-            return chosen.architecture
+        if option in (None, "", registered):
+            if isinstance(chosen, HasArchitecture):
+                return chosen.architecture
+            if isinstance(chosen, HasSourceName):
+                return chosen.source_name
         return option or registered
 
     def attacks(self) -> dict[str, Attack]:

@@ -266,8 +266,11 @@ class RunRecord:
         """What the user chose of a group; of runs that did not note it, the registered name."""
         if group == "model" and self.model is not None:
             return self.model.name  # an architecture of a library
-        chosen = (self.config.get("options") or {}).get(group)
-        return str(chosen or self.config[group]["name"])
+        registered = self.config[group]["name"]
+        chosen = (self.config.get("options") or {}).get(group) or registered
+        if group == "dataset" and self.dataset is not None and chosen == registered:
+            return self.dataset.name or registered  # a library's name for it
+        return str(chosen)
 
 
 _SECTIONS = [section.name for section in fields(RunRecord) if section.name != "folder"]

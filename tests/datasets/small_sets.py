@@ -16,6 +16,7 @@ from robustrun.datasets.folder import ImageFolder, ImageNet
 from robustrun.datasets.npz import NPZ
 from robustrun.datasets.settings import Radii
 from robustrun.datasets.tensors import TensorImages
+from robustrun.datasets.torchvision import TorchvisionSet
 from robustrun.types import Images, Splits
 
 COMMON: dict[str, Any] = {
@@ -100,6 +101,15 @@ def folder(root: Path, **changed: Any) -> ImageFolder:
 def npz(file: Path, **changed: Any) -> NPZ:
     settings: dict[str, Any] = {"file": str(file), "test_fraction": 0.2, "test_seed": 0}
     return NPZ(**settings | COMMON | changed)
+
+
+def of_torchvision(source: str, root: Path, **changed: Any) -> TorchvisionSet:
+    settings: dict[str, Any] = {
+        **{"source": source, "part": "train", "train": True, "test": False, "arguments": {}},
+        **{"class_names": None, "root": str(root), "download": False, "image_size": None},
+        **{"test_fraction": 0.2, "test_seed": 0},
+    }
+    return TorchvisionSet(**settings | COMMON | changed)
 
 
 def imagenet(root: Path, **changed: Any) -> ImageNet:

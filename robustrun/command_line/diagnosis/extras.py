@@ -13,6 +13,7 @@ NEEDED_BY = {  # each extra of pyproject.toml
     "ray": "hydra/launcher=ray",
     "search": "hydra/sweeper=optuna, a search for the best settings",
     "timm": "model=timm",
+    "svhn": "dataset=svhn",
     "tensorboard": "tracker=tensorboard",
     "wandb": "tracker=wandb",
     "mlflow": "tracker=mlflow",
