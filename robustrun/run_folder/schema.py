@@ -266,10 +266,9 @@ class RunRecord:
         """What the user chose of a group; of runs that did not note it, the registered name."""
         if group == "model" and self.model is not None:
             return self.model.name  # an architecture of a library
-        registered = self.config[group]["name"]
-        chosen = (self.config.get("options") or {}).get(group) or registered
-        if group == "dataset" and self.dataset is not None and chosen == registered:
-            return self.dataset.name or registered  # a library's name for it
+        chosen = (self.config.get("options") or {}).get(group) or self.config[group]["name"]
+        if group == "dataset" and self.dataset and chosen == self.config[group]["name"]:
+            return self.dataset.name or str(chosen)  # a library's name for it
         return str(chosen)
 
 
