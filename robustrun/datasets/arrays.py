@@ -27,7 +27,7 @@ CHANNELS = (1, 3)
 SHOWN = 5  # classes that a message lists
 
 
-class ArraySettings(Settings, AugmentSettings, HoldoutSettings, Protocol):
+class ArraySettings(Settings, AugmentSettings, Protocol):
     """The keys of a data set of arrays."""
 
 
@@ -130,21 +130,21 @@ def _from_one_hot(array: np.ndarray, place: str) -> np.ndarray:
 
 def array_splits(
     train: Part | None,
-    test: Part | None,
+    test: Part | HoldoutSettings,
     settings: ArraySettings,
     names: Sequence[str] | None = None,
 ) -> Splits:
-    """The splits of two parts. Without a test part, one is held out of the other; without a
-    training part, the data set can be measured alone. `names` are those of labels 0, 1, …; classes
-    of which there is no image are left out. DataError if a class cannot be learnt."""
-    parts = [part for part in (train, test) if part is not None]
+    """The splits of two parts. `test` may also say how one is held out of the training part;
+    without a training part, the data set can be measured alone. `names` are those of labels 0, 1,
+    …; classes of which there is no image are left out. DataError if a class cannot be learnt."""
+    parts = [part for part in (train, test) if isinstance(part, Part)]
     values = np.unique(np.concatenate([part.labels for part in parts]))
     class_names = _named(values, names, parts)
     pixels = [part.pixels for part in parts]
     labels = [torch.from_numpy(np.searchsorted(values, part.labels)) for part in parts]
     test_from = None
-    if test is None:
-        held_out = hold_out(labels[0], class_names, settings, parts[0].place)
+    if not isinstance(test, Part):
+        held_out = hold_out(labels[0], class_names, test, parts[0].place)
         cuts = (held_out.train, held_out.test)
         pixels, test_from = [pixels[0][cut] for cut in cuts], held_out.told
         labels = [labels[0][cut] for cut in cuts]

@@ -64,7 +64,7 @@ class NPZ:
         pairs = paired(stored)
         parts = {name: _part(stored, *names) for name, names in _used(pairs, stored).items()}
         names = [str(name) for name in stored[NAMES]] if NAMES in stored.names else None
-        splits = array_splits(parts.get("train"), parts.get("test"), self, names)
+        splits = array_splits(parts.get("train"), parts.get("test", self), self, names)
         from_val = "val" in pairs and "test" not in pairs
         return replace(splits, test_from="val") if from_val else splits
 

@@ -85,7 +85,7 @@ class TorchvisionSet:
             for part, name in zip(parts, names, strict=False)
         ]
         class_names = self.class_names or getattr(parts[0], "classes", None)
-        return array_splits(whole[0], whole[1] if self.part else None, self, class_names)
+        return array_splits(whole[0], whole[1] if self.part else self, self, class_names)
 
 
 def class_of(name: str) -> Any:
