@@ -1,14 +1,21 @@
 """Shared by all tests: one thread, and PyTorch's global state left as it was found."""
 
+import gc
 import os
 
 os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
+import copy
+import functools
 import signal
 from collections.abc import Iterator
+from typing import Any
 
+import omegaconf._utils
+import omegaconf.base
 import pytest
 import torch
+import yaml
 
 from robustrun import console
 from robustrun.compute.threads import set_parallelism
@@ -31,6 +38,40 @@ def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Those on engines begin first: they wait much, and others use the processors meanwhile."""
     items.sort(key=lambda item: item.get_closest_marker("engines") is None)
+
+
+def pytest_collection_finish() -> None:
+    """What lives until the end is not looked through by each collection of garbage."""
+    import hypothesis  # noqa: F401  (as it is imported it looks for whoever refers to an object)
+
+    gc.freeze()
+
+
+def pytest_sessionfinish() -> None:
+    gc.unfreeze()
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _yaml_is_parsed_once() -> Iterator[None]:
+    """A third of the time to compose a configuration, which thousands of tests do: the same text of
+    the catalogue, and the same interpolation in it, is parsed once."""
+    load, loaded = yaml.load, {}
+
+    def load_once(stream: Any, Loader: Any) -> Any:
+        is_text = isinstance(stream, str | bytes)
+        key = stream if is_text else stream.read(), Loader.__qualname__
+        if key not in loaded:
+            if not is_text:
+                stream.seek(0)  # an error has the name of the file
+            loaded[key] = load(stream, Loader)
+        return copy.deepcopy(loaded[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(yaml, "load", load_once)
+        parse = functools.cache(omegaconf.base.parse)
+        for module in (omegaconf.base, omegaconf._utils):
+            patch.setattr(module, "parse", parse)
+        yield
 
 
 @pytest.fixture(scope="session")

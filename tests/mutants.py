@@ -28,7 +28,8 @@ if TYPE_CHECKING:
 Place = tuple[int, int]  # line, column
 
 ROOT = Path(__file__).parents[1]
-TIMEOUT = 300  # seconds; a mutant that does not end is caught
+TIMEOUT = 1200  # seconds; a mutant that does not end is caught
+WORK = 150  # seconds of a processor: the same limit on a machine that is busy
 OPTIONS = ["-n", "0", "-x", "-q", "--tb=line", "-p", "no:cacheprovider"]
 
 
@@ -96,9 +97,12 @@ def test_and_exit(module: str, output: int) -> NoReturn:
     """Whatever happens here, this process ends here."""
     code = 1
     try:
+        import resource
+
         import pytest
 
         os.setsid()
+        resource.setrlimit(resource.RLIMIT_CPU, (WORK, WORK))
         os.dup2(output, 1)
         os.dup2(output, 2)
         code = pytest.main([*OPTIONS, *tests_of(Path(module))])

@@ -233,6 +233,7 @@ def test_growth_is_measured_in_each_direction_and_fitted(
     monkeypatch.setattr(growth, "SIDE", 8)
     monkeypatch.setattr(growth, "CLASSES", (10, 20))
     monkeypatch.setattr(growth, "CHANGES", {"steps": (1, 2), "batch": (16, 32)})
+    monkeypatch.setattr(growth, "PGD", ["attack=pgd", "attack.steps=2", "attack.restarts=1"])
     rows = growth.rows(data, settings)
     assert len(rows) == 2 * 7
     fitted = [row.meaning for row in rows if row.meaning != "robust accuracy"]

@@ -146,7 +146,7 @@ VALUES = st.one_of(
 
 
 @settings(
-    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=16, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 @given(key=st.sampled_from(KEYS), value=VALUES)
 def test_any_value_is_taken_or_refused_but_never_a_traceback(

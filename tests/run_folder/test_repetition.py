@@ -1,8 +1,10 @@
 """A finished run made again, with other words: what follows a change follows it."""
 
+import copy
 import json
 import shutil
 import sys
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +12,7 @@ import pytest
 import yaml
 
 from robustrun.command_line.main import run_command_line
-from robustrun.configuration import words
+from robustrun.configuration import composition, words
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import load_config
@@ -49,6 +51,22 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(sys, "argv", ["robustrun"])
     monkeypatch.setattr(sys, "path", list(sys.path))
     return tmp_path
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _composed_once() -> Iterator[None]:
+    """Looking for the words of an older run composes the same configurations in each test."""
+    composed, compose = {}, composition.compose_config
+
+    def compose_once(given: Iterable[str], folders: Iterable[Path] = ()) -> dict[str, Any]:
+        key = tuple(given), tuple(folders)
+        if key not in composed:
+            composed[key] = compose(*key)
+        return copy.deepcopy(composed[key])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(repetition.composition, "compose_config", compose_once)
+        yield
 
 
 def shown(capfd: pytest.CaptureFixture[str], *given: str) -> tuple[dict[str, Any], str]:
