@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 import textwrap
 import threading
@@ -438,10 +439,19 @@ def entries(texts: dict[str, str]) -> list[str]:
     ]
 
 
+class _Results(Console):
+    """stdout, which may be a pipe to a program that has read enough."""
+
+    def on_broken_pipe(self) -> None:
+        """What follows is printed to nowhere, and the work that it is the result of is not lost;
+        rich would end the process."""
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def show(*parts: Table | str) -> None:
     """Print results on stdout and into the run's log; a table is as wide as its words need where
     there is no terminal."""
-    console = Console()
+    console = _Results()
     screen = console.width if console.is_terminal else None
     logs = [Console(file=file.stream, width=PLAIN_WIDTH) for file in _FILES]
     with paused():

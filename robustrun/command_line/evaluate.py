@@ -15,9 +15,11 @@ from robustrun.command_line.parser import CommandParser, line_of
 from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.words import Line
 from robustrun.run_folder import provenance
+from robustrun.run_folder.folder import require_finished
 
 log = logging.getLogger(__name__)
 MEASURED_WITH = ("attack", "evaluation", "device", "tracker")  # nothing of a training
+FIRST = "robustrun evaluate takes a finished run's folder or a file of weights first"
 DESCRIPTION = """\
 Measures a trained network again: with another attack, radius or evaluation, or on other data. It
 writes a new folder in outputs/ and leaves the run as it is. Overrides are the same as for a run."""
@@ -44,13 +46,16 @@ def parser() -> CommandParser:
 
 def evaluate(arguments: list[str]) -> int:
     """`robustrun evaluate RUN_OR_WEIGHTS [OVERRIDE ...]`"""
+    if not arguments:
+        parser().error(f"{FIRST}, as in robustrun evaluate outputs/RUN attack=autoattack")
     options = parser().read(arguments)
     source, line = options.source, line_of(options.overrides, options.config_dir)
     if not source.exists():
-        right = "robustrun evaluate takes a finished run's folder or a file of weights first"
-        parser().error(f"{source} does not exist. {right}")
+        parser().error(f"{source} does not exist. {FIRST}")
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
+    if source.is_dir():
+        require_finished(source)
     process.log_to_terminal()
     process.import_torch()
     from robustrun.configuration.decoding import dump

@@ -69,6 +69,10 @@ def _command(arguments: list[str]) -> int:
             from robustrun.command_line.help import print_help
 
             return print_help()
+        case ["help", "list" | "explain" | "report" | "evaluate" | "resume" | "doctor" as word]:
+            return _command([word, "--help"])
+        case ["help", *_]:
+            return _command(["--help"])
         case ["list" | "explain" as word, *words]:
             from robustrun.command_line import options
 

@@ -7,7 +7,7 @@ from robustrun import console
 from robustrun.command_line import typos
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.parser import CommandParser, line_of
-from robustrun.configuration import composition, plugins, words
+from robustrun.configuration import composition, plugins, source, words
 from robustrun.configuration.catalogue import option_file, options_by_group
 from robustrun.errors import RobustrunError, did_you_mean
 
@@ -100,6 +100,8 @@ def headline(path: Path) -> str:
 
 def print_explanation(arguments: list[str]) -> int:
     """An option's paper and formula from its class, its settings and units from its YAML file."""
+    if not arguments:
+        explain_parser().error("robustrun explain takes an option, as in method=trades")
     given = explain_parser().read(arguments)
     folders = composition.opened_folders(line_of([], given.config_dir))
     chosen, modules = _without_plugins(given.option)
@@ -132,13 +134,16 @@ def _chosen(given: list[str], options: dict[str, list[str]]) -> tuple[str, str]:
 
 
 def _class_text(group: str, option: str, folders: list[Path], modules: list[str]) -> str:
-    """The docstrings of the module and class that the option names, if it names one."""
-    from robustrun.configuration.decoding import REGISTRIES
-
-    plugins.load(modules)
+    """The docstrings of the module and class that the option names, if it names one. Those of our
+    own are read from their source: importing them would import torch, which takes seconds."""
     word = "+" if group == "experiment" else ""
     chosen = composition.compose_config([f"{word}{group}={option}"], folders).get(group)
     name = chosen.get("name") if isinstance(chosen, dict) else None
+    if own := source.documentation(group, str(name)):
+        return own
+    from robustrun.configuration.decoding import REGISTRIES
+
+    plugins.load(modules)
     for registry in REGISTRIES.values():
         if registry.group == group and name in registry:
             cls = registry[str(name)]

@@ -41,6 +41,8 @@ def parser() -> CommandParser:
 
 def resume(arguments: list[str]) -> int:
     """`robustrun resume RUN`"""
+    if not arguments:
+        parser().error("robustrun resume takes the folder of one run or sweep: outputs/DAY/RUN")
     options = parser().read(arguments)
     folder = _folder(options)
     if (folder / SWEEP).is_file():

@@ -6,13 +6,16 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from robustrun.errors import ConfigError
+from robustrun.errors import ConfigError, DataError
 
 FOLDER = "checkpoint"
 FILE = "origin.json"
 LOCK = "lock"
 CONFIGURATION = "config.yaml"
 RUN_LOG = "run.log"
+RESULTS = "results.json"
+WEIGHTS = "model.safetensors"
+DEEPEST = 4  # folders between one that is named and the runs that are looked for below it
 
 
 @contextmanager
@@ -25,6 +28,23 @@ def locked(folder: Path) -> Iterator[None]:
         raise ConfigError(f"{folder} is in use: another process works on this run.") from None
     with lock:
         yield
+
+
+def require_finished(folder: Path) -> None:
+    """DataError unless the folder is of a finished run."""
+    for name in (CONFIGURATION, RESULTS, WEIGHTS):
+        if not (folder / name).is_file():
+            lies = runs_below(folder)
+            raise DataError(f"{folder} is no finished run: it has no {name}.{lies}")
+
+
+def runs_below(folder: Path) -> str:
+    """A sentence that names the latest run below a folder; empty if there is none."""
+    for depth in range(1, DEEPEST + 1):
+        runs = sorted(file.parent for file in folder.glob("*/" * depth + RESULTS))
+        if runs:
+            return f" Below it are runs, such as {runs[-1]}."
+    return ""
 
 
 def in_use(folder: Path) -> bool:

@@ -20,6 +20,7 @@ from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
 from robustrun.run_folder import code, provenance
+from robustrun.run_folder.folder import WEIGHTS, require_finished
 from robustrun.run_folder.schema import (
     DatasetSection,
     EvaluatedSection,
@@ -30,14 +31,11 @@ from robustrun.storage.weights import read
 from robustrun.types import Adapts, Shape, Splits
 
 log = logging.getLogger(__name__)
-WEIGHTS = "model.safetensors"
 
 
 def raw_config(folder: Path) -> dict[str, Any]:
     """What a finished run's config.yaml says."""
-    for name in ("config.yaml", "results.json", WEIGHTS):
-        if not (folder / name).is_file():
-            raise DataError(f"{folder} is no finished run: it has no {name}.")
+    require_finished(folder)
     return configuration(folder)
 
 

@@ -14,7 +14,7 @@ import yaml
 
 from robustrun.configuration import plugins
 from robustrun.errors import ConfigError, DataError
-from robustrun.run_folder.folder import CONFIGURATION, FILE, FOLDER, RUN_LOG, locked
+from robustrun.run_folder.folder import CONFIGURATION, FILE, FOLDER, RUN_LOG, locked, runs_below
 from robustrun.run_folder.schema import read_run
 from robustrun.storage import files
 
@@ -101,7 +101,7 @@ def read(folder: Path) -> Provenance:
 
 def _why_none(folder: Path) -> str:
     if any(path.is_file() and not path.name.endswith(files.PART) for path in folder.rglob("*")):
-        return f"it has no {FOLDER}/{FILE}."
+        return f"it has no {FOLDER}/{FILE}.{runs_below(folder)}"
     return "it is empty. A run that was stopped before its first file is started again as before."
 
 

@@ -305,6 +305,42 @@ def test_a_carriage_return_at_the_end_of_a_word_is_of_its_script(here: Path) -> 
     assert run_command_line(words) == 0
 
 
+@pytest.mark.parametrize("words", [[], ["nosuch"], ["evaluate"], ["explain"], ["doctor"]])
+def test_help_is_a_word_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["help", *words]) == 0
+    said = capsys.readouterr().out
+    known = words if words != ["nosuch"] else []
+    beginning = f"usage: robustrun {known[0]} " if known else "robustrun trains image classifiers"
+    assert said.startswith(beginning)
+
+
+def test_streams_that_are_closed_end_no_command(tmp_path: Path) -> None:
+    for closed in (">&-", "<&- >&- 2>&-"):
+        line = f'"{sys.executable}" -m robustrun list device {closed}'
+        found = subprocess.run(["sh", "-c", line], cwd=tmp_path, capture_output=True, check=False)
+        assert (found.returncode, found.stderr) == (0, b"")
+
+
+def test_a_result_that_nobody_reads_is_no_failure(finished: Path) -> None:
+    line = f'("{sys.executable}" -m robustrun report "{finished}"; echo $? >code) | true'
+    subprocess.run(["sh", "-c", line], cwd=finished.parent, check=True, timeout=120)
+    assert (finished.parent / "code").read_text() == "0\n"
+    assert (finished.parent / "outputs" / "report" / "report.html").exists()
+
+
+def test_where_a_run_is_asked_for_a_folder_above_names_one(
+    finished: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    above = finished.parents[1]
+    for command in ("evaluate", "resume"):
+        assert run_command_line([command, str(above)]) == 2
+        said = capsys.readouterr().err
+        assert f"Below it are runs, such as {finished}." in said
+        assert "PyTorch" not in said  # which would be imported in vain
+        assert run_command_line([command]) == 2
+        assert "outputs/" in capsys.readouterr().err
+
+
 def test_wrong_input_from_a_process_is_exit_code_2_and_leaves_nothing(tmp_path: Path) -> None:
     found = robustrun(tmp_path, "method.beta=abc", code=2)
     first, *_, message = found.stderr.splitlines()

@@ -155,3 +155,17 @@ def test_a_headline_is_the_first_comment_that_says_what_the_option_is(tmp_path: 
     assert options.headline(file) == "What it is"
     file.write_text("name: a\n")
     assert options.headline(file) == ""
+
+
+@pytest.mark.parametrize(
+    ("words", "right"),
+    [
+        ([], "robustrun explain takes an option, as in method=trades"),
+        (["trades"], "Write robustrun explain method=trades"),
+    ],
+)
+def test_explain_without_an_option_says_how_it_is_written(
+    words: list[str], right: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_command_line(["explain", *words]) == 2
+    assert right in capsys.readouterr().err

@@ -18,7 +18,7 @@ WRONG = [
     ("explian method=trades", "Did you mean robustrun explain?"),
     ("resum RUN", "Did you mean robustrun resume?"),
     ("lst", "Did you mean robustrun list?"),
-    ("help", "Write --help."),
+    ("seed=1 help", "Write --help."),
     ("version", "Write --version."),
     ("train", "a run has none: robustrun method=trades."),
     ("seed=1 list", "robustrun list seed=1"),
