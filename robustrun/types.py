@@ -4,7 +4,7 @@ Everywhere outside a model an image batch `x` is a float32 tensor N x C x H x W 
 [0, 1], labels `y` are int64 of shape N, and a radius `epsilon` is in the same pixel units.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from inspect import signature
 from pathlib import Path
@@ -304,6 +304,7 @@ class Splits:
     class_table: Tensor | None = None  # the place here of each class that the files count
     left_out: tuple[str, ...] = ()  # classes of the files that are not used
     test_from: str | None = None  # how the test part came to be, where none is so named
+    class_folders: Mapping[str, str] | None = None  # of classes whose folders are called otherwise
 
     @property
     def classes(self) -> int:

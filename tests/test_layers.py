@@ -43,6 +43,7 @@ SHARED = {  # modules that the others of their package stand on
     "datasets.border",
     "datasets.checks",
     "datasets.class_names",
+    "datasets.corruptions",
     "datasets.decoded",
     "datasets.decoded_items",
     "datasets.files",

@@ -1,8 +1,8 @@
-"""CIFAR-10-C, CIFAR-100-C and CIFAR-10-P in their official files (Hendrycks & Dietterich 2019,
+"""CIFAR-10-C, CIFAR-100-C and CIFAR-10-P in their official arrays (Hendrycks & Dietterich 2019,
 https://arxiv.org/abs/1903.12261): the test images under common corruptions and perturbations.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,6 +12,7 @@ import torch
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import DataError, did_you_mean
+from robustrun.types import Images
 
 # The benchmark's fifteen, over which its mean is taken, and the four meant for tuning.
 CORRUPTIONS = (
@@ -22,6 +23,18 @@ CORRUPTIONS = (
 )
 EXTRA_CORRUPTIONS = ("speckle_noise", "gaussian_blur", "spatter", "saturate")
 SEVERITIES = (1, 2, 3, 4, 5)
+# AlexNet's error on ImageNet-C, mean over severities, by which the benchmark divides; as
+# https://github.com/hendrycks/robustness has it.
+ALEXNET_ERRORS = dict(
+    zip(
+        CORRUPTIONS,
+        (
+            *(0.886428, 0.894468, 0.922640, 0.819880, 0.826268, 0.785948, 0.798360, 0.866816),
+            *(0.826572, 0.819324, 0.564592, 0.853204, 0.646056, 0.717840, 0.606500),
+        ),
+        strict=True,
+    )
+)
 # The ten over which the mean flip rate is taken, and the four meant for tuning.
 PERTURBATIONS = (
     *("gaussian_noise", "shot_noise", "motion_blur", "zoom_blur", "spatter"),
@@ -36,7 +49,7 @@ class CorruptedImages(NamedTuple):
 
     corruption: str
     severity: int  # 1, the mildest, to 5
-    images: TensorImages
+    images: Images
 
 
 class PerturbationSequences(NamedTuple):
@@ -57,10 +70,8 @@ def corrupted(
     """The images of CIFAR-10-C below `root`, by corruption, then severity; DataError names what is
     wrong, before the first image is read. `examples`: only the first so many of each severity."""
     folder = _folder(root, "CIFAR-10-C")
-    _check_names(corruptions, CORRUPTIONS + EXTRA_CORRUPTIONS, "corruption")
-    for severity in severities:
-        if severity not in SEVERITIES:
-            raise DataError(f"The severity is {severity!r}, but must be one of 1, 2, 3, 4, 5.")
+    check_names(corruptions)
+    check_severities(severities)
     labels = _labels(folder / "labels.npy")
     for name in corruptions:
         _pixels(folder / f"{name}.npy", (len(labels), *PIXELS))
@@ -81,6 +92,15 @@ def _each(
             first = (severity - 1) * count
             part = slice(first, first + (count if examples is None else min(examples, count)))
             yield CorruptedImages(name, severity, _images(pixels[part], labels[part]))
+
+
+def mean_corruption_error(accuracies: Mapping[str, float]) -> float | None:
+    """mCE on ImageNet-C: the error of each corruption, over its five severities, as a share of
+    AlexNet's; then the mean over the fifteen. None if one of them is not there."""
+    if not set(CORRUPTIONS) <= set(accuracies):
+        return None
+    shares = [(1 - accuracies[name]) / ALEXNET_ERRORS[name] for name in CORRUPTIONS]
+    return sum(shares) / len(shares)
 
 
 def perturbed(
@@ -141,6 +161,17 @@ def _folder(root: str, name: str) -> Path:
             f"(https://github.com/hendrycks/robustness), one NAME.npy for each corruption."
         )
     return folder
+
+
+def check_names(corruptions: Sequence[str]) -> None:
+    """DataError, with near ones, for a name that is no corruption's."""
+    _check_names(corruptions, CORRUPTIONS + EXTRA_CORRUPTIONS, "corruption")
+
+
+def check_severities(severities: Sequence[int]) -> None:
+    for severity in severities:
+        if severity not in SEVERITIES:
+            raise DataError(f"The severity is {severity!r}, but must be one of 1, 2, 3, 4, 5.")
 
 
 def _check_names(chosen: Sequence[str], known: Sequence[str], kind: str) -> None:

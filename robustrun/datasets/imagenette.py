@@ -105,4 +105,6 @@ class Imagenette:
         augment, workers = augmentation(self), worker_count(self.workers)
         train = FileImages(*train_files, replace(whole, random_crop=True), workers, augment)
         test = FileImages(*test_files, whole, workers)
-        return make_splits(train, test, readable(wnids, WORDS), self)
+        names = readable(wnids, WORDS)
+        splits = make_splits(train, test, names, self)
+        return replace(splits, class_folders=dict(zip(names, wnids, strict=True)))

@@ -4,7 +4,7 @@ http://cs231n.stanford.edu/reports/2015/pdfs/yle_project.pdf).
 
 import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -77,12 +77,14 @@ class TinyImageNet:
         train = FileImages(*train_files, reader, workers, augmentation(self))
         test = FileImages(*test_files, reader, workers)
         fits = (len(train) + len(test)) * math.prod(reader.shape) <= self.memory_limit_gb * 1e9
-        return make_splits(
+        names = readable(wnids, read_words(top / "words.txt"))
+        splits = make_splits(
             DecodedImages(train) if fits else train,
             DecodedImages(test) if fits else test,
-            readable(wnids, read_words(top / "words.txt")),
+            names,
             self,
         )
+        return replace(splits, class_folders=dict(zip(names, wnids, strict=True)))
 
 
 def parts(top: Path) -> tuple[tuple[str, ...], FileList, FileList]:

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -16,7 +17,10 @@ from torch import Tensor
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets import corruptions
 from robustrun.datasets.checks import require_labels
+from robustrun.datasets.corruption_archives import FOLDERS, fetched
+from robustrun.datasets.corruption_folders import corrupted_folders, holds_folders
 from robustrun.datasets.corruptions import CorruptedImages, PerturbationSequences
+from robustrun.datasets.relabelled import Relabelled
 from robustrun.errors import DataError
 from robustrun.evaluation.clean import predict
 from robustrun.evaluation.findings import CorruptionResult, FlipResult
@@ -25,17 +29,24 @@ from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Corruptions, EvaluationPlan, Perturbations
 from robustrun.evaluation.statistics import accuracy
-from robustrun.types import Images, Shape, Splits
+from robustrun.types import Images, Splits
 
 log = logging.getLogger(__name__)
 
+IMAGENET_CLASSES = 1000
 Predicted = Callable[[Images, str], np.ndarray]  # images and their name -> predicted classes
 
 
-def corrupted(plan: Corruptions, examples: int | None) -> Iterable[CorruptedImages]:
-    """The corrupted images that `plan` names; DataError if a file is missing or damaged."""
-    names = plan.names or corruptions.CORRUPTIONS
-    return corruptions.corrupted(plan.root, names, plan.severities, examples)
+def corrupted(plan: Corruptions, splits: Splits, examples: int | None) -> Iterable[CorruptedImages]:
+    """The corrupted images that `plan` names, with labels as the measured network counts its
+    classes; DataError if a file is missing or damaged. Arrays or folders, as it is there."""
+    root, names = _fetched(plan), plan.names or corruptions.CORRUPTIONS
+    if not _in_folders(plan):
+        parts = corruptions.corrupted(str(root), names, plan.severities, examples)
+        return (_as_seen(part, splits) for part in parts)
+    folders = splits.class_folders or {}
+    classes = [folders.get(name, name) for name in splits.class_names]
+    return corrupted_folders(root, names, plan.severities, classes, splits.test.shape, examples)
 
 
 def perturbed(
@@ -43,33 +54,54 @@ def perturbed(
 ) -> Iterable[PerturbationSequences]:
     """The sequences that `plan` names; DataError if a file is missing or damaged."""
     names = plan.names or corruptions.PERTURBATIONS
-    return corruptions.perturbed(plan.root, test.labels, names, examples)
+    root = fetched(plan.root, names, "evaluation.perturbations.root", plan.download)
+    return corruptions.perturbed(str(root), test.labels, names, examples)
+
+
+def _fetched(plan: Corruptions) -> Path:
+    names = plan.names or corruptions.CORRUPTIONS
+    corruptions.check_names(names)
+    return fetched(plan.root, names, "evaluation.corruptions.root", plan.download)
+
+
+def _in_folders(plan: Corruptions) -> bool:
+    """Whether the images lie in class folders, as ImageNet-C's, and not in arrays."""
+    root = Path(plan.root).expanduser().absolute()
+    return root.name in FOLDERS or holds_folders(root, plan.names or corruptions.CORRUPTIONS)
 
 
 def check(plan: EvaluationPlan, splits: Splits) -> None:
     """DataError, before any work, unless the files are there and fit the run's data."""
-    if splits.left_out and (plan.corruptions or plan.perturbations):
-        raise DataError(
-            "evaluation.corruptions and evaluation.perturbations have the test images of all "
-            "classes: they cannot be measured with dataset.classes."
-        )
-    height, width, channels = corruptions.PIXELS
-    if plan.corruptions is not None:
-        _require_fit("corruptions", splits, (channels, height, width))
-        first = next(iter(corrupted(plan.corruptions, None)))  # labels are all the same
-        classes = splits.classes if splits.class_table is None else len(splits.class_table)
-        require_labels(first.images.labels, classes, "evaluation.corruptions", "class names")
-        _require_same_test_set(_as_seen(first.images.labels, splits), splits.test.labels)
+    if plan.corruptions is not None and _in_folders(plan.corruptions):
+        corrupted(plan.corruptions, splits, None)
+    elif plan.corruptions is not None:
+        _require_fit("corruptions", splits)
+        _check_arrays(plan.corruptions, splits)
     if plan.perturbations is not None:
-        _require_fit("perturbations", splits, (channels, height, width))
+        _require_fit("perturbations", splits)
         perturbed(plan.perturbations, splits.test, plan.examples)
 
 
-def _require_fit(key: str, splits: Splits, shape: Shape) -> None:
-    if splits.test.shape != shape:
+def _check_arrays(plan: Corruptions, splits: Splits) -> None:
+    root, names = _fetched(plan), plan.names or corruptions.CORRUPTIONS
+    first = next(iter(corruptions.corrupted(str(root), names, plan.severities)))  # labels are equal
+    classes = splits.classes if splits.class_table is None else len(splits.class_table)
+    require_labels(first.images.labels, classes, "evaluation.corruptions", "class names")
+    _require_same_test_set(_as_seen(first, splits).images.labels, splits.test.labels)
+
+
+def _require_fit(key: str, splits: Splits) -> None:
+    """DataError unless the run's images are those of CIFAR, of all its classes."""
+    height, width, channels = corruptions.PIXELS
+    if splits.test.shape != (channels, height, width):
         raise DataError(
             f"evaluation.{key} measures images of 3 x 32 x 32, but this run's are "
             f"{' x '.join(map(str, splits.test.shape))}: it needs dataset=cifar10 or its like."
+        )
+    if splits.left_out:
+        raise DataError(
+            f"evaluation.{key} has the test images of all classes in one array: it cannot be "
+            f"measured with dataset.classes."
         )
 
 
@@ -90,9 +122,11 @@ def _require_same_test_set(stored: Tensor, test: Tensor) -> None:
         )
 
 
-def _as_seen(labels: Tensor, splits: Splits) -> Tensor:
-    """The files' labels as the measured network counts its classes."""
-    return labels if splits.class_table is None else splits.class_table[labels]
+def _as_seen(part: CorruptedImages, splits: Splits) -> CorruptedImages:
+    """The images with the files' labels as the measured network counts its classes."""
+    if splits.class_table is None:
+        return part
+    return part._replace(images=Relabelled(part.images, splits.class_table))
 
 
 @dataclass(frozen=True)
@@ -104,9 +138,13 @@ class CorruptionAccuracy:
     splits: Splits
 
     def measure(self, subject: Subject, before: Evaluation, setting: Setting) -> Evaluation:
-        parts = corrupted(self.plan, self.examples)
+        parts = corrupted(self.plan, self.splits, self.examples)
         predictions = partial(_predictions, subject, setting)
-        return replace(before, corruptions=_corruptions(predictions, parts, self.splits))
+        found = _corruptions(predictions, parts)
+        if _in_folders(self.plan) and {*self.plan.severities} == {*corruptions.SEVERITIES}:
+            error = _relative_error(found, self.splits)
+            found = replace(found, mean_corruption_error=error)
+        return replace(before, corruptions=found)
 
 
 @dataclass(frozen=True)
@@ -132,16 +170,21 @@ def _predictions(subject: Subject, setting: Setting, images: Images, name: str) 
     return np.array(known)
 
 
-def _corruptions(
-    predicted: Predicted, parts: Iterable[CorruptedImages], splits: Splits
-) -> CorruptionResult:
+def _relative_error(found: CorruptionResult, splits: Splits) -> float | None:
+    """mCE, which is of all of ImageNet's classes."""
+    if splits.classes != IMAGENET_CLASSES:
+        return None
+    return corruptions.mean_corruption_error(found.by_corruption)
+
+
+def _corruptions(predicted: Predicted, parts: Iterable[CorruptedImages]) -> CorruptionResult:
     """Accuracy at each severity, each corruption's mean over them, the mean over corruptions."""
     began = time.monotonic()
     shares: dict[str, dict[str, float]] = {}
     missing = 0  # images whose logits are not finite
     for part in parts:
         predictions = predicted(part.images, f"{part.corruption} {part.severity}")
-        share = accuracy(predictions == _as_seen(part.images.labels, splits).numpy())
+        share = accuracy(predictions == part.images.labels.numpy())
         missing += int((predictions == NO_ANSWER).sum())
         shares.setdefault(part.corruption, {})[str(part.severity)] = share
         log.info("%s at severity %d: %.2f%%", part.corruption, part.severity, 100 * share)

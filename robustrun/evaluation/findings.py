@@ -33,6 +33,7 @@ class CorruptionResult:
     by_severity: dict[str, dict[str, float]]  # corruption: severity: accuracy
     non_finite: int  # images whose logits are not finite
     seconds: float
+    mean_corruption_error: float | None = None  # ImageNet-C's mCE: AlexNet's is 1
 
 
 @dataclass(frozen=True)

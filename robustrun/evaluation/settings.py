@@ -1,7 +1,7 @@
 """What is measured when training is done."""
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
 from robustrun.errors import require
 from robustrun.evaluation.audit.settings import AuditSettings
@@ -17,9 +17,13 @@ NOT_ATTACKS = (
 
 @dataclass(frozen=True)
 class Corruptions:
-    """Where the official files of CIFAR-10-C or its like are, and which are measured."""
+    """Where the official files of CIFAR-10-C, ImageNet-C or their like are, and which are
+    measured."""
+
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"download": False}
 
     root: str
+    download: bool
     names: tuple[str, ...] | None  # null: the fifteen of the benchmark
     severities: tuple[int, ...]
 
@@ -28,7 +32,10 @@ class Corruptions:
 class Perturbations:
     """The same for CIFAR-10-P."""
 
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"download": False}
+
     root: str
+    download: bool
     names: tuple[str, ...] | None  # null: the ten of the benchmark
 
 

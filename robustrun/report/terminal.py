@@ -109,7 +109,9 @@ def _corruptions(evaluation: EvaluationSection) -> list[str]:
     """What was measured beside attacks: corruptions are no adversary's."""
     said = []
     if (corruptions := evaluation.corruptions) is not None:
-        said.append(f"mean corruption accuracy {percent(corruptions.accuracy)}")
+        error = corruptions.mean_corruption_error
+        relative = "" if error is None else f" (mCE {percent(error)}, of AlexNet's error)"
+        said.append(f"mean corruption accuracy {percent(corruptions.accuracy)}{relative}")
     if (perturbations := evaluation.perturbations) is not None:
         said.append(f"mean flip rate {percent(perturbations.flip_rate)}")
     return said

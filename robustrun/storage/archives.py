@@ -49,13 +49,14 @@ def unpacked(file: RemoteFile, folder: Path, key: str, download: bool) -> Path:
 def _archive(file: RemoteFile, folder: Path, key: str, download: bool) -> Path:
     """The archive beside `folder`, checked."""
     place = folder.parent / os.path.basename(file.url)
-    instead = f"set {key} to the folder that holds {folder.name}/ already"
+    instead = f"set {key} to where {folder.name}/ is already"
     if place.exists():
         require_right(file, place, key)
         return place
     if not download:
-        instead = f"{instead}, or let it be fetched: dataset.download=true"
-        raise missing(file, place, key, instead, "dataset.download is false")
+        switch = f"{key.rpartition('.')[0]}.download"
+        instead = f"{instead}, or let it be fetched: {switch}=true"
+        raise missing(file, place, key, instead, f"{switch} is false")
     return fetch(file, place, key, instead)
 
 

@@ -139,3 +139,14 @@ def test_a_wrong_name_severity_or_folder_is_refused_with_what_is_right(tmp_path:
         corruptions.corrupted(str(tmp_path / "nowhere"))
     with pytest.raises(DataError, match="'fog' is not a perturbation"):
         corruptions.perturbed(str(tmp_path), torch.arange(COUNT), ["fog"])
+
+
+def test_the_mean_corruption_error_is_alexnets_share_and_needs_all_fifteen() -> None:
+    alexnet = {name: 1 - error for name, error in corruptions.ALEXNET_ERRORS.items()}
+    assert corruptions.mean_corruption_error(alexnet) == pytest.approx(1)
+    perfect = dict.fromkeys(corruptions.CORRUPTIONS, 1.0)
+    assert corruptions.mean_corruption_error(perfect) == 0
+    one_wrong = perfect | {"fog": 1 - 0.819324 / 2, "spatter": 0.0}  # spatter does not count
+    assert corruptions.mean_corruption_error(one_wrong) == pytest.approx(0.5 / 15)
+    del perfect["snow"]
+    assert corruptions.mean_corruption_error(perfect) is None

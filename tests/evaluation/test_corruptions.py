@@ -13,10 +13,12 @@ from torch import nn
 from robustrun.command_line.main import run_command_line
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
+from robustrun.datasets.corruptions import ALEXNET_ERRORS
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation import corruptions
 from robustrun.evaluation.corruptions import CorruptionAccuracy
+from robustrun.evaluation.findings import CorruptionResult
 from robustrun.evaluation.measure import measure
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Corruptions
@@ -78,7 +80,9 @@ def test_missing_files_are_named_before_training(
     colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run_command_line([*RUN, "evaluation=corruptions"]) == 2
-    assert "CIFAR-10-C is not a folder" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    for part in ("CIFAR-10-C.tar (2,918.5 MB, MD5 sum 56bf5dc", "evaluation.corruptions.download="):
+        assert part in said
     assert not list(colours.glob("outputs/*/*/metrics.csv"))
     words = ["evaluation=corruptions", "training.epochs=1", "device.threads=1"]
     words += ["keep.figures=false"]
@@ -98,7 +102,7 @@ def test_corruptions_of_another_data_set_are_refused(
 
 
 def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path) -> None:
-    plan = Corruptions("cifar-c", ("fog",), (1,))
+    plan = Corruptions("cifar-c", False, ("fog",), (1,))
     labels = torch.tensor([0] * COUNT + [1] * COUNT)  # blue, then red
     test = TensorImages(torch.zeros(2 * COUNT, 3, 32, 32), labels)
     trained = TrainedOn(("red", "blue"), (3, 32, 32))
@@ -115,3 +119,35 @@ def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path)
     found = measure(Reddest(), test, 2, [entry], setting)
     assert found.corruptions is not None
     assert found.corruptions.accuracy == 1.0
+
+
+def test_folders_of_images_are_measured_by_the_names_of_their_classes(
+    colours: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("robustrun.datasets.corruption_folders.worker_count", lambda _: 0)
+    for name, wrong in (("fog", False), ("snow", True)):
+        for label, other in (("blue", "red"), ("red", "blue"), ("green", "green")):
+            folder = colours / "my-c" / name / "3" / label
+            folder.mkdir(parents=True)
+            source = colours / "images" / "test" / (other if wrong else label)
+            for image in source.glob("*.png"):  # there are none of green
+                (folder / image.name).write_bytes(image.read_bytes())
+    words = ["evaluation.corruptions.root=my-c", "evaluation.corruptions.severities=[3]"]
+    words += ["evaluation=corruptions", "evaluation.corruptions.names=[fog,snow]"]
+    assert run_command_line([*RUN, *words]) == 0
+    (path,) = colours.glob("outputs/*/*/results.json")
+    found = json.loads(path.read_text())["evaluation"]["corruptions"]
+    assert found["by_severity"] == {"fog": {"3": 1.0}, "snow": {"3": 0.0}}
+    assert found["mean_corruption_error"] is None  # these are not ImageNet-C's classes
+    assert "of 3 class folders the run's 2 are measured" in capsys.readouterr().err
+
+
+def test_the_error_relative_to_alexnets_is_of_all_of_imagenet_c() -> None:
+    errors = dict.fromkeys(ALEXNET_ERRORS, 0.4)
+    found = CorruptionResult(0.6, {name: 0.6 for name in errors}, {}, 0, 0.0)
+    images = TensorImages(torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64))
+    names = tuple(map(str, range(1000)))
+    expected = sum(0.4 / error for error in ALEXNET_ERRORS.values()) / 15
+    error = corruptions._relative_error(found, Splits(images, images, names))
+    assert error == pytest.approx(expected)
+    assert corruptions._relative_error(found, Splits(images, images, names[:10])) is None

@@ -126,7 +126,7 @@ def test_an_archive_that_is_missing_or_wrong_is_told_with_its_place(tmp_path: Pa
     for part in (
         f"dataset.root: set.tgz could not be fetched (dataset.download is false). Fetch {file.url}",
         f"(MD5 sum abc) where there is a network and put it at {tmp_path / 'set.tgz'}",
-        "or set dataset.root to the folder that holds set/ already",
+        "or set dataset.root to where set/ is already",
     ):
         assert part in str(caught.value)
     make_tar(tmp_path / "set.tgz", FILES)
