@@ -28,6 +28,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as of what a shell star
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--device", default="cpu", help="where tests of the mark `device` compute")
+    parser.addoption("--times", help="the file to write how long the commands of the pages took")
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

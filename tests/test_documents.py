@@ -21,10 +21,8 @@ from robustrun.command_line.search_space import space
 from robustrun.configuration import composition
 from robustrun.configuration.run_config import RunConfig, load_config
 from tests.faults.process import printed
-from tests.report import run_folders
+from tests.pages import PAGES, ROOT, make_reported, title
 
-ROOT = Path(__file__).parents[1]
-PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 TEXTS = [*PAGES, ROOT / "CHANGELOG.md"]
 # Words that stand for something else in each document: a run, a file, a folder.
 PLACEHOLDERS = ("RUN", "A", "B", "PATH", "FOLDER", "EVALUATION", "FILE")
@@ -35,7 +33,7 @@ DIALECT = (
 
 
 def each(pages: list[Path]) -> pytest.MarkDecorator:
-    return pytest.mark.parametrize("page", pages, ids=lambda page: page.name)
+    return pytest.mark.parametrize("page", pages, ids=title)
 
 
 @each(TEXTS)
@@ -86,7 +84,7 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert anchor in [heading(line) for line in lines if line.startswith("#")], link
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@each(PAGES)
 def test_references_are_defined_one_a_line(page: Path) -> None:
     """Markdown takes a second definition in the same line for text, and shows it."""
     text = re.sub(r"```.*?```|`[^`\n]+`", "", page.read_text(), flags=re.DOTALL)
@@ -95,9 +93,24 @@ def test_references_are_defined_one_a_line(page: Path) -> None:
     assert set(re.findall(r"\]\[([^\]]+)\]", text)) == set(defined)
 
 
-def test_every_page_is_linked_from_the_readme() -> None:
-    linked = {(ROOT / link).resolve() for link in links(PAGES[0]) if "://" not in link}
-    assert [page.name for page in PAGES[1:] if page not in linked] == []
+def ends(pages: set[Path]) -> set[Path]:
+    """Where the links of these pages lead."""
+    found = [page.parent / link for page in pages for link in links(page) if "://" not in link]
+    return {Path(str(end).partition("#")[0]).resolve() for end in found}
+
+
+def test_every_page_is_reached_from_the_readme_in_two_steps() -> None:
+    first = ends({PAGES[0]})
+    second = ends({page for page in first if page.suffix == ".md"})
+    pages = [*PAGES[1:], *(ROOT / "docs").rglob("*.ipynb")]
+    assert [title(page) for page in pages if page not in first | second] == []
+
+
+def test_every_page_has_its_place_in_the_site() -> None:
+    places = re.findall(r"[\w-]+(?:/[\w-]+)?\.md$", (ROOT / "mkdocs.yml").read_text(), re.M)
+    names = [page.relative_to(ROOT / "docs").as_posix() for page in PAGES[1:]]
+    assert [name for name in names if name not in places] == []
+    assert len(places) == len(set(places))
 
 
 def exists(code: str, names: list[str]) -> bool:
@@ -112,7 +125,8 @@ def test_every_test_that_a_page_names_exists() -> None:
     names = re.findall(r"^def (test_\w+)", "\n".join(files.values()), re.MULTILINE)
     codes = [code for page in PAGES for code in re.findall(r"`([^`\n]+)`", page.read_text())]
     named = [code for code in codes if re.match(r"test_\w+(…|\[\w+\])?$|…\w+|\S+::", code)]
-    assert [code for code in named if not exists(code, names)] == []
+    keys = ["test_from"]  # of results.json
+    assert [code for code in named if not exists(code, names + keys)] == []
     paths = [code.partition("::")[0] for code in codes if code.startswith("tests/")]
     assert [path for path in paths if not path.endswith("/") and path not in files] == []
 
@@ -153,6 +167,7 @@ def overrides(words: list[str]) -> list[str]:
     rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
     # Those that the reader writes:
     own = ("mine", "my_method", "corners", "perceptron", "medmnist", "json_lines")
+    own += ("half_at", "flips", "tiny", "stripes")
     parts = ("…", "...", "NAME", "OVERRIDE", *own)
     groups = {word.partition("=")[0] for word in rest if word.partition("=")[2] in own}
     others = [word for word in rest if word.partition(".")[0] not in groups]
@@ -161,12 +176,16 @@ def overrides(words: list[str]) -> list[str]:
 
 SHOWING = ("list", "explain", "--help", "--version", "--hydra-help", "--cfg")
 TYPED = {
-    f"{page.stem}: {' '.join(words)}"[:100]: words
+    f"{title(page)}: {' '.join(words)}"[:120]: words
     for page in PAGES
     for words in chain(*(typed(block) for block in blocks(page)), inline(page))
 }
 COMMANDS = [pytest.param(words, id=name) for name, words in TYPED.items() if overrides(words)]
-SHOWN = {" ".join(words): words for words in TYPED.values() if words and words[0] in SHOWING}
+SHOWN = {
+    " ".join(words): words
+    for words in TYPED.values()
+    if words and words[0] in SHOWING and "mine" not in words  # a folder that test_commands.py makes
+}
 
 
 @pytest.mark.parametrize("words", [pytest.param(words, id=name) for name, words in SHOWN.items()])
@@ -203,19 +222,9 @@ REPORTS = {
 
 @pytest.fixture(scope="module")
 def reported(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Every path that the commands name: two methods with three seeds each, or one of them."""
+    """Every path that the commands name."""
     folder = tmp_path_factory.mktemp("reported")
-    attack = {"name": "pgd", "norm": "linf", "epsilon": 0.1}
-    sides = {"A": [("standard", 30)], "B": [("trades", 60)]}
-    both = [*sides["A"], *sides["B"]]
-    places = {f"{place}{side}": sides[side] for side in "AB" for place in ("", "outputs/SWEEP_")}
-    places |= {f"outputs/{side}": sides[side] for side in "AB"}
-    places |= dict.fromkeys(("outputs/SWEEP", "SWEEP", "PATH", "outputs/2026-01-31"), both)
-    for place, methods in places.items():
-        for method, robust in methods:
-            for seed in range(3):
-                content = run_folders.results(method, seed, 90, robust + seed, attack=attack)
-                run_folders.run(folder / place / f"{method}{seed}", content)
+    make_reported(folder)
     return folder
 
 
@@ -235,14 +244,13 @@ def test_a_report_that_a_page_or_its_help_shows_is_made(
     elif "--export" in words:
         assert "model_info/cifar10/" in said
     else:
-        file = (
-            words[words.index("--html") + 1] if "--html" in words else "outputs/report/report.html"
-        )
+        flag = next((word for word in words if word in ("--html", "--csv", "--latex")), None)
+        file = words[words.index(flag) + 1] if flag else "outputs/report/report.html"
         assert file in said
         assert "trades" in (reported / file).read_text()
 
 
-PYTHON = [page for page in PAGES if page.name in ("README.md", "python.md")]
+PYTHON = [page for page in PAGES if title(page) in ("README.md", "docs/python.md")]
 
 
 class Grey(nn.Module):

@@ -22,6 +22,7 @@ WHOLE = {
     "engines/test_slurm.py": "sweeps on a Slurm: preemption, time and memory limits",
     "test_any_input.py": "the border: whatever comes in from files, Python and the command line",
     "test_benchmarks.py": "benchmarks/",
+    "test_commands.py": "the commands of README and docs/",
     "test_device.py": "whole runs on a device",
     "test_documents.py": "README and docs/",
     "test_keep.py": "finished runs that keep little, used by every stage",
@@ -33,6 +34,7 @@ WHOLE = {
     "test_project.py": "workflows, forms and versions",
     "test_old_runs.py": "folders of earlier versions, read by every stage",
     "test_told.py": "what a user asked for and did not get, from every stage",
+    "test_tutorial.py": "docs/tutorial.ipynb",
     "test_what_is_asked.py": "what an evaluation asks for, from every stage",
     "test_without_posix.py": "the package where there is no POSIX",
 }

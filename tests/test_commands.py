@@ -1,0 +1,258 @@
+"""Every command of README and docs/ is run, page by page and in order, each page in a folder of its
+own. What cannot be run here, or not at its size, is in a table below with the reason.
+
+    pytest -m long tests/test_commands.py --times docs/commands.md
+
+runs all and writes how long each took. By default only the pages of QUICK are run.
+"""
+
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from matplotlib.image import imsave
+
+from robustrun.run_folder.load import load_run
+from tests.pages import PAGES, ROOT, make_reported, title
+from tests.short_run import SHORT
+
+LONGEST = 600  # seconds of one command on a busy machine; at its own size it should take a minute
+QUICK = {f"docs/how-to/add-a{name}.md" for name in ("-method", "n-attack", "-model", "-data-set")}
+FIRST = r"(?:robustrun|python3?|pytest|torchrun|pip|source|\.venv/bin/\w+|[A-Z]+=\")(?: |$)?"
+
+# Commands that are not run, by how they begin, and why.
+NOT_RUN = {
+    r"python3 -m venv|\.venv/bin/(pip|uv run robustrun)|source ": "installs; .ci/run begins so",
+    r"\.venv/bin/uv run pytest": "is this suite, or a part of it",
+    r"\.venv/bin/uv run --group docs": "builds the site, as .ci/run does",
+    r"robustrun .*launcher=slurm": "needs a Slurm; tests/engines/test_slurm.py has one",
+    r"robustrun .*launcher=ray": "needs a Ray; tests/engines/test_launchers.py has one",
+    r"python -m benchmarks.*P(ATH|EERS)": "needs its authors' code; see tests/test_benchmarks.py",
+    r"python -m benchmarks": "takes minutes to hours; tests/test_benchmarks.py runs it small",
+    r".*device=cuda": "needs a GPU",
+    r".*(pretrained|lpips\.weights=outputs)": "needs weights from the network",
+}
+# What is added to a command that would take longer than a minute, by how it begins.
+SMALL = {
+    r"robustrun (report|resume(?!=)|list|explain|doctor|--(help|version|hydra))": "",
+    r"robustrun( method=standard)?$": "",
+    r"robustrun .*--cfg": "",
+    r"robustrun .*sweeper=optuna": "hydra.sweeper.n_trials=2 training.epochs=1 attack=fgsm "
+    "evaluation.examples=20 keep.figures=false",
+    r"robustrun evaluate .*(=audit|=standard|=ladder|=autoattack)": "evaluation.examples=5",
+    r"robustrun evaluate": "evaluation.examples=20",
+    r"robustrun .*device.processes=|torchrun": "device=cpu device.processes=2 training.epochs=1 "
+    "evaluation=none evaluation.examples=20 keep.figures=false",
+    r"robustrun .*experiment=trades_": "training.epochs=1 method.inner.steps=1 evaluation=none "
+    "evaluation.examples=5 keep.figures=false device.threads=1",
+    r"robustrun .*-cd mine": "training.epochs=1 training.batch_size=256 evaluation=none "
+    "evaluation.examples=20 keep.figures=false device.threads=1",
+    r"robustrun": "training.epochs=1 evaluation.examples=5 keep.figures=false device.threads=1",
+}
+PICTURES = "IMAGES=10 "  # before `python docs/pictures/...`, which measures 200 images otherwise
+# Data that is not here: a folder of made images instead, with four classes.
+DATA = {
+    r"dataset=cifar100?\b": "dataset=image_folder dataset.root=data/shapes",
+    r"(\+experiment=(?!notebook)\w+)(?!.*digits)": r"\1 dataset=image_folder "
+    "dataset.root=data/shapes",
+    r"=trades_wrn34_10": "=trades_wrn34_10 model.depth=10 model.widen_factor=1",
+}
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a reader types: its page, the command, and the shell variables that were set before."""
+
+    page: Path
+    text: str
+    variables: str = ""
+
+    @property
+    def reason(self) -> str:
+        """Why it is not run; empty if it is."""
+        return next((why for first, why in NOT_RUN.items() if re.match(first, self.text)), "")
+
+    @property
+    def added(self) -> str:
+        """The words that make it small; they take the place of the page's own of the same keys."""
+        return next((more for first, more in SMALL.items() if re.match(first, self.text)), "")
+
+    @property
+    def as_run(self) -> str:
+        """What is run here: with made data, and small where it would take long."""
+        if self.text.startswith("python docs/pictures/"):
+            return PICTURES + self.text
+        typed = f"{self.variables}{self.text}"
+        for name, made in DATA.items() if " report " not in typed else ():
+            typed = re.sub(name, made, typed)
+        for key in re.findall(r"([\w.]+)=", self.added):
+            typed = re.sub(rf'(?<= ){re.escape(key)}=[^ "]+', "", typed)
+        return f"{typed} {self.added}".rstrip()
+
+
+def commands(page: Path) -> list[Command]:
+    """The shell commands in the indented blocks of a page, in order."""
+    text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
+    found, variables = [], ""
+    for block in re.findall(r"(?:^|\n\n)((?:    .+(?:\n|$))+)", text):
+        if not re.match(rf"    {FIRST}", block):
+            continue
+        for line in re.sub(r"\\\n +", "", block).splitlines():
+            typed = re.sub(r" +#.*", "", line).strip()
+            if re.match(r'[A-Z]+="', typed):
+                variables += f"{typed}\n"
+            elif typed:
+                found.append(Command(page, typed, variables))
+    return found
+
+
+def write_files(page: Path, folder: Path) -> None:
+    """The files that a page tells the reader to write: `mine/NAME.py`, then its text."""
+    pattern = r"`((?:mine/[\w/]+|measure)\.\w+)`.*?\n\n```\w+\n(.*?)```"
+    for name, text in re.findall(pattern, page.read_text(), re.DOTALL):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        (folder / name).write_text(text)
+
+
+def make_images(folder: Path) -> None:
+    """ROOT/train and ROOT/test with four classes of 32 x 32 colour images."""
+    drawn = np.random.default_rng(0)
+    for part, count in (("train", 6), ("test", 2)):
+        for shade, name in enumerate(("a", "b", "c", "d")):
+            (folder / part / name).mkdir(parents=True)
+            for index in range(count):
+                pixels = drawn.integers(60 * shade, 60 * shade + 75, (32, 32, 3), dtype=np.uint8)
+                imsave(folder / part / name / f"{index}.png", pixels)
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run and a sweep, made once."""
+    folder = tmp_path_factory.mktemp("finished")
+    assert shell(" ".join(["robustrun", *SHORT, "hydra.run.dir=RUN"]), folder).returncode == 0
+    shutil.copy(folder / "RUN" / "model.safetensors", folder / "weights.safetensors")
+    batch = ({0: torch.export.Dim("batch", min=1, max=4096)},)
+    network, images = load_run(folder / "RUN")[1].eval(), torch.zeros(3, 1, 8, 8)
+    torch.export.save(
+        torch.export.export(network, (images,), dynamic_shapes=batch), folder / "network.pt2"
+    )
+    return folder
+
+
+def shell(words: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+        "PYTHONPATH": str(ROOT),
+        "OMP_NUM_THREADS": "1",
+        "COLUMNS": "100",
+    }
+    command = ["/bin/bash", "-euc", words]
+    return subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=LONGEST
+    )
+
+
+@pytest.fixture
+def place(finished: Path, tmp_path: Path) -> Path:
+    """A folder with all that the commands of a page speak of."""
+    make_reported(tmp_path)
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    for name in ("shapes", "cifar10-jpeg"):
+        make_images(tmp_path / "data" / name)
+    shutil.copytree(ROOT / "docs" / "pictures", tmp_path / "docs" / "pictures")
+    shutil.copy(ROOT / "docs" / "draw_rooms.py", tmp_path / "docs")
+    (tmp_path / "docs" / "concepts").mkdir()
+    return tmp_path
+
+
+WITH_COMMANDS = [page for page in PAGES if any(not it.reason for it in commands(page))]
+TABLE: dict[Command, tuple[float, float]] = {}  # seconds, and seconds of a processor
+
+
+@pytest.mark.parametrize(
+    "page",
+    [
+        pytest.param(page, id=title(page), marks=[] if title(page) in QUICK else pytest.mark.long)
+        for page in WITH_COMMANDS
+    ],
+)
+def test_the_commands_of_a_page_do_what_they_should(page: Path, place: Path) -> None:
+    write_files(page, place)
+    for command in commands(page):
+        if command.reason:
+            continue
+        before, used = time.perf_counter(), cpu_seconds()
+        done = shell(command.as_run, place)
+        TABLE[command] = time.perf_counter() - before, cpu_seconds() - used
+        assert done.returncode == 0, f"{command.as_run}\n{done.stdout[-500:]}{done.stderr[-1500:]}"
+
+
+def cpu_seconds() -> float:
+    """Of a processor, in the processes that were started and have ended."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def test_every_reason_is_of_a_command_that_a_page_has() -> None:
+    texts = [command.text for page in PAGES for command in commands(page)]
+    assert len(texts) > 40
+    beginnings = [first for first in NOT_RUN if not any(re.match(first, text) for text in texts)]
+    assert beginnings == []
+
+
+@pytest.mark.long
+def test_the_times_are_written_where_they_are_asked_for(pytestconfig: pytest.Config) -> None:
+    """After all others of this file; commands that were not run now keep their times."""
+    if file := pytestconfig.getoption("--times"):
+        Path(str(file)).write_text(table(Path(str(file)).read_text()))
+        assert all(f"`{command.text}`" in Path(str(file)).read_text() for command in TABLE)
+
+
+def table(before: str) -> str:
+    """docs/commands.md, with the rows of an earlier one for what was not run now."""
+    known = {tuple(row.split(" | ")[:2]): row for row in before.splitlines()}
+    rows, left_out = [], []
+    for command in (command for page in PAGES for command in commands(page)):
+        begins = f"| {title(command.page).removeprefix('docs/')}", f"`{command.text}`"
+        if command.reason:
+            left_out.append(f"{' | '.join(begins)} | {command.reason} |")
+        elif command in TABLE:
+            seconds, used = TABLE[command]
+            how = f"`{command.added}`" if command.added else ""
+            how = "`IMAGES=10`" if command.as_run.startswith(PICTURES) else how
+            rows.append(f"{' | '.join(begins)} | {how} | {seconds:.1f} | {used:.1f} |")
+        elif begins in known:
+            rows.append(known[begins])
+    return HEAD + "\n".join(rows) + LEFT_OUT + "\n".join(left_out) + "\n"
+
+
+HEAD = """\
+# Every command of these pages
+
+    .venv/bin/uv run pytest -n 0 -m long tests/test_commands.py --times docs/commands.md
+
+runs every command of README and docs/, page by page and in order, each page in a folder of its own,
+and wrote this page. Where a command would take longer than a minute, or needs data that is not in
+the package, it was run small: with the words in the third column, or on a folder of made images.
+(2 cores of an Intel Xeon, one thread a command, torch 2.15; other work ran on the machine, so the
+seconds are more than a quiet one needs. The last column is what the processor worked for it.)
+
+| page | command | added | seconds | of a processor |
+|---|---|---|---|---|
+"""
+LEFT_OUT = """
+
+## Not run
+
+| page | command | why |
+|---|---|---|
+"""
