@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     from robustrun.configuration.objects import attack, compose, dataset, evaluate, method, model
     from robustrun.configuration.run_config import load_config
     from robustrun.experiment import run
+    from robustrun.run_folder.export import export
     from robustrun.run_folder.load import load_run
+    from robustrun.run_folder.push import push
 
     __version__: str
 
@@ -30,12 +32,14 @@ __all__ = [
     "datasets",
     "devices",
     "evaluate",
+    "export",
     "load_config",
     "load_run",
     "method",
     "methods",
     "model",
     "models",
+    "push",
     "run",
     "trackers",
 ]
@@ -43,8 +47,10 @@ __all__ = [
 _OBJECTS = "robustrun.configuration.objects"
 _FUNCTIONS = {
     **dict.fromkeys(("attack", "compose", "dataset", "evaluate", "method", "model"), _OBJECTS),
+    "export": "robustrun.run_folder.export",
     "load_config": "robustrun.configuration.run_config",
     "load_run": "robustrun.run_folder.load",
+    "push": "robustrun.run_folder.push",
     "run": "robustrun.experiment",
 }
 _PACKAGES = ("attacks", "datasets", "devices", "methods", "models", "trackers")

@@ -34,6 +34,7 @@ SHARED = {  # modules that the others of their package stand on
     "models.normalize",
     "models.patches",
     "models.published",
+    "models.onnx",
     "models.trial",
     "models.weights",
     "datasets.contents",

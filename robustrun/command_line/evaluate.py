@@ -18,6 +18,7 @@ from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import require_finished
 
 log = logging.getLogger(__name__)
+HUB = "hf:/"  # of an address of the Hugging Face hub
 MEASURED_WITH = ("attack", "evaluation", "device", "tracker")  # nothing of a training
 FIRST = "robustrun evaluate takes a finished run's folder or a file of weights first"
 DESCRIPTION = """\
@@ -30,13 +31,14 @@ Examples
   robustrun evaluate outputs/RUN attack.epsilon=4/255
   robustrun evaluate outputs/RUN evaluation=audit
   robustrun evaluate weights.safetensors model=resnet18 dataset=cifar10 attack=autoattack
+  robustrun evaluate hf://OWNER/NAME attack=autoattack
   robustrun evaluate outputs/RUN -cd mine plugins=[my_attack] attack=my_attack"""
 
 
 def parser() -> CommandParser:
     own = CommandParser("evaluate", DESCRIPTION, EXAMPLES)
-    what = "a finished run's folder, a file of weights, or an exported program"
-    own.add_argument("source", type=Path, metavar="RUN_OR_WEIGHTS", help=what)
+    what = "a finished run's folder, a file of weights, an exported network, or hf://OWNER/NAME"
+    own.add_argument("source", metavar="RUN_OR_WEIGHTS", help=what)
     own.add_argument(
         "overrides", nargs="*", default=[], metavar="OVERRIDE", help="such as attack=autoattack"
     )
@@ -49,25 +51,26 @@ def evaluate(arguments: list[str]) -> int:
     if not arguments:
         parser().error(f"{FIRST}, as in robustrun evaluate outputs/RUN attack=autoattack")
     options = parser().read(arguments)
-    source, line = options.source, line_of(options.overrides, options.config_dir)
-    if not source.exists():
-        parser().error(f"{source} does not exist. {FIRST}")
+    line = line_of(options.overrides, options.config_dir)
+    if not options.source.startswith(HUB) and not Path(options.source).exists():
+        parser().error(f"{options.source} does not exist. {FIRST}")
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
-    if source.is_dir():
-        require_finished(source)
+    if Path(options.source).is_dir():
+        require_finished(Path(options.source))
     process.log_to_terminal()
     process.import_torch()
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
 
+    source = _local(options.source, line)
     raw = _to_measure(source, line)
     run_config = load_config(raw, composition.named_folders(line))
     for key, remark in left_out(raw).items():
         if key.startswith("evaluation."):
             log.warning(remark)
     now = datetime.now()
-    measured = run_config.name_of("method") if source.is_dir() else source.stem
+    measured = source.stem if source.is_file() else run_config.name_of("method")
     names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")
     folder = Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve()
     about = provenance.new(
@@ -81,14 +84,24 @@ def evaluate(arguments: list[str]) -> int:
     return DONE
 
 
+def _local(source: str, line: Line) -> Path:
+    """The run or file, downloaded if it is of the hub."""
+    from robustrun.run_folder.place import local
+
+    typed = words.parse_all(line.words)
+    named = [word for word in typed if words.group(word) == "plugins"]
+    return local(source, trusted=[str(name) for word in named for name in composition.listed(word)])
+
+
 def _to_measure(source: Path, line: Line) -> dict[str, Any]:
     """The configuration of an evaluation of a finished run, or of a file of weights."""
     from robustrun.models import program
     from robustrun.run_folder import repetition
     from robustrun.run_folder.load import raw_config
+    from robustrun.storage.header import holds_run
 
     folders = composition.opened_folders(line)
-    if source.is_dir():
+    if source.is_dir() or holds_run(source):
         raw_config(source)
         raw, remarks = repetition.measured_again(source, line)
         print_remarks(remarks)

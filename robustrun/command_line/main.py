@@ -89,6 +89,14 @@ def _command(arguments: list[str]) -> int:
             from robustrun.command_line.evaluate import evaluate
 
             return evaluate(words)
+        case ["export", *words]:
+            from robustrun.command_line import export
+
+            return export.command(words)
+        case ["push", *words]:
+            from robustrun.command_line import push
+
+            return push.command(words)
         case ["resume", *words]:
             from robustrun.command_line.resume import resume
 

@@ -9,7 +9,7 @@ from robustrun.configuration.catalogue import options_by_group
 from robustrun.configuration.words import Line
 from robustrun.errors import RobustrunError
 
-COMMANDS = ("doctor", "evaluate", "explain", "list", "report", "resume")
+COMMANDS = ("doctor", "evaluate", "explain", "export", "list", "push", "report", "resume")
 FLAGS = (  # of Hydra, beside those that take a value
     *("--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun"),
     *("--shell-completion", "--info"),

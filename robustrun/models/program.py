@@ -1,4 +1,4 @@
-"""A network that someone exported with its weights: TorchScript or a program of torch.export."""
+"""A network that someone exported with its weights: TorchScript, torch.export or ONNX."""
 
 import warnings
 import zipfile
@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from robustrun.compute import environment
 from robustrun.errors import ConfigError, DataError
+from robustrun.models.onnx import SUFFIX, load_onnx
 from robustrun.models.trial import reason
 from robustrun.types import MODELS, Shape
 
@@ -19,8 +20,9 @@ from robustrun.types import MODELS, Shape
 class Program:
     """Takes images in [0, 1] and returns logits; measured as it is, never trained.
 
-    A program runs what its author wrote, in PyTorch's operators. Nothing in the file is unpickled
-    in a way that could run Python.
+    A program runs what its author wrote, in the operators of PyTorch or ONNX. Nothing in the file
+    is unpickled in a way that could run Python. An ONNX file answers through ONNX Runtime, from
+    which no gradient comes back: only attacks that need none can measure it.
     """
 
     file: str
@@ -51,9 +53,12 @@ class ProgramNetwork(nn.Module):
 
 
 def kind(file: Path) -> str | None:
-    """`torchscript` or `exported`, from what the file holds; None for any other file."""
-    if not file.is_file() or not zipfile.is_zipfile(file):
+    """`torchscript` or `exported`, from what the file holds, `onnx` from its name; None for any
+    other file."""
+    if not file.is_file():
         return None
+    if not zipfile.is_zipfile(file):
+        return "onnx" if file.suffix == SUFFIX else None
     with zipfile.ZipFile(file) as archive:
         names = archive.namelist()
     if any("/code/" in name for name in names):
@@ -66,7 +71,11 @@ def load(file: Path) -> nn.Module:
     """The program in `file`, on the CPU; DataError if there is none or it cannot be read."""
     form = kind(file)
     if form is None:
-        raise DataError(f"model.file is {file}, which is no TorchScript and no torch.export file.")
+        raise DataError(
+            f"model.file is {file}, which is no TorchScript, no torch.export and no .onnx file."
+        )
+    if form == "onnx":
+        return load_onnx(file)
     try:
         if form == "torchscript":
             with warnings.catch_warnings():  # deprecated, and still what many files are

@@ -2,14 +2,12 @@
 
 import dataclasses
 import hashlib
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import safetensors
 import torch
 from torch import nn
 
@@ -19,14 +17,16 @@ from robustrun.errors import DataError
 from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
-from robustrun.run_folder import code, provenance
+from robustrun.run_folder import code, hub, provenance
 from robustrun.run_folder.folder import WEIGHTS, require_finished
+from robustrun.run_folder.place import local
 from robustrun.run_folder.schema import (
     DatasetSection,
     EvaluatedSection,
     RunRecord,
     read_record,
 )
+from robustrun.storage.header import header, holds_run
 from robustrun.storage.weights import read
 from robustrun.types import Adapts, Shape, Splits
 
@@ -34,8 +34,9 @@ log = logging.getLogger(__name__)
 
 
 def raw_config(folder: Path) -> dict[str, Any]:
-    """What a finished run's config.yaml says."""
-    require_finished(folder)
+    """What a finished run's config.yaml says, or a file that was exported from one."""
+    if not holds_run(folder):
+        require_finished(folder)
     return configuration(folder)
 
 
@@ -47,18 +48,31 @@ def configuration(folder: Path) -> dict[str, Any]:
 
 def load_run(folder: str | Path) -> tuple[RunRecord, nn.Module]:
     """What a finished run says, and its network with the selected weights, in eval mode on the CPU.
-    DataError (a ValueError) if `folder` is none or is damaged."""
-    folder = Path(folder)
+
+    `folder` may also be the safetensors file that `robustrun export` wrote, or a repository of the
+    Hugging Face hub, "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION". DataError (a ValueError) if
+    it is none of these or is damaged.
+    """
+    return loaded(local(folder))
+
+
+def loaded(folder: Path) -> tuple[RunRecord, nn.Module]:
+    """As `load_run`, of what was looked through or is trusted."""
     run_config = code.of_run(load_config(raw_config(folder)), folder)
     record = read_record(folder)
     data = data_section(record)
     network = rebuild(run_config, data.input_shape, data.classes, data.class_counts)
-    state = read(str(folder / WEIGHTS), f"The run {folder}")
+    state = read(str(weights_of(folder)), f"The run {folder}")
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
         raise DataError(f"{folder}: the weights do not fit config.yaml ({error}).") from None
     return record, network.eval()
+
+
+def weights_of(place: Path) -> Path:
+    """The file with the selected weights of a run: in its folder, or itself."""
+    return place / WEIGHTS if place.is_dir() else place
 
 
 def data_section(record: RunRecord) -> DatasetSection:
@@ -95,13 +109,13 @@ class Source:
 
     @property
     def kind(self) -> Literal["run", "program", "weights"]:
-        if self.path.is_dir():
+        if self.path.is_dir() or holds_run(self.path):
             return "run"
         return "program" if program.kind(self.path) else "weights"
 
     @property
     def trained_on(self) -> TrainedOn | None:
-        """What it learnt, where a run says so, or the header of a run's file of weights."""
+        """What it learnt, where a run says so, or the file itself: weights or a program."""
         if self.kind == "run":
             return trained_on(read_record(self.path))
         about = header(self.path)
@@ -110,7 +124,7 @@ class Source:
     def network(self, run_config: RunConfig, splits: Splits) -> nn.Module:
         """In eval mode on the CPU; of a file of weights, the model that `run_config` describes."""
         if self.kind == "run":
-            return load_run(self.path)[1]
+            return loaded(self.path)[1]
         shape = trained.shape if (trained := self.trained_on) else splits.test.shape
         counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
         network = rebuild(run_config, shape, splits.classes, counts)
@@ -122,20 +136,9 @@ class Source:
 
     def section(self) -> EvaluatedSection:
         """What results say of it."""
-        weights = self.path / WEIGHTS if self.kind == "run" else self.path
-        digest = hashlib.sha256(weights.read_bytes()).hexdigest()
-        source = str(self.path.resolve())
+        digest = hashlib.sha256(weights_of(self.path).read_bytes()).hexdigest()
+        source = hub.address(self.path) or str(self.path.resolve())
         return EvaluatedSection(source=source, kind=self.kind, weights_sha256=digest)
-
-
-def header(file: Path) -> dict[str, Any]:
-    """What a run wrote into the head of its file of weights; empty for any other file."""
-    try:
-        with safetensors.safe_open(file, "pt") as opened:
-            about = json.loads((opened.metadata() or {}).get("robustrun", "{}"))
-    except (safetensors.SafetensorError, OSError, ValueError):
-        return {}
-    return about if isinstance(about, dict) else {}
 
 
 def require_size(network: nn.Module, trained: TrainedOn, shape: Shape, source: str) -> None:

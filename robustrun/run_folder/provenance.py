@@ -15,7 +15,7 @@ import yaml
 from robustrun.configuration import plugins
 from robustrun.errors import ConfigError, DataError
 from robustrun.run_folder.folder import CONFIGURATION, FILE, FOLDER, RUN_LOG, locked, runs_below
-from robustrun.run_folder.schema import read_run
+from robustrun.run_folder.schema import read_record, read_run
 from robustrun.storage import files
 
 
@@ -107,7 +107,10 @@ def _why_none(folder: Path) -> str:
 
 def configuration(folder: Path) -> dict[str, Any]:
     """What the run in `folder` is to do, as its config.yaml says, or what was asked for where it
-    was stopped before that was written; DataError if there is neither."""
+    was stopped before that was written; DataError if there is neither. Of a file that was exported
+    from a run, what that did."""
+    if folder.is_file():
+        return read_record(folder).config
     if not (folder / CONFIGURATION).is_file():
         raw = read(folder).configuration
         if raw is None:

@@ -20,6 +20,7 @@ from robustrun.errors import ConfigError, DataError
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER
 from robustrun.run_folder.load import configuration, raw_config
+from robustrun.run_folder.schema import read_run
 
 MEASURING = ("attack", "evaluation", "device", "tracker", "dataset", "keep")  # by `evaluate`
 IN_PIXELS = ("epsilon", "step_size")  # that mean something else in another norm
@@ -131,8 +132,9 @@ def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Rep
     folders = [*folders, *(folder for folder in kept if folder.is_dir())]
     raw = configuration(run)
     before = dump(load_config(raw))
-    if about is not None and about.overrides is not None:
-        given = with_present_words(about.overrides, [raw])
+    typed = about.overrides if about else _told_overrides(run)
+    if typed is not None:
+        given = with_present_words(typed, [raw])
         repetition = Repetition(run, before, list(given), folders)
         _set_what_differs(repetition, sections)
         if repetition.words != given:
@@ -150,6 +152,12 @@ def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Rep
         f"been: {' '.join(repetition.words)}"
     )
     return repetition
+
+
+def _told_overrides(run: Path) -> list[str] | None:
+    """The words that the results name, of a run that came without its checkpoint/."""
+    told = read_run(run)
+    return None if told is None or told.overrides is None else list(told.overrides)
 
 
 def _options_of(before: dict[str, Any], folders: list[Path]) -> list[str]:

@@ -14,6 +14,7 @@ import msgspec
 
 from robustrun.errors import DataError
 from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
+from robustrun.storage.header import RUN, header
 from robustrun.training.metrics import EpochMetrics, Overfitting
 
 SCHEMA_VERSION = 1
@@ -293,14 +294,22 @@ class _RunAlone:
 def read_run(folder: Path) -> RunSection | None:
     """What the run in `folder` says of itself, without the rest; None if that cannot be read."""
     try:
-        return msgspec.json.decode((folder / RESULTS).read_bytes(), type=_RunAlone).run
+        return msgspec.json.decode(_results(folder), type=_RunAlone).run
     except (OSError, msgspec.MsgspecError, RecursionError):
         return None
 
 
 def read_record(folder: Path) -> RunRecord:
-    """What the run in `folder` left; DataError or OSError if that cannot be read."""
-    return RunRecord.from_json((folder / RESULTS).read_bytes(), folder)
+    """What the run in `folder`, or in a file that was exported from one, left; DataError or OSError
+    if that cannot be read."""
+    return RunRecord.from_json(_results(folder), folder)
+
+
+def _results(place: Path) -> bytes:
+    """The content of results.json."""
+    if place.is_file():
+        return msgspec.json.encode(header(place).get(RUN))
+    return (place / RESULTS).read_bytes()
 
 
 def worst_status(statuses: Iterable[str]) -> str:

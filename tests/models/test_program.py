@@ -112,7 +112,7 @@ def test_files_that_are_no_program_or_damaged_are_named(tmp_path: Path, network:
         made.writestr("inside.txt", "nothing")
     for file in (text, archive, tmp_path / "missing.pt"):
         assert program.kind(file) is None
-        with pytest.raises(DataError, match=r"no TorchScript and no torch\.export file"):
+        with pytest.raises(DataError, match=r"no TorchScript, no torch\.export and no \.onnx"):
             built(Program(str(file)), SHAPE, CLASSES)
     whole = exported(network, tmp_path / "whole.pt2").read_bytes()
     damaged = tmp_path / "damaged.pt2"

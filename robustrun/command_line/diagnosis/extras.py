@@ -14,6 +14,8 @@ NEEDED_BY = {  # each extra of pyproject.toml
     "search": "hydra/sweeper=optuna, a search for the best settings",
     "timm": "model=timm",
     "svhn": "dataset=svhn",
+    "onnx": "robustrun export --to onnx, and the measuring of .onnx files",
+    "hub": "robustrun push, and runs named hf://OWNER/NAME",
     "tensorboard": "tracker=tensorboard",
     "wandb": "tracker=wandb",
     "mlflow": "tracker=mlflow",
