@@ -12,6 +12,7 @@ from robustrun.datasets.files import FileImages, worker_count
 from robustrun.datasets.holdout import check_holdout
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.layout import image_tree
+from robustrun.datasets.listing import listed_tree
 from robustrun.datasets.pictures import Colour, channels_of, open_image
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.subset import make_splits
@@ -25,7 +26,8 @@ from robustrun.types import DATASETS, Shape, Splits
 class ImageFolder:
     """`root/train/CLASS/` and `root/test/CLASS/`, sub-folders too; classes in alphabetical order.
 
-    Without test/, val/ is the test part; of train/ alone, or of `root/CLASS/`, a part is cut off.
+    Without test/, val/ is the test part; of train/ alone, or of `root/CLASS/`, a part is held out.
+    Or the images that the file `labels` lists, with columns path, label and, if wanted, split.
 
     An image is turned upright as its EXIF says, transparency shows `background`, and of several
     frames the first counts.
@@ -36,11 +38,13 @@ class ImageFolder:
 
     ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER | {
         "background": None,
+        "labels": None,
         "test_fraction": 0.2,
         "test_seed": 0,
     }
 
     root: str
+    labels: str | None
     test_fraction: float
     test_seed: int
     image_size: int | None
@@ -75,7 +79,10 @@ class ImageFolder:
         require(limit >= 0, "memory_limit_gb", limit, "gigabytes, at least 0")
 
     def load(self) -> Splits:
-        tree = image_tree(self.root, self)
+        if self.labels is None:
+            tree = image_tree(self.root, self)
+        else:
+            tree = listed_tree(self.labels, self.root, self)
         first = tree.train if len(tree.train.names) else tree.test
         shape = self._shape(first.root / os.fsdecode(first.names[0]))
         reader = ImageReader(shape, self.image_size, self.channels == 1, colour(self.background))

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from robustrun.datasets.border import checked_splits
+from robustrun.datasets.repeated import tell_repeated
 from robustrun.datasets.validation import cut_validation
 from robustrun.types import Dataset, Images, Splits
 
@@ -37,7 +38,10 @@ def load(
     """The data set to train on, or to be measured as `view` shows it: then training images may be
     missing. `choose` gives the test images that are measured, and their places."""
     splits = checked_splits(dataset.load(), to_train=view is None)
-    splits = splits if view is None else view(splits)
+    if view is None:
+        tell_repeated(splits.train, splits.test)
+    else:
+        splits = view(splits)
     train, validation = cut_validation(splits, validation_fraction, seed)
     examples, places = choose(splits.test)
     # Decoded now, if into memory, so that a damaged file is named before anything is trained.

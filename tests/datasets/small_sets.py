@@ -87,6 +87,7 @@ def hash_of(text: str) -> int:
 def folder(root: Path, **changed: Any) -> ImageFolder:
     settings: dict[str, Any] = {
         "root": str(root),
+        "labels": None,
         "test_fraction": 0.2,
         "test_seed": 0,
         "image_size": None,
