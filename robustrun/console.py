@@ -32,6 +32,7 @@ from rich.text import Text
 
 STDERR = Console(stderr=True)
 PLAIN_WIDTH = 160  # columns, where there is no terminal to ask
+NARROW = 70  # columns of a terminal that has no room for all that a bar or a log line has
 SIDE_BY_SIDE = 30  # columns for a text, at the least, beside the longest name
 MOVE = 0.25  # seconds between moves of a bar on a terminal
 FIRST_LINE, LINE = 1.0, 60.0  # seconds to the first line of work in a log; pauses double up to LINE
@@ -59,13 +60,23 @@ def handler() -> logging.Handler:
     """Where log lines go: beside the bars on a terminal, else as plain lines that do not wrap."""
     if STDERR.is_terminal:
         shown = RichHandler(
-            console=STDERR, show_path=False, omit_repeated_times=False, log_time_format=TIME
-        )
-        shown.setFormatter(logging.Formatter("%(message)s"))  # time and level have a column each
+            console=STDERR,
+            show_path=False,
+            omit_repeated_times=False,
+            log_time_format=TIME,
+            show_time=not _is_narrow(),
+            show_level=not _is_narrow(),
+        )  # time and level have a column each, where there is room beside them
+        text = logging.Formatter(PLAIN, TIME) if _is_narrow() else logging.Formatter("%(message)s")
+        shown.setFormatter(text)
         return shown
     plain = _CurrentStderr()
     plain.setFormatter(logging.Formatter(PLAIN, TIME))
     return plain
+
+
+def _is_narrow() -> bool:
+    return STDERR.width < NARROW
 
 
 def draw_nothing() -> None:
@@ -254,8 +265,9 @@ def _view() -> Iterator[Progress]:
         Note(),
         Speed(Column(no_wrap=True)),
     )
+    short = (SpinnerColumn(), TextColumn("{task.description}"), Done(), Left())
     progress = Progress(
-        *columns,
+        *(short if _is_narrow() else columns),
         console=STDERR,
         transient=True,
         redirect_stdout=False,  # a result that is sent to a file must not end up beside the bars

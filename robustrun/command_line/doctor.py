@@ -19,6 +19,7 @@ from robustrun.command_line.diagnosis import (
 from robustrun.command_line.diagnosis.findings import Finding, Section
 from robustrun.command_line.diagnosis.probe import Probe
 from robustrun.command_line.exit_codes import DONE, FAILED, WRONG_INPUT
+from robustrun.command_line.wrapping import fitted
 
 USAGE = """\
 usage: robustrun doctor [-h] [--json]
@@ -37,7 +38,7 @@ Exit code: 0, or 1 if something is broken."""
 def doctor(arguments: list[str]) -> int:
     """`robustrun doctor [--json]`"""
     if {"-h", "--help"} & set(arguments):
-        print(USAGE)
+        print(fitted(USAGE))
         return DONE
     if unknown := [word for word in arguments if word != "--json"]:
         text = f"robustrun: doctor takes --json and nothing else, not {unknown[0]!r}."

@@ -64,13 +64,29 @@ def _unusable(error: BaseException) -> bool:
 
 
 def message_of(error: BaseException, arguments: list[str]) -> str:
-    if isinstance(error, (RobustrunError, RunFailure)) or _unusable(error):
+    if isinstance(error, (RobustrunError, RunFailure)):
         return str(error)
+    if isinstance(error, OSError) and _unusable(error):
+        return _of_a_path(error)
     if isinstance(error, USERS_ERRORS):
         line = words.split(arguments)
         given = [word for word in line.words if "=" in word]  # no sub-command, run or file
         return in_plain_words(error, given, typed_folders(line))
     return "".join(traceback.format_exception(error, limit=-3)).rstrip()
+
+
+def _of_a_path(error: OSError) -> str:
+    """What is wrong with a path; of a folder that nothing can be written to, what to do."""
+    if error.filename is None:
+        return str(error)
+    text = f"{error.filename}: {error.strerror}."
+    closed = error.errno == errno.EACCES and not os.path.exists(error.filename)
+    if error.errno != errno.EROFS and not closed:
+        return text
+    return (
+        f"{text} Start the command in a folder where files can be made, or say where: "
+        f"hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir=FOLDER, of a report --output FOLDER."
+    )
 
 
 def print_remarks(remarks: Iterable[str]) -> None:

@@ -3,6 +3,7 @@
 import yaml
 
 from robustrun.command_line.exit_codes import DONE
+from robustrun.command_line.wrapping import fitted
 from robustrun.configuration.catalogue import catalogue, options_by_group
 
 
@@ -12,5 +13,5 @@ def print_help() -> int:
     text = yaml.safe_load(file.read_text(encoding="utf-8"))
     groups = options_by_group().items()
     options = "\n".join(f"{group}: {', '.join(names)}" for group, names in groups)
-    print(f"{text['header']}\nOptions (group=option)\n\n{options}\n\n{text['footer']}")
+    print(fitted(f"{text['header']}\nOptions (group=option)\n\n{options}\n\n{text['footer']}"))
     return DONE

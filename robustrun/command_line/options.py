@@ -7,6 +7,7 @@ from robustrun import console
 from robustrun.command_line import typos
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.parser import CommandParser, line_of
+from robustrun.command_line.wrapping import fitted
 from robustrun.configuration import composition, plugins, source, words
 from robustrun.configuration.catalogue import option_file, options_by_group
 from robustrun.errors import RobustrunError, did_you_mean
@@ -108,7 +109,7 @@ def print_explanation(arguments: list[str]) -> int:
     group, option = _chosen(chosen, options_by_group(folders))
     file = option_file(group, option, folders)
     if documented := _class_text(group, option, folders, modules):
-        print(f"{documented}\n")
+        print(fitted(f"{documented}\n"))
     print(f"Settings, as {file.name} has them:\n")
     print(file.read_text(encoding="utf-8").rstrip())
     return 0

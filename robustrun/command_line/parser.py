@@ -4,6 +4,7 @@ import argparse
 from collections.abc import Iterable
 from typing import NoReturn
 
+from robustrun.command_line.wrapping import fitted
 from robustrun.configuration.words import Line
 from robustrun.errors import RobustrunError, did_you_mean
 
@@ -28,6 +29,9 @@ class CommandParser(argparse.ArgumentParser):
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
             self.error(f"{unknown[0]} is no flag of {self.prog}.{did_you_mean(unknown[0], flags)}")
         return options
+
+    def format_help(self) -> str:
+        return fitted(super().format_help())
 
     def error(self, message: str) -> NoReturn:
         raise RobustrunError(f"{message.rstrip('.')}. See {self.prog} --help.")

@@ -1,5 +1,6 @@
 """What is said of an error, and with which exit code."""
 
+import errno
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -46,3 +47,20 @@ def test_where_nothing_had_begun_there_is_nothing_to_continue(
 ) -> None:
     assert failures.explain_failure(KeyboardInterrupt(), [], full_error=False) == 130
     assert capsys.readouterr().err == "robustrun: interrupted\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "advised"),
+    [
+        (OSError(errno.EROFS, "Read-only file system", "outputs"), True),
+        (PermissionError(errno.EACCES, "Permission denied", "nowhere/outputs"), True),
+        (FileNotFoundError(errno.ENOENT, "No such file or directory", "data.npz"), False),
+    ],
+)
+def test_a_path_that_cannot_be_used_is_told_and_where_nothing_can_be_written_what_to_do(
+    error: OSError, advised: bool
+) -> None:
+    said = failures.message_of(error, [])
+    assert said.startswith(f"{error.filename}: {error.strerror}.")
+    assert "Errno" not in said
+    assert ("hydra.run.dir=FOLDER" in said) == advised
