@@ -24,6 +24,7 @@ WHOLE = {
     "test_benchmarks.py": "benchmarks/",
     "test_commands.py": "the commands of README and docs/",
     "test_device.py": "whole runs on a device",
+    "test_distribution.py": "the wheel and the sdist",
     "test_documents.py": "README and docs/",
     "test_keep.py": "finished runs that keep little, used by every stage",
     "test_layers.py": "the imports of all modules",

@@ -36,6 +36,12 @@ def test_the_package_of_attacks_offers_every_attack_and_nothing_else() -> None:
     assert robustrun.attacks.__all__ == sorted(attacks)
 
 
+def test_an_attack_cannot_be_changed_once_it_is_made() -> None:
+    """What an evaluation measures with is what its results say."""
+    ours = [ATTACKS[name] for name in ATTACKS if _ours(ATTACKS[name])]
+    assert all(attack.__dataclass_params__.frozen for attack in ours)  # type: ignore[attr-defined]
+
+
 def _ours(attack: type) -> bool:
     return attack.__module__.startswith("robustrun.attacks.")  # not what another test registered
 

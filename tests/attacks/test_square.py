@@ -10,12 +10,16 @@ from attacks.small_attacks import attack, part
 from attacks.small_networks import NORMS, SHAPE, Counting, batch, generator, network, right
 from robustrun.attacks.geometry.ball import length
 from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes
+from robustrun.models.trial import follows_gradient
 
 
 def test_the_squares_shrink_as_the_authors_have_it() -> None:
     its = attack("square", "linf")
     shares = {0: 1, 10: 1, 11: 2, 50: 2, 51: 4, 200: 4, 201: 8, 500: 8, 501: 16, 1000: 16}
     shares |= {1001: 32, 2000: 32, 2001: 64, 4000: 64, 4001: 128, 4999: 128}
+    late = {6000: 128, 6001: 256, 8000: 256, 8001: 512, 9999: 512}
+    for query, divisor in late.items():
+        assert its.side(query, 224, 224) == round(math.sqrt(0.8 / divisor) * 224), query
     for query, divisor in shares.items():
         assert its.side(query, 32, 32) == round(math.sqrt(0.8 / divisor * 32 * 32)), query
     rescaled = attack("square", "linf", rescale_schedule=True)
@@ -82,6 +86,8 @@ def test_takes_images_of_any_size(norm: str) -> None:
 
 
 def test_never_asks_for_a_gradient() -> None:
+    assert not follows_gradient(attack("square", "linf"))
+
     class NoGraph(nn.Module):
         def __init__(self) -> None:
             super().__init__()

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from evaluation.grey_images import grey, linear
+from robustrun.evaluation.checks import check_images
 from robustrun.evaluation.measure import evaluate
 
 
@@ -46,3 +47,32 @@ def test_a_broken_promise_of_an_attack_stops_the_evaluation(kind: str, message: 
     model.register_buffer("buffer", torch.zeros(1))
     with pytest.raises(RuntimeError, match=message), torch.enable_grad():
         evaluate(model, [(grey(0.05, 0.06), torch.tensor([0, 0]))], {"cheat": Cheat(kind)})
+
+
+@dataclass(frozen=True)
+class InL1(Cheat):
+    """The same in the l1 norm."""
+
+    norm: ClassVar[str] = "l1"
+
+
+@pytest.mark.parametrize(
+    ("attack", "pixels", "allowed", "too_far"),
+    [
+        # 1e-5 of the radius, and 1e-6: that is what a float32 pixel at 1 may be off.
+        (Cheat("none"), 4, 0.1 + 1e-6, 0.1 + 4e-6),
+        # l1 sums the rounding of 1,000 pixels, 6e-8 each.
+        (InL1("none"), 1000, 0.1 + 5e-5, 0.1 + 9e-5),
+        (InL1("none"), 4, 0.1 + 1e-6, 0.1 + 4e-6),
+    ],
+)
+def test_rounding_is_allowed_for_and_nothing_more(
+    attack: Cheat, pixels: int, allowed: float, too_far: float
+) -> None:
+    x = torch.zeros(1, 1, 1, pixels, dtype=torch.float64)
+    x_adv = x.clone()
+    x_adv[..., 0] = allowed
+    check_images(attack, "cheat", x, x_adv)
+    x_adv[..., 0] = too_far
+    with pytest.raises(RuntimeError, match="left its ball"):
+        check_images(attack, "cheat", x, x_adv)

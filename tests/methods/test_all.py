@@ -1,5 +1,9 @@
 """What all methods promise of a step."""
 
+import dataclasses
+import math
+from typing import Any
+
 import pytest
 import torch
 from host_reads import host_reads
@@ -7,8 +11,10 @@ from torch import nn
 
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
+from robustrun.errors import ConfigError
 from robustrun.training.fit import train_batch
 from robustrun.training.weight_perturbation import WeightPerturbation
+from robustrun.types import METHODS as REGISTERED
 from tests.learners import COUNTS, sgd_learner
 
 # Without robal: torch's `one_hot` looks at the labels on a CPU, and does not on CUDA.
@@ -30,3 +36,54 @@ def test_a_step_reads_no_value_so_that_a_gpu_is_never_waited_for(
     x, y = x.to(device), y.to(device)
     train_batch(learner, run.method, x, y)  # what is set up once may be waited for
     assert host_reads(lambda: train_batch(learner, run.method, x, y), device) == 0
+
+
+LIMITS: dict[str, list[tuple[str, Any, Any]]] = {  # the last value that is right, one that is wrong
+    "fast_at": [("step_size", 0.0, -0.01)],
+    "fgsm_at": [("alpha", 0.0, -0.01), ("alpha", 1.0, 1.01)],
+    "free_at": [("step_size", 0.0, -0.01), ("replays", 1, 0)],
+    "mart": [("beta", 0.0, -0.01)],
+    "n_fgsm": [("noise", 0.0, -0.01), ("step_size", 0.0, -0.01)],
+    "notebook_fgsm_at": [
+        ("clean_share", 0.0, -0.01),
+        ("clean_share", 1.0, 1.01),
+        ("epsilon", 0.0, -0.01),
+        ("epsilon", 1.0, math.inf),
+        ("clamp", (0.0, 1.0), (-0.01, 1.0)),
+        ("clamp", (0.0, 1.0), (0.0, 1.01)),
+        ("clamp", (0.4, 0.5), (0.5, 0.5)),
+    ],
+    "notebook_trades": [("beta", 0.0, -0.01)],
+    "notebook_pat": [("alpha", 0.0, -0.01), ("clean_gradients", 1, 0)],
+    "pat": [("bound", 0.01, 0.0)],
+    "robal": [
+        ("scale", 0.01, 0.0),
+        *((key, 0.0, -0.01) for key in ("beta", "gamma", "margin", "tau_m", "tau_b", "tau_p")),
+    ],
+    "trades": [("beta", 0.0, -0.01)],
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_setting_out_of_its_range_is_refused_by_name(name: str) -> None:
+    method: Any = load_config(compose_config([f"method={name}"])).method
+    for key, right, wrong in LIMITS[name]:
+        assert getattr(dataclasses.replace(method, **{key: right}), key) == right
+        with pytest.raises(ConfigError, match=rf"^{key} is .* but must be "):
+            dataclasses.replace(method, **{key: wrong})
+
+
+def test_the_adversary_of_a_method_refuses_what_is_out_of_its_range() -> None:
+    inner = load_config(compose_config(["method=pgd_at"])).method.inner  # type: ignore[attr-defined]
+    for key, right, wrong in (("steps", 1, 0), ("step_size", 0.0, -0.01), ("start_std", 0.0, -1.0)):
+        assert getattr(dataclasses.replace(inner, **{key: right}), key) == right
+        with pytest.raises(ConfigError, match=rf"^{key} is .* but must be "):
+            dataclasses.replace(inner, **{key: wrong})
+
+
+def test_a_method_cannot_be_changed_once_it_is_made() -> None:
+    """What a run trains with is what its results say."""
+    ours = [REGISTERED[name] for name in REGISTERED]
+    ours = [method for method in ours if method.__module__.startswith("robustrun.")]
+    assert len(ours) >= 10
+    assert all(method.__dataclass_params__.frozen for method in ours)  # type: ignore[attr-defined]

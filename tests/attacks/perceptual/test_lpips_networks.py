@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from robustrun.attacks.perceptual import lpips_networks
 from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS, FeatureNetwork
 from robustrun.errors import ConfigError, DataError
 
@@ -95,3 +96,9 @@ def test_published_weights_without_a_network_are_a_message(monkeypatch, tmp_path
     monkeypatch.setattr("robustrun.storage.transfer.receive", Mock(side_effect=refused))
     with pytest.raises(DataError, match=r"alexnet_cifar\.pt.*no route to host.*lpips\.weights"):
         LPIPS_NETWORKS["alexnet_cifar"](None, None).load()
+
+
+def test_images_are_normalised_as_the_published_weights_expect() -> None:
+    """torchvision's figures for ImageNet, which its AlexNet and VGG-16 were trained with."""
+    assert lpips_networks.IMAGENET_MEAN == (0.485, 0.456, 0.406)
+    assert lpips_networks.IMAGENET_STD == (0.229, 0.224, 0.225)

@@ -127,10 +127,15 @@ PLANTED: dict[str, tuple[Callable[[nn.Module], nn.Module], str]] = {
 
 @pytest.mark.parametrize("kind", PLANTED)
 def test_planted_false_robustness_is_flagged(
-    kind: str, standard: nn.Module, test_images: Images
+    kind: str, standard: nn.Module, test_images: Images, caplog: pytest.LogCaptureFixture
 ) -> None:
     plant, expected = PLANTED[kind]
-    assert expected in failed(audited(plant(standard), test_images))
+    found = audited(plant(standard), test_images)
+    assert expected in failed(found)
+    doubts = [f"audit: {name} {it.status}s: " for name, it in found.items() if it.status != "pass"]
+    assert [line[: len(doubt)] for line, doubt in zip(caplog.messages, doubts, strict=True)] == (
+        doubts
+    ), "each is told, once"
 
 
 def test_a_network_of_winners_is_flagged(winners: nn.Module, test_images: Images) -> None:

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -29,6 +30,22 @@ def test_images_for_a_network_of_the_same_boundary_turn_what_is_in_reach() -> No
     assert check.expected == 1.0
     assert check.measured == 32 / 40
     assert check.status == "fail"
+
+
+def test_images_are_made_with_the_steps_of_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: list[dict[str, Any]] = []
+
+    def recorded(loss: Any, x: Tensor, start: Tensor, **how: Any) -> Tensor:
+        given.append(how)
+        return x
+
+    monkeypatch.setattr("robustrun.evaluation.audit.transfer.ascend", recorded)
+    it = target(Detached(), X, Y, surrogate=linear())
+    transfer(it)
+    radius = it.attack.epsilon
+    how = {"norm": "linf", "epsilon": radius, "step_size": QUICK.step * radius, "steps": 20}
+    assert given
+    assert all(found == how for found in given)
 
 
 def test_images_for_a_network_of_the_opposite_slope_turn_nothing() -> None:
