@@ -29,7 +29,7 @@ from robustrun.evaluation.setting import Setting
 from robustrun.models import trial
 from robustrun.run_folder import artefacts, checkpoint, code, provenance, sections
 from robustrun.run_folder.folder import FOLDER, RUN_LOG
-from robustrun.run_folder.inputs import measured_subject
+from robustrun.run_folder.inputs import measured_subject, weights_digest
 from robustrun.run_folder.load import Source, require_size
 from robustrun.run_folder.pruning import Pruning
 from robustrun.run_folder.recording import RunInProgress, recorded
@@ -157,9 +157,12 @@ def evaluation_stages(run: RunInProgress, source: Source) -> None:
     run.note(evaluated=source.section())
     data = load_data(cfg, run.folder, lambda splits: _as_trained(splits, trained, source.path))
     run.note(dataset=sections.dataset_section(cfg, data))
-    made = code.with_kept_code(cfg, run.folder) if source.kind == "weights" else cfg
+    made = code.with_kept_code(cfg, run.folder) if source.kind in ("weights", "model") else cfg
     with step(f"loading the network of {source.path}"):
         model = source.network(made, data.splits)
+    if source.kind == "model":
+        section = dataclasses.replace(source.section(), weights_sha256=weights_digest(model))
+        run.note(evaluated=section)
     if trained is not None:
         require_size(model, trained, data.splits.test.shape, str(source.path))
     work = multiply_adds(model, data.train.shape) * cfg.evaluation.batch_size

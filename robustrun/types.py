@@ -228,6 +228,23 @@ class HasArchitecture(Protocol):
     def architecture(self) -> str: ...
 
 
+@dataclass(frozen=True)
+class PublishedNumber:
+    """A number from elsewhere, shown beside what a run measures."""
+
+    attack: str  # clean, or the name of an attack that is measured
+    measure: Literal["accuracy", "perturbed_accuracy"]  # the latter: clean mistakes not counted
+    accuracy: float  # fraction
+    source: str
+
+
+@runtime_checkable
+class HasPublished(Protocol):
+    """A model whose numbers were published."""
+
+    def published(self) -> tuple[PublishedNumber, ...]: ...
+
+
 @runtime_checkable
 class HasCode(Protocol):
     """A model that is made of the user's own Python files."""

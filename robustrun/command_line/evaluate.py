@@ -32,12 +32,15 @@ Examples
   robustrun evaluate outputs/RUN evaluation=audit
   robustrun evaluate weights.safetensors model=resnet18 dataset=cifar10 attack=autoattack
   robustrun evaluate hf://OWNER/NAME attack=autoattack
+  robustrun evaluate model=timm model.architecture=resnet18 model.weights=pretrained \
+    model.mean=weights model.std=weights dataset=imagenet
   robustrun evaluate outputs/RUN -cd mine plugins=[my_attack] attack=my_attack"""
 
 
 def parser() -> CommandParser:
     own = CommandParser("evaluate", DESCRIPTION, EXAMPLES)
-    what = "a finished run's folder, a file of weights, an exported network, or hf://OWNER/NAME"
+    what = "a finished run's folder, a file of weights, an exported network, or hf://OWNER/NAME; "
+    what += "none: the network as the overrides make it, with model.weights"
     own.add_argument("source", metavar="RUN_OR_WEIGHTS", help=what)
     own.add_argument(
         "overrides", nargs="*", default=[], metavar="OVERRIDE", help="such as attack=autoattack"
@@ -51,8 +54,11 @@ def evaluate(arguments: list[str]) -> int:
     if not arguments:
         parser().error(f"{FIRST}, as in robustrun evaluate outputs/RUN attack=autoattack")
     options = parser().read(arguments)
-    line = line_of(options.overrides, options.config_dir)
-    if not options.source.startswith(HUB) and not Path(options.source).exists():
+    as_configured = "=" in options.source and not Path(options.source).exists()
+    first = [options.source] if as_configured else []
+    line = line_of([*first, *options.overrides], options.config_dir)
+    known = as_configured or options.source.startswith(HUB) or Path(options.source).exists()
+    if not known:
         parser().error(f"{options.source} does not exist. {FIRST}")
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
@@ -62,15 +68,19 @@ def evaluate(arguments: list[str]) -> int:
     process.import_torch()
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
+    from robustrun.run_folder.load import as_source
 
-    source = _local(options.source, line)
-    raw = _to_measure(source, line)
+    source = Path(options.source) if as_configured else _local(options.source, line)
+    raw = _as_configured(line) if as_configured else _to_measure(source, line)
     run_config = load_config(raw, composition.named_folders(line))
+    if as_configured:
+        source = as_source(run_config)
     for key, remark in left_out(raw).items():
         if key.startswith("evaluation."):
             log.warning(remark)
     now = datetime.now()
     measured = source.stem if source.is_file() else run_config.name_of("method")
+    measured = source.name if as_configured else measured
     names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")
     folder = Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve()
     about = provenance.new(
@@ -109,6 +119,11 @@ def _to_measure(source: Path, line: Line) -> dict[str, Any]:
     file = words.quoted(str(source.absolute()))
     more = ["model=program", f"model.file={file}"] if program.kind(source) else []
     return _trained_as_may_be([*more, *line.words], folders)
+
+
+def _as_configured(line: Line) -> dict[str, Any]:
+    """The configuration of an evaluation of the network that it describes."""
+    return _trained_as_may_be([*line.words], composition.opened_folders(line))
 
 
 def _trained_as_may_be(given: list[str], folders: list[Path]) -> dict[str, Any]:

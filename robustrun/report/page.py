@@ -154,10 +154,12 @@ def _class_size(runs: list[StoredRun]) -> dict[str, float] | None:
 
 
 def _named_by_runs(runs: list[StoredRun]) -> Iterator[str]:
-    """The numbers that an experiment's configuration carries."""
+    """The numbers that an experiment's configuration carries, or a checkpoint's publisher."""
     for run in runs:
         for entry in (run.record.config.get("published") or []) if run.record else []:
             if isinstance(entry, dict) and isinstance(entry.get("accuracy"), float):
                 subject = run.settings.get("method.name")
                 number = f"{entry.get('attack')} {100 * entry['accuracy']:.2f}"
                 yield f"{subject}: {number} ({entry.get('source')})"
+        for entry in run.record.model.published if run.record and run.record.model else ():
+            yield f"{entry.attack} {100 * entry.accuracy:.2f} ({entry.source})"

@@ -1,6 +1,7 @@
 """Tables on the terminal: one run's closing table, and many runs side by side."""
 
 from collections.abc import Iterable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -89,8 +90,9 @@ def _row(name: str, score: Score) -> list[str]:
 
 
 def _published(record: RunRecord) -> list[dict[str, Any]]:
-    """The numbers that the configuration carries (run_config.Published)."""
-    return list(record.config.get("published") or [])
+    """The numbers that the configuration carries (run_config.Published), and a checkpoint's."""
+    checkpoint = record.model.published if record.model else ()
+    return [*(record.config.get("published") or []), *map(asdict, checkpoint)]
 
 
 def _number(entry: dict[str, Any]) -> str:

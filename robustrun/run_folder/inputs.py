@@ -50,7 +50,12 @@ def measured_subject(
         "evaluated": evaluated and asdict(evaluated),
         "robustrun": version("robustrun"),
     }
-    digest = hashlib.sha256(json.dumps(about).encode())
+    return weights_digest(model, json.dumps(about).encode())
+
+
+def weights_digest(model: nn.Module, before: bytes = b"") -> str:
+    """SHA-256 of these bytes, and of the name and content of each tensor of the network."""
+    digest = hashlib.sha256(before)
     for name, value in model.state_dict().items():
         whole = value.detach().cpu().contiguous().flatten().view(torch.uint8)  # of any type
         digest.update(name.encode() + whole.numpy().tobytes())

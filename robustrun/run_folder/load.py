@@ -13,7 +13,7 @@ from torch import nn
 
 from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.datasets.relabelled import TrainedOn
-from robustrun.errors import DataError
+from robustrun.errors import ConfigError, DataError
 from robustrun.models import program
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
@@ -28,9 +28,10 @@ from robustrun.run_folder.schema import (
 )
 from robustrun.storage.header import header, holds_run
 from robustrun.storage.weights import read
-from robustrun.types import Adapts, Shape, Splits
+from robustrun.types import Adapts, HasCode, Shape, Splits
 
 log = logging.getLogger(__name__)
+CONFIGURED = "model="  # begins what stands for the network that a configuration describes
 
 
 def raw_config(folder: Path) -> dict[str, Any]:
@@ -108,9 +109,11 @@ class Source:
     path: Path
 
     @property
-    def kind(self) -> Literal["run", "program", "weights"]:
+    def kind(self) -> Literal["run", "program", "weights", "model"]:
         if self.path.is_dir() or holds_run(self.path):
             return "run"
+        if self.path.name.startswith(CONFIGURED) and not self.path.exists():
+            return "model"
         return "program" if program.kind(self.path) else "weights"
 
     @property
@@ -118,6 +121,8 @@ class Source:
         """What it learnt, where a run says so, or the file itself: weights or a program."""
         if self.kind == "run":
             return trained_on(read_record(self.path))
+        if self.kind == "model":
+            return None
         about = header(self.path)
         return TrainedOn.of(about) if about.keys() >= {"class_names", "input_shape"} else None
 
@@ -125,6 +130,9 @@ class Source:
         """In eval mode on the CPU; of a file of weights, the model that `run_config` describes."""
         if self.kind == "run":
             return loaded(self.path)[1]
+        if self.kind == "model":
+            _require_trained(run_config)
+            return built(run_config.model, splits.test.shape, splits.classes).eval()
         shape = trained.shape if (trained := self.trained_on) else splits.test.shape
         counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
         network = rebuild(run_config, shape, splits.classes, counts)
@@ -135,10 +143,29 @@ class Source:
         return network.eval()
 
     def section(self) -> EvaluatedSection:
-        """What results say of it."""
+        """What results say of it; of a network as it is configured, without its weights' digest."""
+        if self.kind == "model":
+            return EvaluatedSection(source=self.path.name, kind="model")
         digest = hashlib.sha256(weights_of(self.path).read_bytes()).hexdigest()
         source = hub.address(self.path) or str(self.path.resolve())
         return EvaluatedSection(source=source, kind=self.kind, weights_sha256=digest)
+
+
+def as_source(run_config: RunConfig) -> Path:
+    """What stands for the network that a configuration describes, where a file or run is due."""
+    return Path(CONFIGURED + run_config.name_of("model").replace("/", "_"))
+
+
+def _require_trained(run_config: RunConfig) -> None:
+    """ConfigError if the network that is configured has random weights, and is no user's code."""
+    if getattr(run_config.model, "weights", "") == "random" and not isinstance(
+        run_config.model, HasCode
+    ):
+        raise ConfigError(
+            f"model.weights is 'random': {run_config.name_of('model')} has learnt nothing that "
+            f"could be measured. Name a file or a run, pretrained where the network has that, or "
+            f"put the run or file first: robustrun evaluate RUN_OR_WEIGHTS."
+        )
 
 
 def require_size(network: nn.Module, trained: TrainedOn, shape: Shape, source: str) -> None:

@@ -16,6 +16,7 @@ from robustrun.errors import DataError
 from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
 from robustrun.storage.header import RUN, header
 from robustrun.training.metrics import EpochMetrics, Overfitting
+from robustrun.types import PublishedNumber
 
 SCHEMA_VERSION = 1
 RESULTS = "results.json"
@@ -155,6 +156,7 @@ class ModelSection:
     parameters: int = 0
     trainable_parameters: int = 0
     weights: InitialWeightsSection | None = None  # None: all of them were random
+    published: tuple[PublishedNumber, ...] = ()  # of the checkpoint itself
     code: dict[str, str] = field(default_factory=dict)  # SHA-256 of the user's files it is made of
 
 
@@ -202,7 +204,7 @@ class EvaluatedSection:
     """The network that was measured again, of a run that trained none."""
 
     source: str
-    kind: str = ""  # run, program or weights; empty: the run did not note it
+    kind: str = ""  # run, program, weights, or model (as configured); empty: the run noted none
     weights_sha256: str = ""
 
 

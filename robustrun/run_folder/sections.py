@@ -38,7 +38,7 @@ from robustrun.run_folder.schema import (
 )
 from robustrun.training.settings import TrainingPlan
 from robustrun.training.state import TrainingResult
-from robustrun.types import Images, Runtime, Splits
+from robustrun.types import HasPublished, Images, Runtime, Splits
 
 
 def dataset_section(cfg: RunConfig, data: Data) -> DatasetSection:
@@ -73,6 +73,7 @@ def model_section(cfg: RunConfig, model: nn.Module, folder: Path) -> ModelSectio
         parameters=sum(size for size, _ in sizes),
         trainable_parameters=sum(size for size, trained in sizes if trained),
         weights=None if begun is None else InitialWeightsSection(**vars(begun)),
+        published=cfg.model.published() if isinstance(cfg.model, HasPublished) else (),
         code=code.digests(folder),
     )
 
