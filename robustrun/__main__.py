@@ -10,10 +10,14 @@ def main() -> None:
     # 2-core machine an epoch took 26 s with spinning threads and 1 s without.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     _open_closed_streams()
-    from robustrun.command_line.main import run_command_line
-    from robustrun.compute.place import leave
+    try:
+        from robustrun.command_line.main import run_command_line
+        from robustrun.compute.place import leave
 
-    code = run_command_line(sys.argv[1:])
+        code = run_command_line(sys.argv[1:])
+    except KeyboardInterrupt:  # before or after the command, which says so itself
+        print("robustrun: interrupted", file=sys.stderr)
+        sys.exit(130)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

@@ -55,6 +55,7 @@ TRIED_IN = {
     "command_line/single_run.py": "command_line/test_main.py",
     "command_line/study.py": "engines/test_search.py",
     "command_line/together.py": "engines/test_processes.py",
+    "command_line/stopping.py": "command_line/test_failures.py",
     "command_line/worker.py": "engines/test_processes.py",
     "compute/batch_norm.py": "engines/test_processes.py",
     "configuration/catalogue.py": "configuration/test_plugins.py",

@@ -16,11 +16,9 @@ from omegaconf.errors import OmegaConfBaseException
 from robustrun.command_line.exit_codes import (
     DONE,
     FAILED,
-    INTERRUPTED,
-    TERMINATED,
     WRONG_INPUT,
 )
-from robustrun.compute import interrupts
+from robustrun.command_line.stopping import explain_stop, stopped
 from robustrun.configuration import words
 from robustrun.configuration.composition import typed_folders
 from robustrun.configuration.hydra_errors import in_plain_words
@@ -34,11 +32,8 @@ def explain_failure(error: BaseException, arguments: list[str], full_error: bool
     """Say on stderr what went wrong, in as many words as it deserves; returns the exit code."""
     if isinstance(error, SystemExit):
         return error.code if isinstance(error.code, int) else (FAILED if error.code else DONE)
-    if isinstance(error, interrupts.STOPPED):
-        terminated = isinstance(error, interrupts.Terminated)
-        said = "terminated" if terminated else "interrupted"
-        print_remarks([". ".join([said, *getattr(error, "__notes__", [])])])
-        return TERMINATED if terminated else INTERRUPTED
+    if stopped(error):
+        return explain_stop(error)
     if full_error:
         traceback.print_exception(error)
     else:

@@ -11,6 +11,7 @@ from importlib.metadata import version
 
 from robustrun.command_line import damage, process
 from robustrun.command_line.exit_codes import DONE, FAILED
+from robustrun.command_line.stopping import explain_stop, stopped
 from robustrun.compute import place
 
 
@@ -51,6 +52,8 @@ def _run(arguments: list[str], full_error: bool) -> int:
 
 
 def _explained(error: BaseException, arguments: list[str], full_error: bool) -> int:
+    if stopped(error):
+        return explain_stop(error)
     if not full_error and (words := damage.in_words(error)):
         print(f"robustrun: {words}", file=sys.stderr)
         return FAILED

@@ -305,6 +305,39 @@ def test_a_carriage_return_at_the_end_of_a_word_is_of_its_script(here: Path) -> 
     assert run_command_line(words) == 0
 
 
+def test_a_signal_while_packages_are_imported_is_no_damage(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def imports(words: list[str]) -> int:
+        monkeypatch.setitem(sys.modules, "robustrun.command_line.failures", None)  # half of it
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("robustrun.command_line.main._command", imports)
+    assert run_command_line([]) == 130
+    assert capsys.readouterr().err == "robustrun: interrupted\n"
+
+
+@pytest.mark.parametrize("module", ["robustrun.command_line.main", "robustrun.compute.place"])
+def test_a_signal_at_the_very_start_is_no_traceback(module: str) -> None:
+    code = f"""
+import sys
+from importlib.abc import MetaPathFinder
+
+class Interrupts(MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == {module!r}:
+            raise KeyboardInterrupt
+
+sys.meta_path.insert(0, Interrupts())
+from robustrun.__main__ import main
+main()
+"""
+    found = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False
+    )
+    assert (found.returncode, found.stderr) == (130, "robustrun: interrupted\n")
+
+
 @pytest.mark.parametrize("words", [[], ["nosuch"], ["evaluate"], ["explain"], ["doctor"]])
 def test_help_is_a_word_too(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line(["help", *words]) == 0

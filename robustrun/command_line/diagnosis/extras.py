@@ -16,6 +16,7 @@ NEEDED_BY = {  # each extra of pyproject.toml
     "svhn": "dataset=svhn",
     "onnx": "robustrun export --to onnx, and the measuring of .onnx files",
     "hub": "robustrun push, and runs named hf://OWNER/NAME",
+    "hf": "dataset=huggingface, data sets of the hub by name, or parquet files",
     "tensorboard": "tracker=tensorboard",
     "wandb": "tracker=wandb",
     "mlflow": "tracker=mlflow",
