@@ -166,8 +166,8 @@ def overrides(words: list[str]) -> list[str]:
         return []
     rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
     # Those that the reader writes:
-    own = ("mine", "my_method", "corners", "perceptron", "medmnist", "json_lines")
-    own += ("half_at", "flips", "tiny", "stripes")
+    own = ("mine", "my_method", "corners", "perceptron", "quick_draw", "json_lines")
+    own += ("half_at", "flips", "tiny", "stripes", "aircraft")
     parts = ("…", "...", "NAME", "OVERRIDE", *own)
     groups = {word.partition("=")[0] for word in rest if word.partition("=")[2] in own}
     others = [word for word in rest if word.partition(".")[0] not in groups]
@@ -287,16 +287,15 @@ SHORT += ["keep.figures=false"]
 GROUPS = {"attack": ["method=standard"], "method": ["attack=fgsm"]}
 
 
-def medmnist(folder: Path) -> None:
-    """A file with the names, types and shapes of MedMNIST's."""
-    drawn, arrays = np.random.default_rng(0), {}
-    for part, count in (("train", 300), ("val", 20), ("test", 60)):
-        arrays[f"{part}_images"] = drawn.integers(0, 256, (count, 28, 28, 3), dtype=np.uint8)
-        arrays[f"{part}_labels"] = drawn.integers(0, 3, (count, 1), dtype=np.uint8)
-    np.savez(folder / "bloodmnist.npz", **arrays)
+def quick_draw(folder: Path) -> None:
+    """Files with the names, types and shapes of Quick, Draw!'s bitmaps."""
+    (folder / "quick_draw").mkdir()
+    for seed, name in enumerate(("cat", "house", "tree")):
+        drawn = np.random.default_rng(seed).integers(0, 256, (100, 784), dtype=np.uint8)
+        np.save(folder / "quick_draw" / f"{name}.npy", drawn)
 
 
-GIVEN = {"medmnist": medmnist}  # the files that an example reads
+GIVEN = {"quick_draw": quick_draw}  # the files that an example reads
 
 
 @pytest.mark.parametrize("option", OPTIONS, ids=lambda option: option.stem)

@@ -154,13 +154,15 @@ def provide(source: Any, root: Path, asked: list[dict[str, Any]], download: bool
     if not download:
         instead = f"{instead}, or let it be fetched: dataset.download=true"
     files = archives(source, root)
+    if len(lacks := [place.name for _, place in files if not place.exists()]) > 1:
+        key = f"{key} (missing are {', '.join(lacks)})"
     for file, place in files:
         if not download and not place.exists():
             raise missing(file, place, key, instead, "dataset.download is false")
         fetch(file, place, key, instead)
         require_right(file, place, key)
     if not files and (forbids := offline() or (None if download else "dataset.download=false")):
-        raise DataError(f"{key}, and {forbids} forbids to fetch it. Or {instead}.")
+        raise DataError(f"{key}, and {forbids} forbids to fetch it. You can {instead}.")
     try:
         with stalls_end():
             return made(source, root, asked, download=True)  # finds the archives, and unpacks them
