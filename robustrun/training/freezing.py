@@ -1,5 +1,6 @@
 """Parts of a network that training leaves as they are: for fine-tuning, and for linear probing."""
 
+import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from typing import Any
@@ -8,8 +9,10 @@ from torch import nn
 
 from robustrun.compute.modes import BatchNorm, stay_in_eval
 from robustrun.errors import ConfigError, listed
+from robustrun.models.initial_weights import taken_by
 from robustrun.models.weights import head
 
+log = logging.getLogger(__name__)
 ALL_BUT_HEAD = "all_but_head"
 SHOWN = 12  # names that an error lists
 OUTER = "network."  # in front of the names of a library's network
@@ -25,6 +28,11 @@ def freeze(model: nn.Module, wanted: str | Iterable[str], classes: int) -> None:
     patterns = [wanted] if isinstance(wanted, str) else list(wanted)
     if not patterns:
         return
+    if taken_by(model) is None:
+        log.warning(
+            "training.freeze keeps weights that are random, unless the network loads its own: "
+            "model.weights names none"
+        )
     names = [name for name, _ in model.named_modules()]
     names += [name for name, _ in model.named_parameters()]
     last = head(model, classes) if ALL_BUT_HEAD in patterns else None

@@ -9,9 +9,11 @@ import torch
 import torch.nn.functional as F
 
 from models.networks import COLOUR, DIGITS, ROUNDING
+from robustrun.configuration.decoding import decode, dump
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.initial_weights import taken_by
 from robustrun.models.timm import Timm
+from robustrun.types import Model
 
 SETTINGS: dict[str, Any] = {
     "arguments": None,
@@ -135,3 +137,10 @@ def test_pretrained_weights_that_cannot_be_had_or_saw_other_images_are_explained
         timm("test_resnet", weights="pretrained").build(DIGITS, 7)
     with pytest.raises(ConfigError, match="has no weights of coatnet_0_224"):
         timm("coatnet_0_224", weights="pretrained").build(COLOUR, 7)
+
+
+def test_a_configuration_from_before_patches_and_stems_is_read() -> None:
+    block = {"name": "timm", "architecture": "resnet18", "weights": "random"}
+    read = decode(Model, block | {"mean": [0.5], "std": [0.25]}, "model")
+    assert read == timm("resnet18")
+    assert decode(Model, dump(read), "model") == read

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import update_bn
 
 from robustrun.compute.modes import attack_mode
 from robustrun.errors import ConfigError
+from robustrun.models.initial_weights import note
 from robustrun.training.freezing import freeze
 
 
@@ -55,9 +56,10 @@ def test_what_is_frozen_stays_as_it_is_statistics_too(
     assert changed_by_a_step(model) == trained
 
 
-def test_nothing_is_frozen_where_nothing_is_asked_for() -> None:
+def test_nothing_is_frozen_where_nothing_is_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     model = network()
     freeze(model, (), 3)
+    assert not caplog.text
     assert changed_by_a_step(model) == set(model.state_dict())
 
 
@@ -97,3 +99,13 @@ def test_a_part_that_is_not_there_and_a_training_of_nothing_are_refused(
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         freeze(network(), wanted, 3)
+
+
+def test_frozen_weights_that_are_random_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    freeze(network(), "all_but_head", 3)
+    assert "training.freeze keeps weights that are random" in caplog.text
+    caplog.clear()
+    model = network()
+    note(model, "w.pt", None, model.state_dict())
+    freeze(model, "all_but_head", 3)
+    assert "random" not in caplog.text
