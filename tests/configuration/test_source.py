@@ -9,6 +9,7 @@ import pytest
 from robustrun.configuration import source
 from robustrun.configuration.decoding import REGISTRIES
 
+COMPUTED = ("wide_resnet28_10", "wide_resnet34_10")  # names that no source spells beside the class
 EVERY = [(registry, name) for registry in REGISTRIES.values() for name in registry]
 
 
@@ -19,6 +20,9 @@ def test_the_source_says_what_the_imported_class_says(registry, name: str) -> No
         pytest.skip("of a plugin of another test")
     module = inspect.getdoc(inspect.getmodule(cls)) or ""
     said = source.documentation(registry.group, name)
+    if name in COMPUTED:
+        assert said is None  # then the class is imported
+        return
     assert said == f"{module}\n\n{inspect.getdoc(cls) or ''}"
 
 
