@@ -110,7 +110,8 @@ def _download(file: RemoteFile, target: Path) -> None:
     beginning is of an earlier time, all of it is fetched again."""
     part = target.with_name(target.name + PART)
     log.info("downloading %s to %s", file.url, target)
-    earlier = part.exists()
+    if earlier := part.exists():
+        log.info("%.1f MB of it are there from before", part.stat().st_size / 1e6)
     transfer.receive(file, part)
     if earlier and difference(file, part):
         _discard(part)
