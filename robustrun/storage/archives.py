@@ -35,10 +35,16 @@ def unpacked(file: RemoteFile, folder: Path, key: str, download: bool) -> Path:
     put there by hand; `key` names the setting whose folder holds both."""
     if folder.is_dir():
         return folder
+    place = folder.parent / os.path.basename(file.url)
+    instead = f"set {key} to where {folder.name}/ is already"
+    if not place.exists() and not download:  # before anything is written
+        switch = f"{key.rpartition('.')[0]}.download"
+        instead = f"{instead}, or let it be fetched: {switch}=true"
+        raise missing(file, place, key, instead, f"{switch} is false")
     try:
         with alone(folder):
             if not folder.is_dir():  # another process may have unpacked it meanwhile
-                unpack(_archive(file, folder, key, download), folder.parent, key)
+                unpack(_checked(file, place, key, instead), folder.parent, key)
     except OSError as error:
         raise DataError(f"{key}: {folder.parent} cannot be written to ({error}).") from error
     if not folder.is_dir():
@@ -46,17 +52,11 @@ def unpacked(file: RemoteFile, folder: Path, key: str, download: bool) -> Path:
     return folder
 
 
-def _archive(file: RemoteFile, folder: Path, key: str, download: bool) -> Path:
-    """The archive beside `folder`, checked."""
-    place = folder.parent / os.path.basename(file.url)
-    instead = f"set {key} to where {folder.name}/ is already"
+def _checked(file: RemoteFile, place: Path, key: str, instead: str) -> Path:
+    """The archive at `place`, fetched unless somebody put it there: then it is checked."""
     if place.exists():
         require_right(file, place, key)
         return place
-    if not download:
-        switch = f"{key.rpartition('.')[0]}.download"
-        instead = f"{instead}, or let it be fetched: {switch}=true"
-        raise missing(file, place, key, instead, f"{switch} is false")
     return fetch(file, place, key, instead)
 
 

@@ -129,6 +129,7 @@ def test_an_archive_that_is_missing_or_wrong_is_told_with_its_place(tmp_path: Pa
         "or set dataset.root to where set/ is already",
     ):
         assert part in str(caught.value)
+    assert list(tmp_path.iterdir()) == []  # looking writes nothing
     make_tar(tmp_path / "set.tgz", FILES)
     with pytest.raises(DataError, match=r"its MD5 sum is .*, not abc"):
         unpacked(file, tmp_path / "set", "dataset.root", download=True)
