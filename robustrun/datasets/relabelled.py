@@ -92,7 +92,7 @@ def as_trained(splits: Splits, trained: TrainedOn, source: str) -> Splits:
         train=Relabelled(splits.train, table),
         test=Relabelled(splits.test, table),
         class_names=trained.class_names,
-        class_table=table,
+        class_table=table if splits.class_table is None else table[splits.class_table],
     )
 
 

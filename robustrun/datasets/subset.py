@@ -88,12 +88,14 @@ def with_classes(splits: Splits, wanted: Sequence[str | int]) -> Splits:
         (table[part.labels] >= 0).nonzero()[:, 0] for part in (splits.train, splits.test)
     )
     splits = with_training_part(splits, train)
+    left_out = tuple(name for place, name in enumerate(names) if place not in places)
     return replace(
         splits,
         train=_relabelled(splits.train, table),
         test=_relabelled(splits.test.subset(test), table),
         class_names=tuple(names[place] for place in places),
-        left_out=tuple(name for place, name in enumerate(names) if place not in places),
+        class_table=None if left_out else table,
+        left_out=left_out,
     )
 
 

@@ -15,7 +15,9 @@ from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
 from robustrun.datasets.corruptions import ALEXNET_ERRORS
 from robustrun.datasets.relabelled import TrainedOn, as_trained
+from robustrun.datasets.subset import with_classes
 from robustrun.datasets.tensors import TensorImages
+from robustrun.errors import DataError
 from robustrun.evaluation import corruptions
 from robustrun.evaluation.corruptions import CorruptionAccuracy
 from robustrun.evaluation.findings import CorruptionResult
@@ -119,6 +121,21 @@ def test_corruptions_are_counted_in_the_networks_order_of_classes(colours: Path)
     found = measure(Reddest(), test, 2, [entry], setting)
     assert found.corruptions is not None
     assert found.corruptions.accuracy == 1.0
+
+
+def test_arrays_of_all_classes_go_with_all_of_them_in_any_order(colours: Path) -> None:
+    labels = torch.tensor([0] * COUNT + [1] * COUNT)  # blue, then red
+    test = TensorImages(torch.zeros(2 * COUNT, 3, 32, 32), labels)
+    plan = Corruptions("cifar-c", False, ("fog",), (1,))
+    raw = compose_config(["evaluation=none"])
+    evaluation = dataclasses.replace(load_config(raw).evaluation, corruptions=plan)
+    turned = with_classes(Splits(test, test, ("blue", "red")), ("red", "blue"))
+    corruptions.check(evaluation, turned)
+    trained = TrainedOn(("blue", "green", "red"), (3, 32, 32))
+    corruptions.check(evaluation, as_trained(turned, trained, "RUN"))
+    some = with_classes(Splits(test, test, ("blue", "red", "green")), ("red", "blue"))
+    with pytest.raises(DataError, match=r"cannot be measured with dataset\.classes"):
+        corruptions.check(evaluation, some)
 
 
 def test_folders_of_images_are_measured_by_the_names_of_their_classes(
