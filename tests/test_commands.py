@@ -39,11 +39,13 @@ NOT_RUN = {
     r"python -m benchmarks.*P(ATH|EERS)": "needs its authors' code; see tests/test_benchmarks.py",
     r"python -m benchmarks": "takes minutes to hours; tests/test_benchmarks.py runs it small",
     r".*device=cuda": "needs a GPU",
+    r"robustrun push (?!.*--dry-run)|.*hf://": "needs the hub; see tests/run_folder/test_push.py",
     r".*(pretrained|lpips\.weights=outputs)": "needs weights from the network",
 }
 # What is added to a command that would take longer than a minute, by how it begins.
 SMALL = {
     r"robustrun (report|resume(?!=)|list|explain|doctor|--(help|version|hydra))": "",
+    r"robustrun (export|push)": "",
     r"robustrun( method=standard)?$": "",
     r"robustrun .*--cfg": "",
     r"robustrun .*sweeper=optuna": "hydra.sweeper.n_trials=2 training.epochs=1 attack=fgsm "

@@ -24,11 +24,18 @@ class CommandParser(argparse.ArgumentParser):
 
     def read(self, arguments: list[str]) -> argparse.Namespace:
         """What the arguments say; `--help` prints and raises SystemExit."""
+        known = self._option_string_actions
+        long = [word for word in arguments if word.startswith("--") and word != "--"]
+        self._require_none([word for word in long if word.partition("=")[0] not in known])
         options, unknown = self.parse_known_intermixed_args(arguments)
+        self._require_none(unknown)
+        return options
+
+    def _require_none(self, unknown: list[str]) -> None:
+        """Flags that there are not are named before words that are missing."""
         if unknown:
             flags = [flag for flag in self._option_string_actions if flag.startswith("--")]
             self.error(f"{unknown[0]} is no flag of {self.prog}.{did_you_mean(unknown[0], flags)}")
-        return options
 
     def format_help(self) -> str:
         return fitted(super().format_help())

@@ -3,11 +3,10 @@
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 
-from robustrun.command_line import evaluate, options, report, resume, typos
+from robustrun.command_line import evaluate, export, options, push, report, resume, typos
 from robustrun.command_line.main import run_command_line
 from robustrun.command_line.parser import CommandParser
 from robustrun.errors import RobustrunError
@@ -15,7 +14,9 @@ from robustrun.errors import RobustrunError
 PARSERS = {
     "evaluate": evaluate.parser,
     "explain": options.explain_parser,
+    "export": export.parser,
     "list": options.list_parser,
+    "push": push.parser,
     "report": report.parser,
     "resume": resume.parser,
 }
@@ -49,7 +50,7 @@ def test_no_help_needs_torch() -> None:
     code += "from robustrun.command_line.main import run_command_line as run\n"
     code += f"print([run([*words, '--help']) for words in ([], *zip({list(PARSERS)}))])"
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert ended.stdout.splitlines()[-1] == str([0] * 6), ended.stderr
+    assert ended.stdout.splitlines()[-1] == str([0] * (1 + len(PARSERS))), ended.stderr
 
 
 @pytest.mark.parametrize("command", PARSERS)
@@ -64,7 +65,7 @@ def test_an_unknown_flag_is_named_with_the_nearest(
     assert said.out == ""
 
 
-@pytest.mark.parametrize("command", ["evaluate", "explain", "report", "resume"])
+@pytest.mark.parametrize("command", ["evaluate", "explain", "export", "push", "report", "resume"])
 def test_what_is_missing_is_named(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run_command_line([command]) == 2
     said = capsys.readouterr().err
@@ -78,7 +79,7 @@ def test_what_is_missing_is_named(command: str, capsys: pytest.CaptureFixture[st
 )
 def test_flags_and_words_stand_in_any_order(words: list[str]) -> None:
     given = evaluate.parser().read(words)
-    assert (given.source, given.overrides, given.config_dir) == (Path("RUN"), ["a=1", "b=2"], ["x"])
+    assert (given.source, given.overrides, given.config_dir) == ("RUN", ["a=1", "b=2"], ["x"])
 
 
 def test_what_is_wrong_is_an_error_and_leaves_the_process_running() -> None:

@@ -96,14 +96,14 @@ def test_a_program_of_torch_export_answers_to_any_number_of_images(
     exported = program.load(made.path)
     for count in (1, 2, 7):
         torch.testing.assert_close(exported(images[:count]), network(images[:count]))
-    made.path.rename("network.pt2")
+    made.path.rename("digits.pt2")
     names: dict[str, Any] = {}
     exec(of_the_page("torch.export.load"), names)
     assert torch.equal(names["answers"], network(names["images"]).argmax(dim=1))
-    about = header.header(Path("network.pt2"))
+    about = header.header(Path("digits.pt2"))
     assert about["class_names"][9] == "9"
     assert "run" not in about
-    content = Path("network.pt2").read_bytes()
+    content = Path("digits.pt2").read_bytes()
     assert str(Path(robustrun.__file__).parent).encode() not in content
     assert str(Path(torch.__file__).parent).encode() not in content
 
@@ -124,18 +124,18 @@ def test_onnx_answers_in_another_program(
     for count in (1, 2, 7):
         (logits,) = session.run(["logits"], {"images": images[:count].numpy()})
         torch.testing.assert_close(torch.from_numpy(logits), expected[:count])
-    Path("in/a.onnx").rename("network.onnx")
+    Path("in/a.onnx").rename("digits.onnx")
     names: dict[str, Any] = {}
     exec(of_the_page("onnxruntime"), names)
     own = network(torch.from_numpy(names["images"])).argmax(dim=1)
     assert names["logits"].argmax(axis=1).tolist() == own.tolist()
     assert capsys.readouterr().out.strip() == str([str(answer) for answer in own.tolist()])
-    model = onnx.load("network.onnx")
+    model = onnx.load("digits.onnx")
     properties = {entry.key: entry.value for entry in model.metadata_props}
     assert json.loads(properties["class_names"]) == [str(digit) for digit in range(10)]
     assert json.loads(properties["robustrun"])["threat_model"]["epsilon"] == 0.1
     assert [(entry.domain, entry.version) for entry in model.opset_import] == [("", 18)]
-    content = Path("network.onnx").read_bytes()
+    content = Path("digits.onnx").read_bytes()
     assert str(Path(robustrun.__file__).parent).encode() not in content
     assert str(Path(torch.__file__).parent).encode() not in content
 
