@@ -76,7 +76,7 @@ def _logging() -> Iterator[None]:
     finally:
         root.handlers[:] = handlers
         root.setLevel(level)
-        known[:0] = before[0]
+        known[:] = before[0]  # those of the command are closed, or flush what they write
         named.update(before[1])
 
 
