@@ -61,6 +61,17 @@ def test_l2_and_l1_proposals_use_the_whole_ball(norm: str, epsilon: float) -> No
         point = fresh
 
 
+def test_an_l2_proposal_leaves_what_is_in_neither_of_its_windows() -> None:
+    """They get what they had and what the ball has left, so that nothing is scaled."""
+    x = torch.full((3, *SHAPE), 0.5)
+    search = _Patterns(attack("square", "l2", 0.5, queries=30), x, generator())
+    point = search.start()
+    for query in range(30):
+        proposed = search.propose(query, torch.arange(3), x, point)
+        moved = ((proposed - point).abs() > 1e-5).any(dim=1).flatten(1).sum(dim=1)
+        assert 0 < moved.min() <= moved.max() <= 2 * search._side(query, *SHAPE[1:]) ** 2
+
+
 def test_a_hump_falls_off_in_rings() -> None:
     hump = _hump(3, 5, 2)
     rings = [1 + 1 / 4 + 1 / 9, 1 / 4 + 1 / 9, 1 / 9]

@@ -196,3 +196,13 @@ def test_images_that_the_journal_knows_to_have_no_answer_are_recalled_as_such() 
     assert right.tolist() == [True, False, False, False]
     assert no_answer.tolist() == [False, False, True, False]
     assert seconds_before(setting.journal, "a") == 3.5
+
+
+def test_an_attack_on_no_image_that_is_right_finds_none() -> None:
+    wrong = evaluate(linear(), (grey(0.2, 0.3, 0.8), torch.tensor([1, 1, 0])), {"pgd": pgd()})
+    assert wrong.attacks["pgd"].robust.tolist() == [False] * 3
+    images, setting = TensorImages(grey(0.2), torch.tensor([1])), Setting(0, 2, CPU)
+    subject = Subject(search_networks(linear(), images, setting), images, 2)
+    nothing = np.array([], dtype=np.int64)
+    found, no_answer = run_attack(pgd(), "pgd", subject, nothing, setting)
+    assert (found.tolist(), no_answer.tolist()) == ([False], [False])

@@ -87,3 +87,13 @@ def test_a_method_cannot_be_changed_once_it_is_made() -> None:
     ours = [method for method in ours if method.__module__.startswith("robustrun.")]
     assert len(ours) >= 10
     assert all(method.__dataclass_params__.frozen for method in ours)  # type: ignore[attr-defined]
+
+
+def test_methods_whose_loss_has_no_smoothed_labels_refuse_them() -> None:
+    """And the others, whose cross-entropy has them, do not."""
+    for name in ("notebook_fgsm_at", "notebook_trades", "notebook_pat", "notebook_robal"):
+        words = [f"method={name}", "training.label_smoothing=0.1"]
+        with pytest.raises(ConfigError, match="label_smoothing"):
+            load_config(compose_config(words))
+    config = load_config(compose_config(["method=trades", "training.label_smoothing=0.1"]))
+    assert config.training.label_smoothing == 0.1

@@ -42,6 +42,23 @@ def test_the_projection_takes_the_authors_newton_step():
     torch.testing.assert_close(projected, expected.detach(), rtol=0.0, atol=1e-10)
 
 
+def test_what_no_step_brings_back_is_met_on_the_line_to_the_clean_image(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    monkeypatch.setattr("robustrun.attacks.perceptual.lpips_ball.NEWTON_STEPS", 0)
+    model = network(torch.float32).eval()
+    x, _ = batch(model)
+    perception = PerceptualModel(model, None)
+    clean = perception.features(x).detach()
+    x_adv = torch.rand_like(x) * 1.5 - 0.2  # beyond both walls of the box
+    projected = project_lpips(perception, x_adv, x, clean, BOUND)
+    assert perception.distance(projected, x).max() <= BOUND
+    way, whole = (projected - x).flatten(1), (x_adv.clamp(0, 1) - x).flatten(1)
+    share = way.norm(dim=1) / whole.norm(dim=1)
+    assert share.min() > 0
+    torch.testing.assert_close(way, share[:, None] * whole)
+
+
 def test_an_image_outside_the_ball_is_reported():
     model = network(torch.float32).eval()
     x, _ = batch(model)

@@ -1,4 +1,4 @@
-"""Adam on rows that leave."""
+"""Adam as torch has it, and on rows that leave."""
 
 import torch
 
@@ -15,3 +15,15 @@ def test_rows_leave_adam_without_a_trace() -> None:
         if number == 1:
             part.keep(those)
     torch.testing.assert_close(found, expected[those], atol=0, rtol=0)
+
+
+def test_steps_are_torchs() -> None:
+    slopes = torch.rand(4, 3, 2) - 0.5
+    expected = torch.zeros(3, 2, requires_grad=True)
+    optimizer = torch.optim.Adam([expected], lr=0.1)
+    ours, found = Adam.of(expected.detach(), 0.1), torch.zeros(3, 2)
+    for slope in slopes:
+        expected.grad = slope.clone()
+        optimizer.step()
+        found = found + ours.step(slope)
+    torch.testing.assert_close(found, expected.detach())

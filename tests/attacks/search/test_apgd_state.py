@@ -6,6 +6,7 @@ import torch
 from attacks.small_attacks import attack
 from attacks.small_networks import SHAPE
 from robustrun.attacks.search.apgd_state import (
+    evaluate_point,
     halve_step_size,
     initial_state,
     update_sparsity,
@@ -45,3 +46,27 @@ def test_l1_steps_shrink_until_the_best_point_has_grown_sparser() -> None:
     for _ in range(9):
         update_sparsity(s, sparsity, largest_step=6.0)
     assert s.step_size.tolist() == pytest.approx([0.6, 0.6]), "never below a tenth of the first"
+
+
+@pytest.mark.parametrize("passes", [1, 3])
+def test_a_point_is_looked_at_as_often_as_asked_and_the_best_is_kept(passes: int) -> None:
+    x, y = torch.full((3, *SHAPE), 0.5), torch.tensor([0, 0, 1])
+    weight, looks = torch.rand(SHAPE) + 0.1, []
+
+    def model(x: torch.Tensor) -> torch.Tensor:
+        looks.append(len(x))
+        rise = (weight * (x - 0.5)).flatten(1).sum(dim=1)
+        return torch.stack([torch.zeros_like(rise), rise], dim=1)
+
+    s = initial_state(x, y, y, x, 1.0)
+    s.best, s.best_loss = x - 0.1, torch.tensor([-1.0, 5.0, -1.0])
+    s.point = torch.stack([x[0] + 0.1, x[1] + 0.1, x[2] + 0.1])
+    fooled = evaluate_point(s, model, lambda logits, y, aim: logits[:, 1], passes)
+    assert looks == [3] * passes
+    rise = float(0.1 * weight.sum())
+    assert s.loss.tolist() == pytest.approx([rise] * 3, rel=1e-5)
+    assert s.best_loss.tolist() == pytest.approx([rise, 5.0, rise], rel=1e-5)
+    torch.testing.assert_close(s.slope, weight.expand(3, *SHAPE))  # the mean, not the sum
+    kept = [torch.equal(best, point) for best, point in zip(s.best, s.point, strict=True)]
+    assert kept == [True, False, True]
+    assert fooled.tolist() == [True, True, False]
