@@ -8,6 +8,7 @@ import re
 from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
+from textwrap import fill
 from typing import Any
 
 import yaml
@@ -155,7 +156,8 @@ def command_line() -> str:
 def printed(words: list[str]) -> str:
     with redirect_stdout(StringIO()) as output:
         run_command_line(words)
-    return output.getvalue().rstrip()
+    lines = output.getvalue().rstrip().split("\n")
+    return "\n".join(line if len(line) <= 100 else fill(line, 100) for line in lines)
 
 
 def python() -> str:

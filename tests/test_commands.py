@@ -9,6 +9,7 @@ runs all and writes how long each took. By default only the pages of QUICK are r
 import os
 import re
 import resource
+import runpy
 import shutil
 import subprocess
 import sys
@@ -40,6 +41,9 @@ NOT_RUN = {
     r"python -m benchmarks": "takes minutes to hours; tests/test_benchmarks.py runs it small",
     r".*device=cuda": "needs a GPU",
     r"robustrun push (?!.*--dry-run)|.*hf://": "needs the hub; see tests/run_folder/test_push.py",
+    r"\.venv/bin/(uv sync|cosmic-ray|python tests)": "takes hours; a nightly workflow runs it",
+    r"robustrun .*dataset=huggingface": "needs its files; tests/datasets/test_huggingface.py",
+    r"robustrun .*model.weights=outputs": "continues a long training; tests/models/test_weights.py",
     r".*(pretrained|lpips\.weights=outputs)": "needs weights from the network",
 }
 # What is added to a command that would take longer than a minute, by how it begins.
@@ -60,12 +64,15 @@ SMALL = {
     "evaluation.examples=20 keep.figures=false device.threads=1",
     r"robustrun": "training.epochs=1 evaluation.examples=5 keep.figures=false device.threads=1",
 }
+OWN_NETWORK = ROOT / "docs" / "how-to" / "measure-your-network.md"  # has the file that others name
 PICTURES = "IMAGES=10 "  # before `python docs/pictures/...`, which measures 200 images otherwise
 # Data that is not here: a folder of made images instead, with four classes.
 DATA = {
+    r"(weights\.pt .*)dataset=cifar10": r"\1dataset=digits",
     r"dataset=cifar100?\b": "dataset=image_folder dataset.root=data/shapes",
     r"(\+experiment=(?!notebook)\w+)(?!.*digits)": r"\1 dataset=image_folder "
     "dataset.root=data/shapes",
+    r"(dataset\.root=data/[^ \"]+)": r"\1 training.batch_size=8",
     r"=trades_wrn34_10": "=trades_wrn34_10 model.depth=10 model.widen_factor=1",
 }
 
@@ -119,7 +126,7 @@ def commands(page: Path) -> list[Command]:
 
 def write_files(page: Path, folder: Path) -> None:
     """The files that a page tells the reader to write: `mine/NAME.py`, then its text."""
-    pattern = r"`((?:mine/[\w/]+|measure)\.\w+)`.*?\n\n```\w+\n(.*?)```"
+    pattern = r"`((?:mine/[\w/]+|measure|my_net)\.\w+)`.*?\n\n```\w+\n(.*?)```"
     for name, text in re.findall(pattern, page.read_text(), re.DOTALL):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
@@ -147,6 +154,9 @@ def finished(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.export.save(
         torch.export.export(network, (images,), dynamic_shapes=batch), folder / "network.pt2"
     )
+    write_files(OWN_NETWORK, folder)
+    made = runpy.run_path(str(folder / "my_net.py"))
+    torch.save(made["Net"](10, 1).state_dict(), folder / "weights.pt")
     return folder
 
 
@@ -187,7 +197,9 @@ TABLE: dict[Command, tuple[float, float]] = {}  # seconds, and seconds of a proc
         for page in WITH_COMMANDS
     ],
 )
-def test_the_commands_of_a_page_do_what_they_should(page: Path, place: Path) -> None:
+def test_the_commands_of_a_page_do_what_they_should(
+    page: Path, place: Path, pytestconfig: pytest.Config
+) -> None:
     write_files(page, place)
     for command in commands(page):
         if command.reason:
@@ -195,6 +207,8 @@ def test_the_commands_of_a_page_do_what_they_should(page: Path, place: Path) -> 
         before, used = time.perf_counter(), cpu_seconds()
         done = shell(command.as_run, place)
         TABLE[command] = time.perf_counter() - before, cpu_seconds() - used
+        if file := pytestconfig.getoption("--times"):
+            Path(str(file)).write_text(table(Path(str(file)).read_text()))
         assert done.returncode == 0, f"{command.as_run}\n{done.stdout[-500:]}{done.stderr[-1500:]}"
 
 
@@ -209,14 +223,6 @@ def test_every_reason_is_of_a_command_that_a_page_has() -> None:
     assert len(texts) > 40
     beginnings = [first for first in NOT_RUN if not any(re.match(first, text) for text in texts)]
     assert beginnings == []
-
-
-@pytest.mark.long
-def test_the_times_are_written_where_they_are_asked_for(pytestconfig: pytest.Config) -> None:
-    """After all others of this file; commands that were not run now keep their times."""
-    if file := pytestconfig.getoption("--times"):
-        Path(str(file)).write_text(table(Path(str(file)).read_text()))
-        assert all(f"`{command.text}`" in Path(str(file)).read_text() for command in TABLE)
 
 
 def table(before: str) -> str:
@@ -242,11 +248,13 @@ HEAD = """\
 
     .venv/bin/uv run pytest -n 0 -m long tests/test_commands.py --times docs/commands.md
 
-runs every command of README and docs/, page by page and in order, each page in a folder of its own,
-and wrote this page. Where a command would take longer than a minute, or needs data that is not in
-the package, it was run small: with the words in the third column, or on a folder of made images.
-(2 cores of an Intel Xeon, one thread a command, torch 2.15; other work ran on the machine, so the
-seconds are more than a quiet one needs. The last column is what the processor worked for it.)
+runs the commands of README and docs/, page by page and in order, each page in a folder of its own,
+and notes below how long each took. (With `-k how-to` it runs some pages, and the rows of the others
+stay; a command without a row, here or under "Not run", was not timed yet.) Where a command would
+take longer than a minute, or needs data that is not in the package, it was run small: with the
+words in the third column, or on a folder of made images. (2 cores of an Intel Xeon, one thread a
+command, torch 2.15; ten other programs ran on the machine, so the seconds are several times those
+of a quiet one. The last column is how long a processor worked for it.)
 
 | page | command | added | seconds | of a processor |
 |---|---|---|---|---|
