@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.registry import Registry
+from robustrun.storage.published import PublishedNumber
 
 Shape = tuple[int, int, int]  # channels, height, width
 
@@ -226,16 +227,6 @@ class HasArchitecture(Protocol):
 
     @property
     def architecture(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class PublishedNumber:
-    """A number from elsewhere, shown beside what a run measures."""
-
-    attack: str  # clean, or the name of an attack that is measured
-    measure: Literal["accuracy", "perturbed_accuracy"]  # the latter: clean mistakes not counted
-    accuracy: float  # fraction
-    source: str
 
 
 @runtime_checkable

@@ -14,7 +14,8 @@ from robustrun.errors import ConfigError, DataError, did_you_mean
 from robustrun.models.initial_weights import note
 from robustrun.models.trial import reason
 from robustrun.storage.cache import cache_folder
-from robustrun.types import MODELS, PublishedNumber, Shape
+from robustrun.storage.published import PublishedNumber
+from robustrun.types import MODELS, Shape
 
 log = logging.getLogger(__name__)
 DATASETS = ("cifar10", "cifar100", "imagenet")

@@ -15,8 +15,8 @@ import msgspec
 from robustrun.errors import DataError
 from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
 from robustrun.storage.header import RUN, header
+from robustrun.storage.published import PublishedNumber
 from robustrun.training.metrics import EpochMetrics, Overfitting
-from robustrun.types import PublishedNumber
 
 SCHEMA_VERSION = 1
 RESULTS = "results.json"
