@@ -14,6 +14,10 @@ from robustrun.command_line.exit_codes import DONE, FAILED
 from robustrun.command_line.stopping import explain_stop, stopped
 from robustrun.compute import place
 
+COMMANDS_WITH_HELP = (
+    *("doctor", "evaluate", "explain", "export", "list", "push", "report", "resume"),
+)
+
 
 def run_command_line(arguments: list[str]) -> int:
     """Do what the words say; returns the exit code.
@@ -72,7 +76,7 @@ def _command(arguments: list[str]) -> int:
             from robustrun.command_line.help import print_help
 
             return print_help()
-        case ["help", "list" | "explain" | "report" | "evaluate" | "resume" | "doctor" as word]:
+        case ["help", word] if word in COMMANDS_WITH_HELP:
             return _command([word, "--help"])
         case ["help", *_]:
             return _command(["--help"])
