@@ -32,7 +32,7 @@ Examples
   robustrun evaluate outputs/RUN evaluation=audit
   robustrun evaluate weights.safetensors model=resnet18 dataset=cifar10 attack=autoattack
   robustrun evaluate hf://OWNER/NAME attack=autoattack
-  robustrun evaluate model=timm model.architecture=resnet18 model.weights=pretrained \
+  robustrun evaluate model=timm model.architecture=resnet18 model.weights=pretrained \\
     model.mean=weights model.std=weights dataset=imagenet
   robustrun evaluate outputs/RUN -cd mine plugins=[my_attack] attack=my_attack"""
 
