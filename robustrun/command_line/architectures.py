@@ -19,7 +19,8 @@ HEADER = ["architecture", "pretrained weights", "images", "classes", "parameters
 def print_architectures(patterns: dict[str, str]) -> None:
     """A table for each library with a pattern such as `vit*`; RobustrunError if one fits none."""
     for library, pattern in patterns.items():
-        rows = ROWS[library](pattern if set(pattern) & set("*?[") else f"*{pattern}*")
+        with console.step(f"searching the networks of {library}"):
+            rows = ROWS[library](pattern if set(pattern) & set("*?[") else f"*{pattern}*")
         if not rows:
             raise RobustrunError(_none(library, pattern))
         names = {row[0] for row in rows}
@@ -60,28 +61,26 @@ def _timm_rows(pattern: str) -> list[list[str]]:
         name, _, tag = full.partition(".")
         if name in tagged or fnmatchcase(full, pattern):
             tagged.setdefault(name, []).append(tag)
-    counts = _counted(timm, [*tagged]) if len(tagged) <= COUNTED else {}
-    rows = []
-    for name, tags in tagged.items():
-        for tag in tags or [""]:
-            about = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
-            shown = ["-", "-"]
-            if about is not None:
-                shown = [" x ".join(map(str, about.input_size[1:])), str(about.num_classes)]
-            rows.append([name, tag or "none", *shown, counts.get(name, "")])
-    return rows
+    counted = len(tagged) <= COUNTED
+    return [_timm_row(timm, name, tag, counted) for name in tagged for tag in tagged[name] or [""]]
 
 
-def _counted(timm: Any, names: list[str]) -> dict[str, str]:
-    """The parameters of each network with its own number of classes."""
+def _timm_row(timm: Any, name: str, tag: str, counted: bool) -> list[str]:
+    about = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
+    classes = None if about is None else about.num_classes
+    size = "-" if about is None else " x ".join(map(str, about.input_size[1:]))
+    shown = "-" if classes is None else f"{classes:,}" if classes else "none"
+    count = _parameters(timm, name, classes) if counted else ""
+    return [name, tag or "none", size, shown, count]
+
+
+def _parameters(timm: Any, name: str, classes: int | None) -> str:
+    """How many a network has with this number of classes; 0: without a last layer."""
     import torch
 
-    counts = {}
     with torch.device("meta"):
-        for name in names:
-            network = timm.create_model(name)
-            counts[name] = f"{sum(p.numel() for p in network.parameters()):,}"
-    return counts
+        network = timm.create_model(name, **({} if classes is None else {"num_classes": classes}))
+    return f"{sum(p.numel() for p in network.parameters()):,}"
 
 
 def _torchvision_names() -> list[str]:
@@ -99,7 +98,7 @@ def _torchvision_rows(pattern: str) -> list[list[str]]:
     for name in (name for name in _torchvision_names() if fnmatchcase(name, pattern)):
         for weights in models.get_model_weights(name):
             size, meta = statistics(weights).size, weights.meta
-            count, classes = f"{meta['num_params']:,}", str(len(meta["categories"]))
+            count, classes = f"{meta['num_params']:,}", f"{len(meta['categories']):,}"
             rows.append([name, weights.name, f"{size} x {size}", classes, count])
     return rows
 

@@ -4,7 +4,7 @@ import inspect
 from pathlib import Path
 
 from robustrun import console
-from robustrun.command_line import typos
+from robustrun.command_line import process, typos
 from robustrun.command_line.failures import print_remarks
 from robustrun.command_line.parser import CommandParser, line_of
 from robustrun.command_line.wrapping import fitted
@@ -73,6 +73,7 @@ def _print_architectures(patterns: dict[str, str], groups: list[str]) -> int:
         raise RobustrunError(
             f"{flags} searches networks: write robustrun list model {flags} 'PATTERN'."
         )
+    process.log_to_terminal()
     print_architectures(patterns)
     return 0
 

@@ -25,6 +25,14 @@ NOT_FINITE = (
     "as wrong, of its own kind (non_finite). Look for a division by zero, the logarithm of 0 or an "
     "overflow of half precision before any of its numbers is believed."
 )
+FEWEST = 20  # images: of fewer, chance decides
+GUESSED = (
+    "%d of %d clean images are right, which is no better than always giving the most frequent "
+    "class (%d): robust accuracies of this network say little. If it is good elsewhere, its "
+    "classes may have another order than those of the data set (dataset.classes=[…] gives one), "
+    "or its images another normalisation (model.mean, model.std)."
+)
+REORDERED = "Its classes have another order: were its answers renumbered, %d of %d would be right."
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,29 @@ class CleanAccuracy:
         seconds = time.monotonic() - began
         evaluation = replace(before, predictions=predictions, seconds=seconds)
         log.info("clean accuracy %.2f%%", 100 * accuracy(evaluation.clean_right))
+        _warn_of_guessing(predictions, subject.images.labels.cpu().numpy())
         return evaluation
+
+
+def _warn_of_guessing(predictions: np.ndarray, labels: np.ndarray) -> None:
+    """A warning where answers are no better than one answer for all images of several classes."""
+    frequent = int(np.bincount(labels).max(initial=0))
+    right = int((predictions == labels).sum())
+    if right > frequent or frequent == len(labels) or len(labels) < FEWEST:
+        return
+    log.warning(GUESSED, right, len(labels), frequent)
+    renumbered = _right_if_renumbered(predictions, labels)
+    if renumbered > max(2 * frequent, len(labels) / 2):
+        log.warning(REORDERED, renumbered, len(labels))
+
+
+def _right_if_renumbered(predictions: np.ndarray, labels: np.ndarray) -> int:
+    """How many images are right where each answer is taken for the class that it most often is; 0
+    where two answers are most often the same class."""
+    own = [labels[predictions == answer] for answer in np.unique(predictions)]
+    counts = [np.bincount(of_an_answer) for of_an_answer in own]
+    meant = {int(count.argmax()) for count in counts}
+    return sum(int(count.max()) for count in counts) if len(meant) == len(counts) else 0
 
 
 @torch.no_grad()

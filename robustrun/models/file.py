@@ -102,6 +102,7 @@ class File:
         module, files = self._imported()
         file = next(iter(files.values()))
         log.info("%s is run as your own code (SHA-256 %s)", self.title, digest_of(file)[:16])
+        log.info("it gets images %s", self._normalisation())
         make = self._maker_of(module)
         with _beside(file.parent):
             network = self._made(make, shape, classes)
@@ -110,6 +111,12 @@ class File:
         normalize = Normalize(self.mean, self.std, shape[0])
         started(network, self.weights, normalize, classes)
         return nn.Sequential(OrderedDict(normalize=normalize, network=network))
+
+    def _normalisation(self) -> str:
+        if self.mean is None or self.std is None:
+            return "in [0, 1], not normalised (model.mean=null model.std=null)"
+        mean, std = (", ".join(f"{it:.4g}" for it in both) for both in (self.mean, self.std))
+        return f"normalised with mean {mean} and std {std} (model.mean, model.std)"
 
     def _imported(self) -> tuple[ModuleType, dict[str, Path]]:
         try:

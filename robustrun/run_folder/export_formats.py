@@ -89,15 +89,23 @@ def _without_run(about: dict[str, Any]) -> str:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """The exporters' remarks on their own insides are kept back."""
-    disabled = logging.root.manager.disable
-    logging.disable(logging.WARNING)
+    """The exporters' remarks on their own insides are kept back; lines of ours are not."""
+    known = [logging.root, *logging.root.manager.loggerDict.values()]
+    loggers = [logger for logger in known if isinstance(logger, logging.Logger)]
+    handlers = {handler for logger in loggers for handler in logger.handlers}
+    for handler in handlers:
+        handler.addFilter(_is_ours_or_an_error)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logging.disable(disabled)
+        for handler in handlers:
+            handler.removeFilter(_is_ours_or_an_error)
+
+
+def _is_ours_or_an_error(record: logging.LogRecord) -> bool:
+    return record.name.startswith("robustrun") or record.levelno > logging.WARNING
 
 
 FORMATS = {

@@ -10,6 +10,7 @@ from evaluation.grey_images import CPU, grey, linear
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.clean import predict
+from robustrun.evaluation.measure import evaluate
 
 LEVELS = (0.1, 0.45, 0.6, 0.9, 0.2)
 CLASSES = [0, 0, 1, 1, 0]  # the boundary is at 0.5
@@ -50,3 +51,39 @@ def test_images_without_an_answer_are_counted_in_a_warning(
     found = predict(Breaks(), images(*LEVELS), 2, CPU)
     assert found.tolist() == [NO_ANSWER, 0, 1, 1, NO_ANSWER]
     assert "no answer for 2 of 5 images" in caplog.text
+
+
+class Answers(nn.Module):
+    """Ten logits; the answer is what the pixel says, in tenths."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        answer = (x[:, 0, 0, 0] * 10).round().long()
+        return nn.functional.one_hot(answer, 10).float() + 0 * x.sum((1, 2, 3))[:, None]
+
+
+@pytest.mark.parametrize(
+    ("answers", "said"),
+    [
+        ([1, 2, 3, 0] * 10, ["0 of 40 clean images are right", "renumbered, 40 of 40 would be"]),
+        ([1, 2, 3, 0] * 6 + [1] * 16, ["4 of 40 clean images", "renumbered, 28 of 40 would be"]),
+        ([1, 2, 3, 0, 4, 2, 3, 0] * 5, ["0 of 40 clean images are right"]),  # 1 and 4 are one class
+        ([3] * 40, ["10 of 40 clean images are right, which is no better"]),
+        ([3] * 39 + [0], ["9 of 40 clean images are right"]),
+        ([0] * 5 + [3] * 35, []),  # 11 of 40: more than any class has
+    ],
+)
+def test_a_network_that_does_no_better_than_guessing_is_told(
+    answers: list[int], said: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    x = torch.tensor(answers)[:, None, None, None].expand(-1, 1, 2, 2) / 10
+    evaluate(Answers(), (x, torch.arange(4).repeat(10)), {})
+    assert [text in caplog.text for text in said] == [True] * len(said)
+    assert caplog.text.count("WARNING") == len(said)
+
+
+@pytest.mark.parametrize("labels", [torch.arange(10), torch.zeros(40, dtype=torch.long)])
+def test_a_few_images_or_those_of_one_class_say_nothing_of_guessing(
+    labels: Tensor, caplog: pytest.LogCaptureFixture
+) -> None:
+    evaluate(Answers(), (torch.full((len(labels), 1, 2, 2), 0.9), labels), {})
+    assert caplog.text == ""

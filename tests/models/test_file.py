@@ -68,8 +68,14 @@ def test_a_file_is_called_with_what_the_data_set_says_and_its_arguments() -> Non
     assert file().architecture == "my_net.Net"
 
 
-def test_a_file_is_normalised_unless_it_does_that_itself() -> None:
+def test_a_file_is_normalised_unless_it_does_that_itself_and_which_is_said(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO", "robustrun")
     network: Any = file(mean=(0.5,), std=(0.25,)).build(SHAPE, 7)
+    assert "it gets images normalised with mean 0.5 and std 0.25 (model.mean" in caplog.text
+    file().build(SHAPE, 7)
+    assert "it gets images in [0, 1], not normalised" in caplog.text
     x = torch.rand(2, *SHAPE)
     assert torch.equal(network(x), network.network((x - 0.5) / 0.25))
     with pytest.raises(ConfigError, match=r"^std is \(0\.25,\), but must be null where mean is"):

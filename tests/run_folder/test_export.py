@@ -1,6 +1,7 @@
 """A run's network in other programs' formats: it answers as the run's own, or there is no file."""
 
 import json
+import logging
 import re
 from pathlib import Path
 from typing import Any
@@ -209,6 +210,24 @@ def test_a_network_that_a_format_cannot_express_is_named(
     with pytest.raises(DataError, match=r"cannot be written as torch\.export .*every network can"):
         export(run, "torch.export")
     assert written() == []
+
+
+def test_exporters_remarks_are_kept_back_but_not_how_long_it_takes(
+    run: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def chatty(*args: Any, **kwargs: Any) -> Any:
+        logging.getLogger("torch.onnx").warning("an inner remark")
+        logging.getLogger("torch.onnx").error("what went wrong")
+        logging.getLogger("robustrun.console").info("3 s so far")
+        return written_by_torch(*args, **kwargs)
+
+    written_by_torch = torch.export.export
+    monkeypatch.setattr(torch.export, "export", chatty)
+    caplog.set_level(logging.INFO)
+    export(run, "torch.export")
+    logging.getLogger("torch.onnx").warning("a later remark")
+    assert "an inner remark" not in caplog.text
+    assert [text in caplog.text for text in ("went wrong", "3 s so far", "a later")] == [True] * 3
 
 
 def test_a_head_that_a_method_puts_on_is_exported(images: Tensor) -> None:

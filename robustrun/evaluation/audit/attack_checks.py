@@ -34,13 +34,13 @@ def enough_images(s: AuditTarget) -> Check:
     _, unseen = exact_interval(0, total)
     needed = math.ceil(math.log(ONE_SIDED) / math.log1p(-tolerance))
     status: Status = "pass" if total >= needed else "warn"
-    why = f"Of {total} images none may fall where {unseen:.1%} of all would"
+    why = f"That none of {total} images falls excludes no less than a fall of {unseen:.1%} of all."
     if status == "warn":
         why += (
-            f": a pass does not exclude {tolerance:.1%}. Audit {needed} images or more "
-            "(evaluation.examples, evaluation.audit.examples)"
+            f" The audit is to find {tolerance:.1%}: give it {needed} images or more "
+            "(evaluation.examples, evaluation.audit.examples)."
         )
-    return Check("enough_images", status, total, f"at least {needed}", f"{why}.")
+    return Check("enough_images", status, total, f"at least {needed}", why)
 
 
 def gradients(s: AuditTarget) -> Check:
