@@ -56,10 +56,11 @@ def _timm_rows(pattern: str) -> list[list[str]]:
 
     timm = installed_timm()
     names = [name for name in timm.list_models() if fnmatchcase(name, pattern)]
+    known = set(names)
     tagged: dict[str, list[str]] = {name: [] for name in names}
     for full in timm.list_models(pretrained=True, include_tags=True):
         name, _, tag = full.partition(".")
-        if name in tagged or fnmatchcase(full, pattern):
+        if name in known or fnmatchcase(full, pattern):
             tagged.setdefault(name, []).append(tag)
     counted = len(tagged) <= COUNTED
     return [_timm_row(timm, name, tag, counted) for name in tagged for tag in tagged[name] or [""]]
@@ -69,9 +70,12 @@ def _timm_row(timm: Any, name: str, tag: str, counted: bool) -> list[str]:
     about = timm.get_pretrained_cfg(f"{name}.{tag}" if tag else name)
     classes = None if about is None else about.num_classes
     size = "-" if about is None else " x ".join(map(str, about.input_size[1:]))
-    shown = "-" if classes is None else f"{classes:,}" if classes else "none"
     count = _parameters(timm, name, classes) if counted else ""
-    return [name, tag or "none", size, shown, count]
+    return [name, tag or "none", size, "-" if classes is None else _shown(classes), count]
+
+
+def _shown(classes: int) -> str:
+    return f"{classes:,}" if classes else "none"  # weights without a last layer
 
 
 def _parameters(timm: Any, name: str, classes: int | None) -> str:
@@ -98,7 +102,7 @@ def _torchvision_rows(pattern: str) -> list[list[str]]:
     for name in (name for name in _torchvision_names() if fnmatchcase(name, pattern)):
         for weights in models.get_model_weights(name):
             size, meta = statistics(weights).size, weights.meta
-            count, classes = f"{meta['num_params']:,}", f"{len(meta['categories']):,}"
+            count, classes = f"{meta['num_params']:,}", _shown(len(meta["categories"] or ()))
             rows.append([name, weights.name, f"{size} x {size}", classes, count])
     return rows
 

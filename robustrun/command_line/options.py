@@ -33,7 +33,7 @@ def list_parser() -> CommandParser:
     )
     for library in ("timm", "torchvision"):
         what = f"search the networks of {library} and their weights; nothing is downloaded"
-        own.add_argument(f"--{library}", metavar="PATTERN", help=what)
+        own.add_argument(f"--{library}", nargs="?", const="*", metavar="PATTERN", help=what)
     own.add_folders()
     return own
 

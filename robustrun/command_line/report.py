@@ -154,6 +154,12 @@ def _compare(options: argparse.Namespace) -> None:
 
 def _side(word: str, runs: list[StoredRun], options: argparse.Namespace) -> list[StoredRun]:
     """The measured runs of A or of B: what is at a path, or which of `runs` fulfil a condition."""
+    if options.paths and Path(word).is_dir():
+        raise DataError(
+            f"--compare {word}: it is a folder, and with {options.paths[0]} first a condition is "
+            "expected (method=trades). Two folders are compared without it: robustrun report "
+            "--compare A B."
+        )
     if options.paths:
         all_runs = query.where(runs, [word], "--compare")
     elif not Path(word).is_dir():

@@ -16,6 +16,10 @@ HYDRAS = {  # options of Hydra's own groups that runs and sweeps take
     "hydra/sweeper": ["basic", "optuna"],
 }
 NORMS = ("linf", "l2", "l1")
+A_FILE = (
+    "a model is one of robustrun list model. Weights of a file or a finished run are "
+    "model.weights=PLACE, a Python file is model=file model.network=FILE.py:NAME."
+)
 FOLLOWED = {  # what other options take from the attack and the data set
     "attack.norm": "linf, l2 or l1",
     "attack.epsilon": "the radius in pixel units",
@@ -29,9 +33,11 @@ def in_plain_words(error: Exception, given: Iterable[str], folders: Iterable[Pat
     """One paragraph on what is wrong with the overrides, and the nearest right words;
     `folders` are those of options beside the catalogue."""
     text, folders = str(error), list(folders)
-    if match := re.search(r"Could not find '([^']+)/([^'/]+)'", text):
+    if match := re.search(r"Could not find '((?:hydra/)?[^'/]+)/([^']+)'", text):
         group, option = match.groups()
         options = HYDRAS.get(group) or options_by_group(folders).get(group, [])
+        if group == "model" and set("/.") & set(option):
+            return f"{group}={option}: {A_FILE}"
         return f"{group}={option}: there is no such {group}.{did_you_mean(option, options)}"
     if match := re.search(r"Could not override '([^']+)'|Key '([^']+)' is not in struct", text):
         return _unknown_key(match.group(1) or _full_key(text) or match.group(2), given, folders)

@@ -161,7 +161,7 @@ def _require_same_statistics(stored: Weights, statistics: Weights, source: str) 
     words = " ".join(f"'model.{kind}={_listed(value)}'" for kind, value in stored.items())
     raise DataError(
         f"{source} was trained with another normalisation: {sides[0]} in the file, {sides[1]} "
-        f"here. To measure it as it was trained: {words}."
+        f"here. To use it as it was trained: {words}."
     )
 
 

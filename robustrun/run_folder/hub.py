@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from textwrap import shorten
 from typing import Any
 
 from robustrun.errors import DataError
@@ -66,7 +67,7 @@ def explained(text: str, unreachable: str) -> Iterator[None]:
         raise
     except Exception as error:  # of the hub's own classes and of the HTTP library behind it
         kinds = {kind.__name__ for kind in type(error).__mro__}
-        said = " ".join(str(error).split())[:200]
+        said = shorten(str(error), 200, placeholder=" …")
         raise DataError(
             f"{text}: {_advice(kinds, _status(error), unreachable)} ({said})"
         ) from error

@@ -3,7 +3,7 @@
 import dataclasses
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -47,14 +47,15 @@ def configuration(folder: Path) -> dict[str, Any]:
     return provenance.configuration(folder)
 
 
-def load_run(folder: str | Path) -> tuple[RunRecord, nn.Module]:
+def load_run(folder: str | Path, plugins: Iterable[str] = ()) -> tuple[RunRecord, nn.Module]:
     """What a finished run says, and its network with the selected weights, in eval mode on the CPU.
 
     `folder` may also be the safetensors file that `robustrun export` wrote, or a repository of the
-    Hugging Face hub, "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION". DataError (a ValueError) if
-    it is none of these or is damaged.
+    Hugging Face hub, "hf://OWNER/NAME" or "hf://OWNER/NAME@REVISION". Of these two, Python modules
+    are imported, and a file with the network's code is run, only if `plugins` names them. DataError
+    (a ValueError) if it is none of these or is damaged.
     """
-    return loaded(local(folder))
+    return loaded(local(folder, plugins))
 
 
 def loaded(folder: Path) -> tuple[RunRecord, nn.Module]:

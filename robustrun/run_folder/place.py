@@ -41,7 +41,8 @@ def _require_harmless(raw: dict[str, Any], path: Path, text: str, trusted: set[s
         raise DataError(
             f"{text} was made with the Python modules {', '.join(unknown)}, which are not imported "
             f"because a file from elsewhere names them. Where you have and trust them, name them: "
-            f"robustrun evaluate … plugins=[{','.join(unknown)}]."
+            f"robustrun evaluate … plugins=[{','.join(unknown)}], or in Python "
+            f"load_run(…, plugins={unknown})."
         )
     refused = [str(word.input_line) for word in typed if words.group(word) == "hydra"]
     refused += ["tracker"] if raw.get("tracker", NO_TRACKER) != NO_TRACKER else []

@@ -35,12 +35,29 @@ def test_timms_networks_are_found_with_the_tags_of_their_weights(
     assert timm.is_model(f"{name}.augreg_in21k")  # as model.architecture takes it
 
 
+def test_a_tag_is_found_without_the_other_tags_of_its_network(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert run_command_line(["list", "model", "--timm", "convnext_tiny.*dinov3*"]) == 0
+    assert [row[:2] for row in cells(capsys.readouterr().out)] == [
+        ["convnext_tiny", "dinov3_lvd1689m"]
+    ]
+
+
 def test_torchvisions_networks_are_found_with_the_names_of_their_weights(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert run_command_line(["list", "--torchvision", "resnet18"]) == 0
     found = cells(capsys.readouterr().out)
     assert found == [["resnet18", "IMAGENET1K_V1", "224 x 224", "1,000", "11,689,512"]]
+
+
+def test_without_a_pattern_all_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_command_line(["list", "model", "--torchvision"]) == 0
+    rows = cells(capsys.readouterr().out)
+    assert {"resnet18", "vit_b_16"} <= {row[0] for row in rows}
+    (features,) = [row for row in rows if row[1] == "IMAGENET1K_FEATURES"]
+    assert features[3] == "none"
 
 
 @pytest.mark.parametrize(

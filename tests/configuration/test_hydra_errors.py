@@ -91,3 +91,10 @@ def test_options_of_hydras_own_groups_are_known_too() -> None:
     told = in_plain_words(error, ["hydra/launcher=slrum"])
     assert told.startswith("hydra/launcher=slrum: there is no such hydra/launcher.")
     assert "slurm" in told
+
+
+@pytest.mark.parametrize("place", ["outputs/RUN", "../my_net.py", "weights.pth"])
+def test_a_place_where_a_model_is_chosen_is_told_where_it_belongs(place: str) -> None:
+    told = in_plain_words(Exception(f"Could not find 'model/{place}'"), [f"model={place}"])
+    assert told.startswith(f"model={place}: a model is one of robustrun list model.")
+    assert "model.weights=PLACE" in told

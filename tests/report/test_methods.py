@@ -111,3 +111,5 @@ def test_the_command_takes_folders_or_conditions(
     assert "speaks of these two networks" in capfd.readouterr().out
     with pytest.raises(DataError, match="there is no such folder"):
         command(["--compare", a, str(tmp_path / "nowhere")])
+    with pytest.raises(DataError, match=r"it is a folder.*robustrun report --compare A B"):
+        command([str(sweep), "--compare", a, b])
