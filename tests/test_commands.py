@@ -60,6 +60,8 @@ SMALL = {
     "evaluation=none evaluation.examples=20 keep.figures=false",
     r"robustrun .*experiment=trades_": "training.epochs=1 method.inner.steps=1 evaluation=none "
     "evaluation.examples=5 keep.figures=false device.threads=1",
+    r"robustrun -m -cd mine": "seed=0 training.epochs=1 training.batch_size=256 evaluation=none "
+    "evaluation.examples=20 keep.figures=false device.threads=1",
     r"robustrun .*-cd mine": "training.epochs=1 training.batch_size=256 evaluation=none "
     "evaluation.examples=20 keep.figures=false device.threads=1",
     r"robustrun": "training.epochs=1 evaluation.examples=5 keep.figures=false device.threads=1",
@@ -201,15 +203,16 @@ def test_the_commands_of_a_page_do_what_they_should(
     page: Path, place: Path, pytestconfig: pytest.Config
 ) -> None:
     write_files(page, place)
-    for command in commands(page):
-        if command.reason:
-            continue
+    failed = []
+    for command in (it for it in commands(page) if not it.reason):
         before, used = time.perf_counter(), cpu_seconds()
         done = shell(command.as_run, place)
         TABLE[command] = time.perf_counter() - before, cpu_seconds() - used
         if file := pytestconfig.getoption("--times"):
             Path(str(file)).write_text(table(Path(str(file)).read_text()))
-        assert done.returncode == 0, f"{command.as_run}\n{done.stdout[-500:]}{done.stderr[-1500:]}"
+        if done.returncode != 0:
+            failed.append(f"{command.as_run}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
+    assert not failed, "\n\n".join(failed)
 
 
 def cpu_seconds() -> float:
