@@ -1,5 +1,6 @@
 """Every command of README and docs/ is run, page by page and in order, each page in a folder of its
-own. What cannot be run here, or not at its size, is in a table below with the reason.
+own. What cannot be run here, or not at its size, is in a table below with the reason. (Sentences
+and tables name commands, too: tests/test_documents.py runs those that show or report something.)
 
     pytest -m long tests/test_commands.py --times docs/commands.md
 
@@ -17,18 +18,19 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from matplotlib.image import imsave
 
 from robustrun.run_folder.load import load_run
+from tests.page_data import make_data
 from tests.pages import PAGES, ROOT, make_reported, title
 from tests.short_run import SHORT
 
 LONGEST = 600  # seconds of one command on a busy machine; at its own size it should take a minute
 QUICK = {f"docs/how-to/add-a{name}.md" for name in ("-method", "n-attack", "-model", "-data-set")}
 FIRST = r"(?:robustrun|python3?|pytest|torchrun|pip|source|\.venv/bin/\w+|[A-Z]+=\")(?: |$)?"
+# What is run of the commands inside sentences and tables.
+INLINE = r"`(robustrun (?:doctor|resume RUN|export RUN|push RUN|evaluate (?:RUN|--help))[^`]*)`"
 
 # Commands that are not run, by how they begin, and why.
 NOT_RUN = {
@@ -42,13 +44,13 @@ NOT_RUN = {
     r".*device=cuda": "needs a GPU",
     r"robustrun push (?!.*--dry-run)|.*hf://": "needs the hub; see tests/run_folder/test_push.py",
     r"\.venv/bin/(uv sync|cosmic-ray|python tests)": "takes hours; a nightly workflow runs it",
-    r"robustrun .*dataset=huggingface": "needs its files; tests/datasets/test_huggingface.py",
-    r"robustrun .*model.weights=outputs": "continues a long training; tests/models/test_weights.py",
-    r".*(pretrained|lpips\.weights=outputs)": "needs weights from the network",
+    r".*dataset.path=uoft-cs": "needs the hub; see tests/datasets/test_huggingface.py",
+    r".*model=robustbench": "needs its authors' code; see tests/models/test_robustbench.py",
+    r".*=pretrained": "needs weights from the network; see tests/models/test_timm.py",
 }
 # What is added to a command that would take longer than a minute, by how it begins.
 SMALL = {
-    r"robustrun (report|resume(?!=)|list|explain|doctor|--(help|version|hydra))": "",
+    r"robustrun (report|resume(?!=)|list|explain|doctor|(evaluate )?--(help|version|hydra))": "",
     r"robustrun (export|push)": "",
     r"robustrun( method=standard)?$": "",
     r"robustrun .*--cfg": "",
@@ -64,17 +66,24 @@ SMALL = {
     "evaluation.examples=20 keep.figures=false device.threads=1",
     r"robustrun .*-cd mine": "training.epochs=1 training.batch_size=256 evaluation=none "
     "evaluation.examples=20 keep.figures=false device.threads=1",
+    r"robustrun -m method=(trades|standard,\w+,)": "seed=0 training.epochs=1 "
+    "evaluation.examples=5 keep.figures=false device.threads=1",
     r"robustrun": "training.epochs=1 evaluation.examples=5 keep.figures=false device.threads=1",
 }
 OWN_NETWORK = ROOT / "docs" / "how-to" / "measure-your-network.md"  # has the file that others name
 PICTURES = "IMAGES=10 "  # before `python docs/pictures/...`, which measures 200 images otherwise
-# Data that is not here: a folder of made images instead, with four classes.
+# What is not here: a folder of made images instead (tests/page_data.py), with four classes; a run
+# that is shorter.
 DATA = {
+    r"model=resnet18 dataset=cifar10 (.*)=outputs/RUN": r"model=small_cnn dataset=digits \1=RUN",
+    r"outputs/…/RUN": "RUN",
+    r"evaluate RUN (?=evaluation=corruptions|.*cat,dog)": "evaluate COLOURS ",
     r"(weights\.pt .*)dataset=cifar10": r"\1dataset=digits",
     r"dataset=cifar100?\b": "dataset=image_folder dataset.root=data/shapes",
     r"(\+experiment=(?!notebook)\w+)(?!.*digits)": r"\1 dataset=image_folder "
     "dataset.root=data/shapes",
-    r"(dataset\.root=data/[^ \"]+)": r"\1 training.batch_size=8",
+    r"(dataset(?:=mnist|\.(?:root=(?:data|photos)|path=|file=|source=))[^ \"]*)": r"\1 "
+    "training.batch_size=8",
     r"=trades_wrn34_10": "=trades_wrn34_10 model.depth=10 model.widen_factor=1",
 }
 
@@ -109,9 +118,16 @@ class Command:
             typed = re.sub(rf'(?<= ){re.escape(key)}=[^ "]+', "", typed)
         return f"{typed} {self.added}".rstrip()
 
+    @property
+    def changed(self) -> str:
+        """The words of what is run that the page does not have."""
+        typed = f"{self.variables}{self.text}".split()
+        words = [word.strip('"') for word in self.as_run.split() if word not in typed]
+        return " ".join(dict.fromkeys(filter(None, words)))
+
 
 def commands(page: Path) -> list[Command]:
-    """The shell commands in the indented blocks of a page, in order."""
+    """The shell commands in the indented blocks of a page, in order, then those of sentences."""
     text = re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)
     found, variables = [], ""
     for block in re.findall(r"(?:^|\n\n)((?:    .+(?:\n|$))+)", text):
@@ -123,7 +139,11 @@ def commands(page: Path) -> list[Command]:
                 variables += f"{typed}\n"
             elif typed:
                 found.append(Command(page, typed, variables))
-    return found
+    if page.name != "commands.md":
+        known = {command.text for command in found}
+        inside = (" ".join(typed.split()) for typed in re.findall(INLINE, text))
+        found += [Command(page, typed) for typed in inside if typed not in known]
+    return list(dict.fromkeys(found))
 
 
 def write_files(page: Path, folder: Path) -> None:
@@ -132,17 +152,6 @@ def write_files(page: Path, folder: Path) -> None:
     for name, text in re.findall(pattern, page.read_text(), re.DOTALL):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_text(text)
-
-
-def make_images(folder: Path) -> None:
-    """ROOT/train and ROOT/test with four classes of 32 x 32 colour images."""
-    drawn = np.random.default_rng(0)
-    for part, count in (("train", 6), ("test", 2)):
-        for shade, name in enumerate(("a", "b", "c", "d")):
-            (folder / part / name).mkdir(parents=True)
-            for index in range(count):
-                pixels = drawn.integers(60 * shade, 60 * shade + 75, (32, 32, 3), dtype=np.uint8)
-                imsave(folder / part / name / f"{index}.png", pixels)
 
 
 @pytest.fixture(scope="module")
@@ -176,12 +185,14 @@ def shell(words: str, folder: Path) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture
-def place(finished: Path, tmp_path: Path) -> Path:
+def place(finished: Path, page: Path, tmp_path: Path) -> Path:
     """A folder with all that the commands of a page speak of."""
     make_reported(tmp_path)
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
-    for name in ("shapes", "cifar10-jpeg"):
-        make_images(tmp_path / "data" / name)
+    make_data(tmp_path)
+    if any("COLOURS" in command.as_run for command in commands(page)):
+        colours = "dataset=image_folder dataset.root=data/shapes hydra.run.dir=COLOURS"
+        assert shell(f"robustrun {' '.join(SHORT)} {colours}", tmp_path).returncode == 0
     shutil.copytree(ROOT / "docs" / "pictures", tmp_path / "docs" / "pictures")
     shutil.copy(ROOT / "docs" / "draw_rooms.py", tmp_path / "docs")
     (tmp_path / "docs" / "concepts").mkdir()
@@ -207,11 +218,12 @@ def test_the_commands_of_a_page_do_what_they_should(
     for command in (it for it in commands(page) if not it.reason):
         before, used = time.perf_counter(), cpu_seconds()
         done = shell(command.as_run, place)
+        if done.returncode != 0:
+            failed.append(f"{command.as_run}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
+            continue
         TABLE[command] = time.perf_counter() - before, cpu_seconds() - used
         if file := pytestconfig.getoption("--times"):
             Path(str(file)).write_text(table(Path(str(file)).read_text()))
-        if done.returncode != 0:
-            failed.append(f"{command.as_run}\n{done.stdout[-500:]}{done.stderr[-1500:]}")
     assert not failed, "\n\n".join(failed)
 
 
@@ -229,18 +241,18 @@ def test_every_reason_is_of_a_command_that_a_page_has() -> None:
 
 
 def table(before: str) -> str:
-    """docs/commands.md, with the rows of an earlier one for what was not run now."""
-    known = {tuple(row.split(" | ")[:2]): row for row in before.splitlines()}
+    """docs/commands.md; what was not run now keeps its row if it would be run as it was then."""
+    known = {row.rsplit(" | ", 2)[0]: row for row in before.splitlines()}
     rows, left_out = [], []
     for command in (command for page in PAGES for command in commands(page)):
-        begins = f"| {title(command.page).removeprefix('docs/')}", f"`{command.text}`"
+        begins = f"| {title(command.page).removeprefix('docs/')} | `{command.text}`"
         if command.reason:
-            left_out.append(f"{' | '.join(begins)} | {command.reason} |")
-        elif command in TABLE:
+            left_out.append(f"{begins} | {command.reason} |")
+            continue
+        begins += f" | `{command.changed}`" if command.changed else " | "
+        if command in TABLE:
             seconds, used = TABLE[command]
-            how = f"`{command.added}`" if command.added else ""
-            how = "`IMAGES=10`" if command.as_run.startswith(PICTURES) else how
-            rows.append(f"{' | '.join(begins)} | {how} | {seconds:.1f} | {used:.1f} |")
+            rows.append(f"{begins} | {seconds:.1f} | {used:.1f} |")
         elif begins in known:
             rows.append(known[begins])
     return HEAD + "\n".join(rows) + LEFT_OUT + "\n".join(left_out) + "\n"
@@ -253,13 +265,16 @@ HEAD = """\
 
 runs the commands of README and docs/, page by page and in order, each page in a folder of its own,
 and notes below how long each took. (With `-k how-to` it runs some pages, and the rows of the others
-stay; a command without a row, here or under "Not run", was not timed yet.) Where a command would
-take longer than a minute, or needs data that is not in the package, it was run small: with the
-words in the third column, or on a folder of made images. (2 cores of an Intel Xeon, one thread a
-command, torch 2.15; ten other programs ran on the machine, so the seconds are several times those
-of a quiet one. The last column is how long a processor worked for it.)
+stay.) Where a command would take longer than a minute, or needs data that is not in the package, it
+was run with the words in the third column, in the place of the page's own of the same keys:
+`data/shapes` and `COLOURS` are a folder of made images and a run on it, `RUN` a run on the digits.
+`python docs/pictures/…` was run on 10 images instead of 200.
 
-| page | command | added | seconds | of a processor |
+2 cores of an Intel Xeon, one thread a command, torch 2.15. Other work ran on the machine, so the
+seconds are upper bounds; the last column, how long a processor worked for the command, depends less
+on that. The time to import PyTorch is in each.
+
+| page | command | run with | seconds | of a processor |
 |---|---|---|---|---|
 """
 LEFT_OUT = """
