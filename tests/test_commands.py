@@ -189,6 +189,8 @@ def place(finished: Path, page: Path, tmp_path: Path) -> Path:
     """A folder with all that the commands of a page speak of."""
     make_reported(tmp_path)
     shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    for made in re.findall(r"hydra\.\w+\.dir=(\S+)", page.read_text()):  # by the page itself
+        shutil.rmtree(tmp_path / made, ignore_errors=True)
     make_data(tmp_path)
     if any("COLOURS" in command.as_run for command in commands(page)):
         colours = "dataset=image_folder dataset.root=data/shapes hydra.run.dir=COLOURS"
