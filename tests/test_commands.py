@@ -57,6 +57,8 @@ SMALL = {
     r"robustrun .*sweeper=optuna": "hydra.sweeper.n_trials=2 training.epochs=1 attack=fgsm "
     "evaluation.examples=20 keep.figures=false",
     r"robustrun evaluate .*(=audit|=standard|=ladder|=autoattack)": "evaluation.examples=5",
+    r"robustrun evaluate .*ImageNet-C": "evaluation.corruptions.names=[fog,snow] "
+    "evaluation.examples=5",
     r"robustrun evaluate": "evaluation.examples=20",
     r"robustrun .*device.processes=|torchrun": "device=cpu device.processes=2 training.epochs=1 "
     "evaluation=none evaluation.examples=20 keep.figures=false",
@@ -193,8 +195,9 @@ def place(finished: Path, page: Path, tmp_path: Path) -> Path:
         shutil.rmtree(tmp_path / made, ignore_errors=True)
     make_data(tmp_path)
     if any("COLOURS" in command.as_run for command in commands(page)):
+        words = " ".join(SHORT).replace("batch_size=256", "batch_size=8")
         colours = "dataset=image_folder dataset.root=data/shapes hydra.run.dir=COLOURS"
-        assert shell(f"robustrun {' '.join(SHORT)} {colours}", tmp_path).returncode == 0
+        assert shell(f"robustrun {words} {colours}", tmp_path).returncode == 0
     shutil.copytree(ROOT / "docs" / "pictures", tmp_path / "docs" / "pictures")
     shutil.copy(ROOT / "docs" / "draw_rooms.py", tmp_path / "docs")
     (tmp_path / "docs" / "concepts").mkdir()
