@@ -190,8 +190,7 @@ def test_in_a_log_training_and_attacks_tell_where_they_are_from_their_first_step
     monkeypatch.setattr(console, "FIRST_LINE", 0.0)  # as if each first step took so long
     assert run_command_line(short("evaluation.batch_size=2", "attack=pgd")) == 0
     lines = [line.partition(" INFO ")[2] for line in capfd.readouterr().err.splitlines()]
-    (training,) = [line for line in lines if line.startswith("training: ")]
-    assert re.match(r"training: 1 of 6, 0:00:\d\d left  epoch 1/1  step 1  loss 2\.\d{4}", training)
-    assert training.endswith("images/s")
-    (attack,) = [line for line in lines if line.startswith("attack pgd: ")]
-    assert re.match(r"attack pgd: 2 of \d+, 0:00:\d\d left  \d+\.\d% stand", attack)
+    training = r"training: 1 of 6, 0:00:\d\d left  epoch 1/1  step 1  loss 2\.\d{4} .* images/s$"
+    attack = r"attack pgd: 2 of \d+, 0:00:\d\d left  \d+\.\d% stand"
+    for pattern in (training, attack):
+        assert any(re.match(pattern, line) for line in lines)

@@ -132,7 +132,6 @@ class Source:
         if self.kind == "run":
             return loaded(self.path)[1]
         if self.kind == "model":
-            _require_trained(run_config)
             return built(run_config.model, splits.test.shape, splits.classes).eval()
         shape = trained.shape if (trained := self.trained_on) else splits.test.shape
         counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
@@ -153,7 +152,9 @@ class Source:
 
 
 def as_source(run_config: RunConfig) -> Path:
-    """What stands for the network that a configuration describes, where a file or run is due."""
+    """What stands for the network that a configuration describes, where a file or run is due;
+    ConfigError if it has learnt nothing."""
+    _require_trained(run_config)
     return Path(CONFIGURED + run_config.name_of("model").replace("/", "_"))
 
 
