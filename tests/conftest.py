@@ -98,3 +98,4 @@ def _seeded() -> Iterator[None]:
     yield
     torch.set_num_threads(1)
     set_parallelism(1)
+    console._PAUSES.clear()
