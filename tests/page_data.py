@@ -57,9 +57,9 @@ def write_tables(folder: Path) -> None:
 
 
 def write_mnist(folder: Path) -> None:
-    """The four files that were in its archives: five images of each digit, or two."""
+    """The four files that were in its archives: 60 images of each digit, or two."""
     folder.mkdir(parents=True)
-    for part, each in (("train", 5), ("t10k", 2)):
+    for part, each in (("train", 60), ("t10k", 2)):
         labels = np.repeat(np.arange(10, dtype=np.uint8), each)
         pixels = DRAWN.integers(0, 256, (len(labels), 28, 28), dtype=np.uint8)
         for name, array in (("images-idx3", pixels), ("labels-idx1", labels)):

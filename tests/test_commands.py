@@ -86,7 +86,8 @@ DATA = {
     "dataset.root=data/shapes",
     r"(dataset(?:=mnist|\.(?:root=(?:data|photos)|path=|file=|source=))[^ \"]*)": r"\1 "
     "training.batch_size=8",
-    r"=trades_wrn34_10": "=trades_wrn34_10 model.depth=10 model.widen_factor=1",
+    r"dataset\.fraction=0\.1": "dataset.fraction=0.9",
+    r"=trades_wrn34_10": "=trades_wrn34_10 model=wide_resnet model.depth=10 model.widen_factor=1",
 }
 
 
