@@ -78,11 +78,8 @@ def evaluate(arguments: list[str]) -> int:
     for key, remark in left_out(raw).items():
         if key.startswith("evaluation."):
             log.warning(remark)
-    now = datetime.now()
     measured = source.stem if source.is_file() else run_config.name_of("method")
-    measured = source.name if as_configured else measured
-    names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{run_config.name_of('dataset')}")
-    folder = Path("outputs", f"{now:%Y-%m-%d}", f"{now:%H-%M-%S-%f}_{names}").resolve()
+    folder = _new_folder(source.name if as_configured else measured, run_config.name_of("dataset"))
     about = provenance.new(
         source,
         shlex.join(["robustrun", "evaluate", *arguments]),
@@ -92,6 +89,12 @@ def evaluate(arguments: list[str]) -> int:
     )
     execute(run_config, provenance.claim(folder, about), source)
     return DONE
+
+
+def _new_folder(measured: str, dataset: str) -> Path:
+    """A folder of outputs/ that is named after the time and what is measured on what."""
+    names = re.sub(r"[^\w.-]+", "_", f"evaluate_{measured}_{dataset}")
+    return Path("outputs", f"{datetime.now():%Y-%m-%d/%H-%M-%S-%f}_{names}").resolve()
 
 
 def _local(source: str, line: Line) -> Path:

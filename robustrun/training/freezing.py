@@ -33,16 +33,8 @@ def freeze(model: nn.Module, wanted: str | Iterable[str], classes: int) -> None:
             "training.freeze keeps weights that are random, unless the network loads its own: "
             "model.weights names none"
         )
-    names = [name for name, _ in model.named_modules()]
-    names += [name for name, _ in model.named_parameters()]
     last = head(model, classes) if ALL_BUT_HEAD in patterns else None
-    for pattern in patterns:
-        if pattern != ALL_BUT_HEAD and not any(_named(name, pattern) for name in names):
-            parts = listed((name for name, _ in _inner(model).named_children()), SHOWN)
-            raise ConfigError(
-                f"training.freeze names {pattern!r}, which is no part of the network. Its parts "
-                f"are {parts}; patterns such as '*.bn1.*' and {ALL_BUT_HEAD} are taken, too."
-            )
+    _require_parts(model, patterns)
 
     def frozen(name: str) -> bool:
         if last is not None and not f"{name}.".startswith(f"{last}."):
@@ -59,6 +51,19 @@ def freeze(model: nn.Module, wanted: str | Iterable[str], classes: int) -> None:
             own = [f"{name}.{key}" for key, _ in module.named_parameters()] or [name]
             if all(map(frozen, own)):
                 stay_in_eval(module)
+
+
+def _require_parts(model: nn.Module, patterns: list[str]) -> None:
+    """ConfigError for a pattern that names no part of the network."""
+    names = [name for name, _ in model.named_modules()]
+    names += [name for name, _ in model.named_parameters()]
+    for pattern in patterns:
+        if pattern != ALL_BUT_HEAD and not any(_named(name, pattern) for name in names):
+            parts = listed((name for name, _ in _inner(model).named_children()), SHOWN)
+            raise ConfigError(
+                f"training.freeze names {pattern!r}, which is no part of the network. Its parts "
+                f"are {parts}; patterns such as '*.bn1.*' and {ALL_BUT_HEAD} are taken, too."
+            )
 
 
 def _inner(model: nn.Module) -> Any:
