@@ -97,7 +97,7 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         deep=not arguments.small,
         networks=tuple(arguments.networks),
         parts=arguments.parts,
-        untuned=not arguments.quick,
+        quick=arguments.quick,
         paths={name: path for name, path in named.items() if path},
     )
 

@@ -41,7 +41,7 @@ def compared(
 ) -> list[Row]:
     """AutoAttack, or a part of it, on the network `name`."""
     sizes, given = settings.sizes, (part, name, data, settings)
-    contestants = [official(*given)] if with_official and settings.untuned else []
+    contestants = [official(*given)] if with_official and not settings.quick else []
     contestants += [official(*given, for_speed=True)] if with_official else []
     contestants += [ours(*given, precision) for precision in PRECISIONS]
     return compare(

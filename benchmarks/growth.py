@@ -5,6 +5,7 @@ import math
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import nn
@@ -20,7 +21,9 @@ from robustrun.evaluation.statistics import accuracy
 from robustrun.experiment import place
 from robustrun.types import Attack, Runtime
 
-PRECISION = "bfloat16"
+Size = TypeVar("Size", int, float)
+
+PRECISION = "auto"  # what a user gets
 USUAL = {"steps": 10, "images": 512, "batch": 128}  # of which one at a time is changed
 CHANGES: dict[str, tuple[int, ...]] = {
     "steps": (5, 10, 20, 40),
@@ -43,7 +46,8 @@ BY_CLASSES = {
 
 def rows(data: Data, settings: Settings) -> list[Row]:
     result: list[Row] = []
-    for key, values in CHANGES.items():
+    for key, all_values in CHANGES.items():
+        values = series_of(all_values, settings)
         series = [_evaluated("BN CNN", data, settings, USUAL | {key: value}) for value in values]
         sizes = [row.items for row in series] if key == "images" else values
         result += with_exponent(key, sizes, series)
@@ -53,6 +57,11 @@ def rows(data: Data, settings: Settings) -> list[Row]:
     for direction in (_by_parameters, _by_size, _by_classes):
         result += direction(settings, runtime)
     return result
+
+
+def series_of(sizes: tuple[Size, ...], settings: Settings) -> tuple[Size, ...]:
+    """The sizes that are measured: for a first impression, the two ends."""
+    return (sizes[0], sizes[-1]) if settings.quick else sizes
 
 
 def with_exponent(key: str, sizes: Sequence[float], series: list[Row]) -> list[Row]:
@@ -71,12 +80,13 @@ def _evaluated(
     steps, batch = sizes["steps"], sizes["batch"]
     run = evaluation(name, data, settings, PRECISION, measured, steps, batch)
     work = f"growth: {steps} steps, {len(measured[0])} images, batch {batch}"
-    return _timed(work, name, PRECISION, run, len(measured[0]), settings)
+    taken = runtime_for(settings, PRECISION, work=1e12).precision
+    return _timed(work, name, taken, run, len(measured[0]), settings)
 
 
 def _by_parameters(settings: Settings, runtime: Runtime) -> list[Row]:
     attack, series, parameters = _attack(PGD), [], []
-    for width in WIDTHS:
+    for width in series_of(WIDTHS, settings):
         network = small_network(3, 10, width)
         parameters.append(float(sum(weight.numel() for weight in network.parameters())))
         work = f"growth: {parameters[-1]:,.0f} parameters, PGD-10"
@@ -85,21 +95,21 @@ def _by_parameters(settings: Settings, runtime: Runtime) -> list[Row]:
 
 
 def _by_size(settings: Settings, runtime: Runtime) -> list[Row]:
-    attack, series = _attack(PGD), []
-    for side in SIDES:
+    attack, series, sides = _attack(PGD), [], series_of(SIDES, settings)
+    for side in sides:
         work = f"growth: {side} x {side} pixels, PGD-10"
         series.append(_standing(work, small_network(3, 10), attack, side, settings, runtime))
-    return with_exponent("pixels", [side * side for side in SIDES], series)
+    return with_exponent("pixels", [side * side for side in sides], series)
 
 
 def _by_classes(settings: Settings, runtime: Runtime) -> list[Row]:
-    result = []
+    result, counts = [], series_of(CLASSES, settings)
     for name, words in BY_CLASSES.items():
         attack, series = _attack(words), []
-        for classes in CLASSES:
+        for classes in counts:
             work, network = f"growth: {name}, {classes:,} classes", small_network(3, classes)
             series.append(_standing(work, network, attack, SIDE, settings, runtime))
-        result += with_exponent("classes", CLASSES, series)
+        result += with_exponent("classes", counts, series)
     return result
 
 

@@ -10,7 +10,7 @@ from unittest.mock import patch
 import torch
 from torch import Tensor, nn
 
-from benchmarks.networks import Data, plain_config, runtime_for, untrained
+from benchmarks.networks import Data, plain_config, runtime_for, training_precisions, untrained
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
 from robustrun.experiment import place
@@ -28,7 +28,7 @@ def _of(name: str, data: Data, settings: Settings) -> list[Row]:
     count = min(settings.sizes.epoch_images, len(data.train))
     contestants = [
         Contestant(f"robustrun {p}", partial(_share, name, data, settings, count, p), ours=True)
-        for p in ("float32", "bfloat16")
+        for p in training_precisions(settings)
     ]
     return compare(
         "own overhead of an epoch (TRADES)",

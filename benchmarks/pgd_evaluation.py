@@ -38,7 +38,7 @@ def _of(name: str, data: Data, settings: Settings, found: dict[str, str]) -> lis
     count = sizes.deep_images if name == DEEP else sizes.images
     x, y = data.measured(count, settings.device)
     networks = {" tuned": tuned(trained(name, data, settings))}
-    if settings.untuned:
+    if not settings.quick:
         networks = {"": trained(name, data, settings), **networks}
     contestants = [
         Contestant(f"{peer}{how}", theirs(attack, network, x, y, sizes.batch))

@@ -48,5 +48,5 @@ class Settings:
     networks: tuple[str, ...] = ()  # others, instead of these two
     parts: bool = False  # of AutoAttack, each on its own
     effort: float = 1.0  # share of AutoAttack's steps and queries; below 1 it is another attack
-    untuned: bool = True  # peers on networks as they are, too, and not only on tuned ones
+    quick: bool = False  # without peers on networks that are not tuned, and slow precisions
     paths: dict[str, Path] = field(default_factory=dict)  # checkouts of peers

@@ -8,7 +8,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from benchmarks.networks import Data, names, plain_config, runtime_for, untrained
+from benchmarks.networks import (
+    Data,
+    names,
+    plain_config,
+    runtime_for,
+    training_precisions,
+    untrained,
+)
 from benchmarks.peers import without_cuda
 from benchmarks.settings import Settings
 from benchmarks.timing import Contestant, Row, compare
@@ -81,7 +88,7 @@ def _of(
             for how, layout in _layouts(settings).items()
             if peer in found
         ]
-        for precision in ("float32", "bfloat16"):
+        for precision in training_precisions(settings):
             step = ours(words, name, data, settings, precision, batch)
             contestants.append(
                 Contestant(f"robustrun {precision}", several(step, sizes.steps), ours=True)
@@ -100,7 +107,7 @@ def _of(
 
 def _layouts(settings: Settings) -> dict[str, torch.memory_format]:
     """How the networks of peers lie in memory, by what is added to the peer's name."""
-    untuned = {"": torch.contiguous_format} if settings.untuned else {}
+    untuned = {"": torch.contiguous_format} if not settings.quick else {}
     return untuned | {" tuned": torch.channels_last}
 
 
