@@ -36,7 +36,7 @@ from benchmarks import (
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
 from robustrun.compute.search_copy import search_copy
-from robustrun.datasets import contents, folder
+from robustrun.datasets import contents, files
 from robustrun.report import collect, summary
 from tests.report import run_folders
 
@@ -299,7 +299,7 @@ def test_hours_money_and_sizes_are_those_worked_out_by_hand() -> None:
 def test_what_scaling_says_of_the_package_is_so() -> None:
     values = scaling.defaults()
     assert values["digests"] == contents.MOST_RECORDS
-    assert values["workers"] >= folder.worker_count(None), "never more than 8"
+    assert values["workers"] == files.MOST_WORKERS
     assert f"at most {values['workers']:.0f}" in (ROOT / "conf/dataset/imagenet.yaml").read_text()
 
 

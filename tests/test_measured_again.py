@@ -273,6 +273,25 @@ def test_a_training_does_not_go_on_with_another_file_that_its_configuration_name
     assert f"Changed since it began: {weights}" in capsys.readouterr().err
 
 
+def test_a_training_does_not_go_on_with_other_corrupted_images(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    root = images(tmp_path / "abc", "abc")
+    shutil.copytree(root / "test", tmp_path / "c" / "fog" / "1")
+    words = "{root: c, download: false, names: [fog], severities: [1]}"
+    training = [*TRAIN, f"dataset.root={root}", f"evaluation.corruptions={words}"]
+    folder = interrupted("_evaluate", training)
+    image = tmp_path / "c" / "fog" / "1" / "b" / "2.png"
+    before = image.read_bytes()
+    picture(np.random.default_rng(1), 2, 8, grey=True).save(image)
+    assert run_command_line(["resume", str(folder)]) == 2
+    folder_of_fog = tmp_path / "c" / "fog"
+    assert f"Changed since it began: corrupted images in {folder_of_fog}" in capsys.readouterr().err
+    image.write_bytes(before)
+    assert run_command_line(["resume", str(folder)]) == 0
+    assert measured(folder)["evaluation"]["corruptions"]["accuracy"] == 1.0
+
+
 def test_a_training_goes_on_with_its_images_wherever_they_lie_now(tmp_path: Path) -> None:
     root = images(tmp_path / "abc", "abc")
     folder = interrupted("_evaluate", [*TRAIN, f"dataset.root={root}"])

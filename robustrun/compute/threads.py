@@ -20,6 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.compute import processes
+from robustrun.compute.control_groups import cpu_quota
 from robustrun.compute.cost import multiply_adds
 
 log = logging.getLogger(__name__)
@@ -40,12 +41,15 @@ def set_parallelism(count: int) -> int:
 
 def free_cores() -> int:
     """The cores that this process may use: those that the system lets it run on (Windows and macOS
-    do not say), and no more than OMP_NUM_THREADS or Slurm gives it, so that the runs of a sweep
-    beside each other do not fight for them. Of cores that several processes of a run share, its
-    part, at least 1 (torchrun sets OMP_NUM_THREADS for all of them, which is not heeded then)."""
+    do not say), no more than a container's CPU quota pays for, rounded up, and no more than
+    OMP_NUM_THREADS or Slurm gives it, so that the runs of a sweep beside each other do not fight
+    for them. Of cores that several processes of a run share, its part, at least 1 (torchrun sets
+    OMP_NUM_THREADS for all of them, which is not heeded then)."""
     cores = os.cpu_count() or 1
     if hasattr(os, "sched_getaffinity"):
         cores = min(len(os.sched_getaffinity(0)), cores)
+    if (quota := cpu_quota()) is not None:
+        cores = min(math.ceil(quota), cores)
     if (sharing := processes.on_these_cores()) > 1:
         return max(cores // sharing, 1)
     given = (os.environ.get(name, "") for name in GIVEN)

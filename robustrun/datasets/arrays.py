@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from robustrun.datasets.augmentation import AugmentSettings, augmentation
-from robustrun.datasets.checks import checked_pixels, size
+from robustrun.datasets.checks import SHOWN, checked_pixels, require_learnt, size
 from robustrun.datasets.holdout import HoldoutSettings, hold_out
 from robustrun.datasets.settings import Settings
 from robustrun.datasets.subset import make_splits
@@ -24,7 +24,6 @@ from robustrun.types import Splits
 
 log = logging.getLogger(__name__)
 CHANNELS = (1, 3)
-SHOWN = 5  # classes that a message lists
 
 
 class ArraySettings(Settings, AugmentSettings, Protocol):
@@ -52,7 +51,7 @@ def pixels_of(array: np.ndarray, place: str) -> Tensor:
             f"{place}: the images are of type {array.dtype}, but must be whole numbers from 0 to "
             f"255 or floats in [0, 1]."
         )
-    if not len(array):
+    if not array.size:
         raise DataError(f"{place}: there are no images.")
     array = _in_order(array, place)
     if array.dtype.kind != "f" and array.dtype != np.uint8:
@@ -102,8 +101,7 @@ def labels_of(array: np.ndarray, count: int, place: str) -> np.ndarray:
             f"{place}: the labels have shape {size(array.shape)}, but there are {count} images: "
             f"one label each is due."
         )
-    if array.dtype.kind == "S":
-        array = np.char.decode(array, "utf-8")
+    array = as_text(array)
     if array.dtype.kind not in "uiU":
         raise DataError(
             f"{place}: the labels are of type {array.dtype}, but must be whole numbers or names."
@@ -113,7 +111,12 @@ def labels_of(array: np.ndarray, count: int, place: str) -> np.ndarray:
             f"{place}: a label is {int(array.min())}, but they are whole numbers from 0. Leave "
             f"images without a label out."
         )
-    return np.array(array)
+    return np.array(array, dtype=None if array.dtype.kind == "U" else np.int64)
+
+
+def as_text(array: np.ndarray) -> np.ndarray:
+    """An array of bytes as texts; any other as it is."""
+    return np.char.decode(array, "utf-8", "backslashreplace") if array.dtype.kind == "S" else array
 
 
 def _from_one_hot(array: np.ndarray, place: str) -> np.ndarray:
@@ -138,6 +141,11 @@ def array_splits(
     without a training part, the data set can be measured alone. `names` are those of labels 0, 1,
     …; classes of which there is no image are left out. DataError if a class cannot be learnt."""
     parts = [part for part in (train, test) if isinstance(part, Part)]
+    if len({part.labels.dtype.kind for part in parts}) > 1:
+        raise DataError(
+            f"The labels are names in one part and whole numbers in the other: {parts[0].place}, "
+            f"and {parts[1].place}."
+        )
     values = np.unique(np.concatenate([part.labels for part in parts]))
     class_names = _named(values, names, parts)
     pixels = [part.pixels for part in parts]
@@ -152,7 +160,7 @@ def array_splits(
         log.warning("%s is a test part alone: there are no training images", test.place)
         pixels, labels = [pixels[0][:0], pixels[0]], [labels[0][:0], labels[0]]
     else:
-        _require_learnt(labels, class_names, train.place, test.place)
+        require_learnt(labels, class_names, train.place, test.place)
     images = TensorImages(pixels[0], labels[0], augmentation(settings))
     splits = make_splits(images, TensorImages(pixels[1], labels[1]), class_names, settings)
     return replace(splits, test_from=test_from)
@@ -172,13 +180,3 @@ def _named(
     if left_out:
         log.info("classes without images are left out: %s", listed(left_out, SHOWN))
     return tuple(str(names[value]) for value in values)
-
-
-def _require_learnt(
-    labels: Sequence[Tensor], class_names: tuple[str, ...], train: str, test: str
-) -> None:
-    trained, tested = (set(part.tolist()) for part in labels)
-    if unknown := [class_names[label] for label in sorted(tested - trained)]:
-        raise DataError(
-            f"{test} has images of {listed(map(repr, unknown), SHOWN)}, of which {train} has none."
-        )

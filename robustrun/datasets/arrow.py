@@ -108,6 +108,12 @@ def numbered(labels: Sequence[Labels]) -> tuple[tuple[str, ...], list[Tensor]]:
     """(class names, the labels of each table as whole numbers from 0). Where names are not noted,
     the classes are the values that occur in any table, sorted."""
     noted = labels[0].names
+    if len(orders := {one.names for one in labels if one.names}) > 1:
+        one, other = (listed(names, SHOWN) for names in sorted(orders)[:2])
+        raise DataError(
+            f"dataset.path: one part notes the classes {one}, another {other}: the same number "
+            f"does not mean the same class."
+        )
     if noted is not None and all(isinstance(value, int) for one in labels for value in one.values):
         return noted, [torch.tensor(one.values, dtype=torch.int64) for one in labels]
     values = {value for one in labels for value in one.values}

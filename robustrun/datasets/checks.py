@@ -1,17 +1,18 @@
 """What pixels and labels must be: checked, and converted where that loses nothing."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from robustrun.errors import DataError
+from robustrun.errors import DataError, listed
 
 AT_ONCE = 1000  # images that are looked at together
 NEARLY_ONE = 1.001
+SHOWN = 5  # classes that a message lists
 FLOATS = (torch.float32, torch.float64, torch.float16, torch.bfloat16)
 
 
@@ -130,6 +131,19 @@ def require_labels(labels: Tensor, classes: int, place: str, counted: str) -> No
         f"{place}: image {first} has label {value} (one of {len(wrong)}), but with {classes} "
         f"{counted} labels are whole numbers from 0 to {classes - 1}.{hint}"
     )
+
+
+def require_learnt(
+    labels: Sequence[Tensor], class_names: Sequence[str], train: str, test: str
+) -> None:
+    """DataError for a class that the second part (which messages call `test`) has and the first
+    (`train`) lacks: it cannot be learnt."""
+    trained, tested = (set(part.tolist()) for part in labels)
+    new = sorted((tested - trained) & set(range(len(class_names))))
+    if unknown := [class_names[label] for label in new]:
+        raise DataError(
+            f"{test} has images of {listed(map(repr, unknown), SHOWN)}, of which {train} has none."
+        )
 
 
 def kind(value: Any) -> str:

@@ -2,6 +2,7 @@
 Dietterich 2019, https://arxiv.org/abs/1903.12261).
 """
 
+import hashlib
 import logging
 import os
 from collections import Counter
@@ -12,7 +13,7 @@ import numpy as np
 import torch
 
 from robustrun.datasets.corruptions import CorruptedImages, check_names, check_severities
-from robustrun.datasets.files import FileImages, worker_count
+from robustrun.datasets.files import FileImages
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.tree import FileList, images_below, quoted
 from robustrun.errors import DataError
@@ -59,6 +60,18 @@ def corrupted_folders(
     return _each(places, classes, reader, examples)
 
 
+def listing_digest(root: Path, name: str, severities: Sequence[int], classes: Sequence[str]) -> str:
+    """SHA-256 of the names and sizes of a corruption's images of these classes: it shows, without
+    reading them, that they are others."""
+    digest = hashlib.sha256()
+    for severity in severities:
+        files = _files(_folder(root, name) / str(severity), classes)
+        for file in files.names.tolist():
+            size = os.stat(os.path.join(os.fsencode(files.root), file)).st_size
+            digest.update(b"%d/%b %d\n" % (severity, file, size))
+    return digest.hexdigest()
+
+
 def _folder(root: Path, name: str) -> Path:
     for place in _candidates(root, name):
         if place.is_dir():
@@ -94,7 +107,7 @@ def _each(
     examples: int | None,
 ) -> Iterator[CorruptedImages]:
     for name, severity, place in places:
-        images = FileImages(*_files(place, classes), reader, worker_count(None))
+        images = FileImages(*_files(place, classes), reader, None)
         if examples is not None and examples < len(images):
             images = images.subset(torch.arange(examples) * len(images) // examples)
         yield CorruptedImages(name, severity, images)

@@ -1,27 +1,70 @@
-"""A data set of another library in memory: its arrays, or its pictures one by one."""
+"""A data set of another library in memory: its arrays, its files, or its pictures one by one."""
 
 import logging
+import os
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from PIL import Image
 
-from robustrun.datasets.image_reader import centre_crop
-from robustrun.datasets.pictures import channels_of
+from robustrun.datasets.checks import kind
+from robustrun.datasets.decoded import decode
+from robustrun.datasets.files import FileImages
+from robustrun.datasets.image_reader import ImageReader, centre_crop
+from robustrun.datasets.pictures import channels_of, open_image
 from robustrun.errors import DataError
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 5000  # images
+# Where torchvision's classes keep the paths of their pictures and the labels: together, or apart.
+TOGETHER = ("_samples", "samples", "imgs")
+APART = (("_image_files", "_labels"), ("_images", "_labels"), ("data", "targets"))
 
 
 def arrays_of(part: Any, image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
     """(images, labels) of a part: its own arrays `data` and `targets` or `labels`, if it has them
-    and they need not be scaled; else pairs (PIL image, label), decoded."""
+    and they need not be scaled; else its files, or its pairs (PIL image, label), decoded."""
+    if (files := files_of(part)) is not None:
+        return from_files(part, files, image_size)
     data = getattr(part, "data", None)
     labels = getattr(part, "targets", getattr(part, "labels", None))
-    if data is None or labels is None or image_size is not None:
+    if data is None or labels is None or np.ndim(labels) != 1 or image_size is not None:
         return decoded(part, image_size)
     return np.asarray(data), np.asarray(labels)
+
+
+def files_of(part: Any) -> list[tuple[str, int]] | None:
+    """The path and the label of each picture; None for a part that is not made of files."""
+    pairs: Iterable[tuple[Any, Any]] = next(
+        (getattr(part, name) for name in TOGETHER if hasattr(part, name)), ()
+    )
+    for paths, labels in APART:
+        if not pairs and hasattr(part, paths) and hasattr(part, labels):
+            pairs = zip(getattr(part, paths), getattr(part, labels), strict=True)
+    files = []
+    for path, label in pairs:
+        if not isinstance(path, (str, Path)) or not isinstance(label, int):
+            return None
+        files.append((os.fspath(path), label))
+    return files or None
+
+
+def from_files(
+    part: Any, files: list[tuple[str, int]], image_size: int | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """The pictures of these files N x H x W x C, in the mode of the part's first, and their labels;
+    what was decoded before comes from the cache."""
+    image, _ = open_image(Path(files[0][0]))
+    channels = channels_of(part[0][0].mode)
+    shape = channels, image_size or image.height, image_size or image.width
+    names = np.array([os.fsencode(os.path.relpath(path, part.root)) for path, _ in files])
+    labels = torch.tensor([label for _, label in files])
+    reader = ImageReader(shape, image_size, channels == 1, None)
+    images = FileImages(Path(part.root), names, labels, reader, None)
+    return decode(images).pixels.permute(0, 2, 3, 1).numpy(), labels.numpy()
 
 
 def decoded(part: Any, image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
@@ -29,7 +72,7 @@ def decoded(part: Any, image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
     images: np.ndarray | None = None
     labels = np.zeros(len(part), np.int64)
     for place in range(len(part)):
-        image, labels[place] = part[place]
+        image, labels[place] = _item(part, place)
         pixels = _pixels(image, image_size, images)
         if images is None:
             images = np.empty((len(part), *pixels.shape), np.uint8)
@@ -43,6 +86,20 @@ def decoded(part: Any, image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
         if (place + 1) % LOG_EVERY == 0:
             log.info("decoded %d of %d images", place + 1, len(part))
     return np.empty((0, 1, 1, 1), np.uint8) if images is None else images, labels
+
+
+def _item(part: Any, place: int) -> tuple[Image.Image, int]:
+    try:
+        image, label = part[place]
+    except (OSError, SyntaxError, ValueError) as error:  # PIL, of damaged files
+        raise DataError(f"Image {place} cannot be read ({error}).") from error
+    for item, wanted in ((image, Image.Image), (label, int | np.integer)):
+        if not isinstance(item, wanted):
+            raise DataError(
+                f"Item {place} of dataset.source has a {kind(item)}, but an image and its class, a "
+                f"whole number, are due."
+            )
+    return image, label
 
 
 def _pixels(image: Image.Image, size: int | None, others: np.ndarray | None) -> np.ndarray:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.decoded import DecodedImages
-from robustrun.datasets.files import FileImages, worker_count
+from robustrun.datasets.files import FileImages
 from robustrun.datasets.holdout import check_holdout
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.layout import image_tree
@@ -86,9 +86,9 @@ class ImageFolder:
         first = tree.train if len(tree.train.names) else tree.test
         shape = self._shape(first.root / os.fsdecode(first.names[0]))
         reader = ImageReader(shape, self.image_size, self.channels == 1, colour(self.background))
-        augment, workers = augmentation(self), worker_count(self.workers)
-        train = FileImages(*tree.train, reader, workers, augment)
-        test = FileImages(*tree.test, reader, workers)
+        augment = augmentation(self)
+        train = FileImages(*tree.train, reader, self.workers, augment)
+        test = FileImages(*tree.test, reader, self.workers)
         fits = (len(train) + len(test)) * math.prod(shape) <= self.memory_limit_gb * 1e9
         splits = make_splits(
             DecodedImages(train) if fits else train,
@@ -148,9 +148,9 @@ class ImageNet:
         whole = ImageReader(
             (3, self.image_size, self.image_size), self.resize, False, colour(self.background)
         )
-        augment, workers = augmentation(self), worker_count(self.workers)
-        train = FileImages(*train_files, replace(whole, random_crop=True), workers, augment)
-        test = FileImages(*test_files, whole, workers)
+        augment = augmentation(self)
+        train = FileImages(*train_files, replace(whole, random_crop=True), self.workers, augment)
+        test = FileImages(*test_files, whole, self.workers)
         return make_splits(train, test, class_names, self)
 
 

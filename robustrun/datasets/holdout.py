@@ -57,7 +57,8 @@ def hold_out(
     is_left = torch.ones(len(labels), dtype=torch.bool)
     is_left[test] = False
     train = is_left.nonzero()[:, 0]
-    if (empty := labels[train].bincount(minlength=len(class_names)) == 0).any():
+    left = labels[train].bincount(minlength=len(class_names))
+    if (empty := (left == 0) & (counts > 0)).any():
         name = class_names[int(empty.nonzero()[0])]
         raise ConfigError(
             f"dataset.test_fraction is {share:g}, which leaves no training image of class {name!r}."

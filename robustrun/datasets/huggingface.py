@@ -27,6 +27,7 @@ from robustrun.datasets.arrow import (
     read_labels,
 )
 from robustrun.datasets.augmentation import Border, Policy, augmentation
+from robustrun.datasets.checks import require_learnt
 from robustrun.datasets.holdout import check_holdout, hold_out
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.parquet import TEST, TRAIN, WORDS, read_parquet
@@ -121,6 +122,8 @@ class HuggingFace:
         columns = [label_column(table, self.label_column) for table in tables]
         labels = [read_labels(table, at) for table, at in zip(tables, columns, strict=True)]
         names, counted = numbered(labels)
+        if len(tables) > 1:
+            require_learnt(counted, names, *(table.place for table in tables))
         self._require_memory(sum(table.rows for table in tables), reader.shape)
         images = [
             TensorImages(decoded(table, image_column(table, self.image_column), reader), y)

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.class_names import readable
-from robustrun.datasets.files import FileImages, worker_count
+from robustrun.datasets.files import FileImages
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.subset import make_splits
@@ -102,9 +102,9 @@ class Imagenette:
             top = unpacked(archive(folder, md5), top / folder, "dataset.root", self.download)
         wnids, train_files, test_files = find_tree(str(top), "train", "val")[:3]
         whole = ImageReader((3, self.image_size, self.image_size), self.resize, False, None)
-        augment, workers = augmentation(self), worker_count(self.workers)
-        train = FileImages(*train_files, replace(whole, random_crop=True), workers, augment)
-        test = FileImages(*test_files, whole, workers)
+        augment = augmentation(self)
+        train = FileImages(*train_files, replace(whole, random_crop=True), self.workers, augment)
+        test = FileImages(*test_files, whole, self.workers)
         names = readable(wnids, WORDS)
         splits = make_splits(train, test, names, self)
         return replace(splits, class_folders=dict(zip(names, wnids, strict=True)))

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from robustrun.datasets.checks import require_learnt
 from robustrun.datasets.holdout import HoldoutSettings, hold_out
 from robustrun.datasets.tree import FileList, Tree, quoted
 from robustrun.errors import DataError, did_you_mean, shown
@@ -49,7 +50,9 @@ def listed_tree(file: str, root: str, settings: HoldoutSettings) -> Tree:
     if not parts.get("test"):
         part = hold_out(train.labels, names, settings, str(path))
         return Tree(names, train.subset(part.train), train.subset(part.test), part.told)
-    _require_learnt(train, test, names, path)
+    if len(train.names):
+        labels = train.labels, test.labels
+        require_learnt(labels, names, "the part to train on", f"{KEY}: the test part of {path}")
     from_val = not any(SPLITS.get(row.split.lower()) == "test" for row in rows)
     return Tree(names, train, test, "val" if from_val else None)
 
@@ -174,11 +177,3 @@ def _below(rows: Sequence[Row], top: Path) -> Iterator[str]:
     """The paths as seen from the root, with forward slashes."""
     for row in rows:
         yield Path(os.path.relpath(top / row.path, top)).as_posix()
-
-
-def _require_learnt(train: FileList, test: FileList, names: Sequence[str], path: Path) -> None:
-    trained, tested = (set(part.labels.tolist()) for part in (train, test))
-    if trained and (unknown := [names[label] for label in sorted(tested - trained)]):
-        raise DataError(
-            f"{KEY}: {path} has test images of {quoted(unknown)}, but none to train on."
-        )

@@ -6,8 +6,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar
 
-from robustrun.datasets.arrays import Part, array_splits, part_of
+from robustrun.datasets.arrays import Part, array_splits, as_text, part_of
 from robustrun.datasets.augmentation import Border, Policy
+from robustrun.datasets.checks import size
 from robustrun.datasets.holdout import check_holdout
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.stored_arrays import StoredArrays
@@ -63,8 +64,9 @@ class NPZ:
         stored = StoredArrays(Path(self.file).expanduser().absolute(), "dataset.file")
         pairs = paired(stored)
         parts = {name: _part(stored, *names) for name, names in _used(pairs, stored).items()}
-        names = [str(name) for name in stored[NAMES]] if NAMES in stored.names else None
-        splits = array_splits(parts.get("train"), parts.get("test", self), self, names)
+        splits = array_splits(
+            parts.get("train"), parts.get("test", self), self, _class_names(stored)
+        )
         from_val = "val" in pairs and "test" not in pairs
         return replace(splits, test_from="val") if from_val else splits
 
@@ -72,6 +74,18 @@ class NPZ:
 def _part(stored: StoredArrays, images: str, labels: str) -> Part:
     place = f"dataset.file: {images} and {labels} of {stored.path}"
     return part_of(stored[images], stored[labels], place)
+
+
+def _class_names(stored: StoredArrays) -> list[str] | None:
+    if NAMES not in stored.names:
+        return None
+    names = as_text(stored[NAMES])
+    if names.ndim != 1:
+        raise DataError(
+            f"dataset.file: {NAMES} of {stored.path} has shape {size(names.shape)}, but must be a "
+            f"list of names."
+        )
+    return [str(name) for name in names]
 
 
 def paired(stored: StoredArrays) -> dict[str, tuple[str, str]]:

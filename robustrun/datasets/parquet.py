@@ -63,17 +63,26 @@ def _require_one_config(top: Path, files: list[Path]) -> None:
 def _table(split: str, files: list[Path], top: Path) -> Table:
     opened = [_opened(file) for file in files]
     schema = opened[0].schema_arrow
+    features = _features(opened[0])
     for file, other in zip(files, opened, strict=True):
         if other.schema_arrow.names != schema.names:
             raise DataError(f"{file} has other columns than {files[0]}: {other.schema_arrow.names}")
-    noted = json.loads((schema.metadata or {}).get(b"huggingface", b"{}"))
+        if _features(other) != features:
+            raise DataError(f"{file} notes other classes or kinds of columns than {files[0]}.")
     return Table(
         place=str(files[0] if len(files) == 1 else f"{top}, {split}"),
         columns={field.name: str(field.type) for field in schema},
-        features=noted.get("info", {}).get("features", {}),
+        features=features,
         rows=sum(file.metadata.num_rows for file in opened),
         batches=partial(_batches, opened),
     )
+
+
+def _features(file: Any) -> dict[str, dict[str, Any]]:
+    """What `datasets` noted of the columns of a file."""
+    noted = json.loads((file.schema_arrow.metadata or {}).get(b"huggingface", b"{}"))
+    features: dict[str, dict[str, Any]] = noted.get("info", {}).get("features", {})
+    return features
 
 
 def _opened(file: Path) -> Any:

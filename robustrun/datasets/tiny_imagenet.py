@@ -14,7 +14,7 @@ import torch
 from robustrun.datasets.augmentation import Border, Policy, augmentation
 from robustrun.datasets.class_names import read_words, readable
 from robustrun.datasets.decoded import DecodedImages
-from robustrun.datasets.files import FileImages, worker_count
+from robustrun.datasets.files import FileImages
 from robustrun.datasets.image_reader import ImageReader
 from robustrun.datasets.settings import ADDED_LATER, Radii, check
 from robustrun.datasets.subset import make_splits
@@ -73,9 +73,8 @@ class TinyImageNet:
             top = unpacked(ARCHIVE, top / FOLDER, "dataset.root", self.download)
         wnids, train_files, test_files = parts(top)
         reader = ImageReader((3, SIZE, SIZE), None, False, None)
-        workers = worker_count(self.workers)
-        train = FileImages(*train_files, reader, workers, augmentation(self))
-        test = FileImages(*test_files, reader, workers)
+        train = FileImages(*train_files, reader, self.workers, augmentation(self))
+        test = FileImages(*test_files, reader, self.workers)
         fits = (len(train) + len(test)) * math.prod(reader.shape) <= self.memory_limit_gb * 1e9
         names = readable(wnids, read_words(top / "words.txt"))
         splits = make_splits(

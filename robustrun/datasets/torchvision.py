@@ -4,6 +4,7 @@ https://docs.pytorch.org/vision/stable/datasets.html#image-classification
 """
 
 import inspect
+import logging
 import os
 from contextlib import suppress
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, ClassVar
 
-from robustrun.datasets.arrays import array_splits, part_of
+from robustrun.datasets.arrays import Part, array_splits, part_of
 from robustrun.datasets.augmentation import Border, Policy
 from robustrun.datasets.decoded_items import arrays_of
 from robustrun.datasets.holdout import check_holdout
@@ -22,6 +23,7 @@ from robustrun.storage.offline import offline
 from robustrun.storage.transfer import RemoteFile
 from robustrun.types import DATASETS, Splits
 
+log = logging.getLogger(__name__)
 NEEDS = {"SVHN": ("scipy", "svhn")}  # a class, what it imports, and the extra that brings it
 DAMAGED = (RuntimeError, OSError, EOFError, AssertionError)  # of torchvision, for its files
 
@@ -32,10 +34,11 @@ class TorchvisionSet:
     """`source` is the class; `part` the keyword that asks it for a part, by `train` and by `test`.
 
     Images of one size are taken as they are; else `image_size` scales the shorter side and crops
-    the centre. Without `part` (null), a test part is held out of the only one.
+    the centre. `transpose` exchanges their rows and columns. Without `part` (null), a test part is
+    held out of the only one.
     """
 
-    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER
+    ADDED_LATER: ClassVar[dict[str, Any]] = ADDED_LATER | {"transpose": False}
 
     source: str
     part: str | None
@@ -46,6 +49,7 @@ class TorchvisionSet:
     root: str
     download: bool
     image_size: int | None
+    transpose: bool
     test_fraction: float
     test_seed: int
     policy: Policy | None
@@ -79,13 +83,23 @@ class TorchvisionSet:
         values = (self.train, self.test) if self.part else ()
         asked = [self.arguments | {str(self.part): value} for value in values] or [self.arguments]
         parts = official(source, root, asked, self.download)
+        self._tell_lying()
         names = ["training part", "test part"]
-        whole = [
-            part_of(*arrays_of(part, self.image_size), f"torchvision's {self.source}, {name}")
-            for part, name in zip(parts, names, strict=False)
-        ]
+        whole = [self._read(part, name) for part, name in zip(parts, names, strict=False)]
         class_names = self.class_names or getattr(parts[0], "classes", None)
         return array_splits(whole[0], whole[1] if self.part else self, self, class_names)
+
+    def _read(self, part: Any, name: str) -> Part:
+        images, labels = arrays_of(part, self.image_size)
+        made = part_of(images, labels, f"torchvision's {self.source}, {name}")
+        return made._replace(pixels=made.pixels.mT.contiguous()) if self.transpose else made
+
+    def _tell_lying(self) -> None:
+        if self.source == "EMNIST" and not self.transpose:
+            log.warning(
+                "EMNIST's files have rows and columns exchanged, and its letters are read so; "
+                "dataset.transpose=true turns them upright"
+            )
 
 
 def class_of(name: str) -> Any:
@@ -136,7 +150,7 @@ def made(source: Any, root: Path, asked: list[dict[str, Any]], download: bool) -
     fetches = any(p.name == "download" or p.kind is p.VAR_KEYWORD for p in parameters)
     more = {"download": download} if fetches else {}
     try:
-        return [source(root, **more, **keywords) for keywords in asked]
+        return [source(root=root, **more, **keywords) for keywords in asked]
     except (TypeError, ValueError) as error:
         words = ", ".join(
             f"{name}={value!r}" for keywords in asked for name, value in keywords.items()

@@ -3,7 +3,7 @@
 import logging
 import os
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -108,6 +108,7 @@ def classes_of(test: Split) -> list[str]:
     classes = [name for name in sorted(test.images) if not test.is_bare(name)]
     require_two(classes, test.folder)
     require_images(test, classes)
+    tell_left_out(name for name in test.images if name not in classes)
     return classes
 
 
@@ -161,9 +162,13 @@ def common_classes(train: Split, test: Split) -> list[str]:
     require_same(train, test, classes)
     require_images(train, classes)
     require_images(test, classes)
-    if left_out:
-        log.warning("class folders without any file are left out: %s", quoted(left_out))
+    tell_left_out(left_out)
     return classes
+
+
+def tell_left_out(names: Iterable[str]) -> None:
+    if left_out := sorted(names):
+        log.warning("class folders without any file are left out: %s", quoted(left_out))
 
 
 def require_two(names: list[str], folder: Path) -> None:

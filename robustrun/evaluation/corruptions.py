@@ -15,10 +15,15 @@ import torch
 from torch import Tensor
 
 from robustrun.compute.predictions import NO_ANSWER
+from robustrun.console import step
 from robustrun.datasets import corruptions
 from robustrun.datasets.checks import require_labels
 from robustrun.datasets.corruption_archives import FOLDERS, fetched
-from robustrun.datasets.corruption_folders import corrupted_folders, holds_folders
+from robustrun.datasets.corruption_folders import (
+    corrupted_folders,
+    holds_folders,
+    listing_digest,
+)
 from robustrun.datasets.corruptions import CorruptedImages, PerturbationSequences
 from robustrun.datasets.relabelled import Relabelled
 from robustrun.errors import DataError
@@ -44,9 +49,26 @@ def corrupted(plan: Corruptions, splits: Splits, examples: int | None) -> Iterab
     if not _in_folders(plan):
         parts = corruptions.corrupted(str(root), names, plan.severities, examples)
         return (_as_seen(part, splits) for part in parts)
+    classes, shape = _class_folders(splits), splits.test.shape
+    return corrupted_folders(root, names, plan.severities, classes, shape, examples)
+
+
+def _class_folders(splits: Splits) -> list[str]:
     folders = splits.class_folders or {}
-    classes = [folders.get(name, name) for name in splits.class_names]
-    return corrupted_folders(root, names, plan.severities, classes, splits.test.shape, examples)
+    return [folders.get(name, name) for name in splits.class_names]
+
+
+def folder_digests(plan: Corruptions, splits: Splits) -> dict[str, str]:
+    """For each corruption whose images lie in folders, its folder's name and what shows that they
+    are others; empty where they are arrays."""
+    if not _in_folders(plan):
+        return {}
+    root, classes = _fetched(plan), _class_folders(splits)
+    with step(f"listing the images of {root}"):
+        return {
+            str(root / name): listing_digest(root, name, plan.severities, classes)
+            for name in plan.names or corruptions.CORRUPTIONS
+        }
 
 
 def perturbed(

@@ -22,7 +22,8 @@ class Normalize(nn.Module):
             if len(values) not in (1, channels):
                 raise ConfigError(
                     f"model.{name} has {len(values)} values for {channels} "
-                    f"channel{'s'[: channels != 1]}: give one value, or one per channel."
+                    f"channel{'s'[: channels != 1]}: give one value, or one per channel. Unless it "
+                    f"is set, it is dataset.{name}."
                 )
             shaped = torch.tensor(values, dtype=torch.float32).expand(channels)
             # Saved with the weights: a weight file alone then says what images it was trained on.

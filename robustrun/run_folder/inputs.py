@@ -16,6 +16,7 @@ from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.contents import content_digests
 from robustrun.datasets.run_data import Data
+from robustrun.evaluation.corruptions import folder_digests
 from robustrun.run_folder.schema import EvaluatedSection
 from robustrun.types import Images
 
@@ -24,15 +25,23 @@ PARTS = (  # of a configuration, in which a text may name a file
     *("device", "tracker", "published"),
 )
 SHARED = ("processes", "sync_batchnorm")  # of a device: how several processes share a run
+CORRUPTED = "corrupted images in"
 HELD = (".npy", ".safetensors")  # files of a folder that a configuration names: corruptions, a run
 
 
 def inputs(cfg: RunConfig, data: Data) -> dict[str, str | None]:
     """What decides a run beside its configuration, by name: the data's classes, the content of its
-    images, and of every file that the configuration names (weights, corruptions …)."""
+    images, and of every file that the configuration names (weights, corruptions …); of corrupted
+    images in folders, their names and sizes."""
     images = {f"{name} images": content for name, content in data.fingerprints.items()}
     classes = ", ".join(map(repr, data.splits.class_names))
-    return {"class names": classes} | images | _named_files(cfg)
+    return {"class names": classes} | images | _named_files(cfg) | _corrupted(cfg, data)
+
+
+def _corrupted(cfg: RunConfig, data: Data) -> dict[str, str]:
+    plan = cfg.evaluation.corruptions
+    found = {} if plan is None else folder_digests(plan, data.splits)
+    return {f"{CORRUPTED} {folder}": digest for folder, digest in found.items()}
 
 
 def measured_subject(
@@ -72,9 +81,13 @@ def as_older_versions(
     now: dict[str, str | None], before: dict[str, str | None] | None, data: Data
 ) -> dict[str, str | None]:
     """`now`, but with the test images' pixels where a checkpoint knows these: earlier versions
-    decoded a folder that fits into memory as a whole, and did not go by its files."""
+    decoded a folder that fits into memory as a whole, and did not go by its files. Nor did they go
+    by folders of corrupted images."""
     key = "test images"
-    if before is None or before.get(key) == now[key]:
+    if before is None:
+        return now
+    now = {name: it for name, it in now.items() if name in before or not name.startswith(CORRUPTED)}
+    if before.get(key) == now[key]:
         return now
     pixels = data.splits.test.to(torch.device("cpu")).fingerprint()
     return now | {key: pixels} if before.get(key) == pixels else now

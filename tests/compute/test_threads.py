@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from robustrun.compute import processes
+from robustrun.compute import processes, threads
 from robustrun.compute.threads import (
     GIVEN,
     ROWS_PAY_FROM,
@@ -16,6 +16,12 @@ from robustrun.compute.threads import (
     set_parallelism,
     thread_parallel,
 )
+
+
+@pytest.fixture(autouse=True)
+def _no_quota(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This container's own quota does not count."""
+    monkeypatch.setattr(threads, "cpu_quota", lambda: None)
 
 
 @pytest.fixture
@@ -251,3 +257,15 @@ def test_processes_of_a_run_divide_the_cores_whatever_torchrun_gives_each(
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setattr(processes, "on_these_cores", lambda: 4)
     assert free_cores() == 2
+
+
+@pytest.mark.parametrize(("quota", "cores"), [(1.5, 2), (2.0, 2), (0.2, 1), (64.0, 8)])
+def test_a_containers_quota_rounded_up_limits_the_cores(
+    monkeypatch: pytest.MonkeyPatch, quota: float, cores: int
+) -> None:
+    for name in GIVEN:
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(8)), raising=False)
+    monkeypatch.setattr(threads, "cpu_quota", lambda: quota)
+    assert free_cores() == cores

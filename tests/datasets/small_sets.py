@@ -108,7 +108,7 @@ def of_torchvision(source: str, root: Path, **changed: Any) -> TorchvisionSet:
     settings: dict[str, Any] = {
         **{"source": source, "part": "train", "train": True, "test": False, "arguments": {}},
         **{"class_names": None, "root": str(root), "download": False, "image_size": None},
-        **{"test_fraction": 0.2, "test_seed": 0},
+        **{"transpose": False, "test_fraction": 0.2, "test_seed": 0},
     }
     return TorchvisionSet(**settings | COMMON | changed)
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from robustrun.datasets.arrays import labels_of, pixels_of
+from datasets.small_sets import digits
+from robustrun.datasets.arrays import array_splits, labels_of, part_of, pixels_of
 from robustrun.errors import DataError
 
 LEVELS = np.random.default_rng(0).integers(0, 256, (6, 5, 4, 3), dtype=np.uint8)  # N x H x W x C
@@ -47,6 +48,8 @@ def test_every_layout_and_type_gives_the_same_images(
         (LEVELS > 3, r"of type bool"),
         (LEVELS // 255, r"uint8, which counts as 0 to 255, but the largest is 1"),
         (LEVELS[:0], r"there are no images"),
+        (LEVELS[:, :0].astype(np.int64), r"there are no images"),
+        (np.array(7), r"have shape of one number, but must be N x H x W x C"),
     ],
 )
 def test_what_is_no_image_is_refused(array: np.ndarray, message: str) -> None:
@@ -80,6 +83,7 @@ def test_labels_may_be_names() -> None:
         (np.array([0, 1, 2]), r"have shape 3, but there are 4 images"),
         (np.array([0.0, 1.0, 1.0, 0.0]), r"of type float64"),
         (np.array([0, 1, -1, 0]), r"a label is -1"),
+        (np.array(1), r"have shape of one number, but there are 4 images"),
         (np.array([[1, 1], [0, 1], [1, 0], [0, 1]]), r"not one-hot.*several labels"),
         (np.array([[0.3, 0.7]] * 4), r"not one-hot"),
     ],
@@ -87,3 +91,14 @@ def test_labels_may_be_names() -> None:
 def test_what_is_no_label_is_refused(array: np.ndarray, message: str) -> None:
     with pytest.raises(DataError, match=rf"^here.*{message}"):
         labels_of(array, 4, "here")
+
+
+def test_labels_of_two_types_are_the_same_classes_and_of_two_kinds_none() -> None:
+    settings = digits()
+    train = part_of(LEVELS[:4], np.array([0, 10, 2, 10], dtype=np.uint64), "train")
+    test = part_of(LEVELS[:2], np.array([10, 2]), "test")
+    splits = array_splits(train, test, settings)
+    assert splits.class_names == ("0", "2", "10")
+    assert splits.test.labels.tolist() == [2, 1]
+    with pytest.raises(DataError, match=r"names in one part and whole numbers in the other: train"):
+        array_splits(train, part_of(LEVELS[:2], np.array(["10", "2"]), "test"), settings)

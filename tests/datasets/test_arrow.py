@@ -86,6 +86,8 @@ def test_noted_classes_keep_their_order_and_values_are_sorted() -> None:
     assert (names, train.tolist()) == (("b", "a"), [0, 1])
     with pytest.raises(DataError, match="'c' is none of the noted classes"):
         numbered([Labels(["b", "c"], ("b", "a"))])
+    with pytest.raises(DataError, match="notes the classes a, b, another b, a: the same number"):
+        numbered([Labels([0], ("a", "b")), Labels([0], ("b", "a"))])
 
 
 def test_a_row_without_a_label_is_named() -> None:

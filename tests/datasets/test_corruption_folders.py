@@ -7,17 +7,15 @@ import torch
 from PIL import Image
 
 from datasets.small_sets import save, whole
-from robustrun.datasets.corruption_folders import corrupted_folders, holds_folders
+from robustrun.datasets.corruption_folders import (
+    corrupted_folders,
+    holds_folders,
+    listing_digest,
+)
 from robustrun.errors import DataError
 
 SHAPE = (3, 8, 8)
 CLASSES = ("n02", "n01")  # as the network counts them
-
-
-@pytest.fixture(autouse=True)
-def _no_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Images are read in this process."""
-    monkeypatch.setattr("robustrun.datasets.corruption_folders.worker_count", lambda _: 0)
 
 
 def make(root: Path, count: int = 2, size: int = 8) -> Path:
@@ -77,3 +75,22 @@ def test_what_is_missing_or_wrong_is_named_before_an_image_is_read(tmp_path: Pat
     (part,) = corrupted_folders(root, ["fog"], [1], CLASSES, SHAPE)
     with pytest.raises(DataError, match=r"n01/0\.JPEG cannot be read as an image"):
         whole(part.images)
+
+
+def test_other_images_of_the_measured_parts_alone_have_another_digest(tmp_path: Path) -> None:
+    root = make(tmp_path)
+
+    def digest() -> str:
+        return listing_digest(root, "fog", [1], CLASSES)
+
+    before = digest()
+    for place in ("fog/5/n01", "fog/1/n03", "blur/zoom_blur/1/n01"):  # not measured
+        save(root / place / "more.png", 0)
+    assert digest() == before
+    more = root / "fog" / "1" / "n01" / "more.png"
+    save(more, 0)
+    with_more = digest()
+    more.rename(more.with_name("other.png"))
+    renamed = digest()
+    save(more.with_name("other.png"), 0, size=(20, 20))
+    assert len({before, with_more, renamed, digest()}) == 4

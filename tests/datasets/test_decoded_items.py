@@ -1,10 +1,14 @@
 """Pairs of a picture and its label as arrays."""
 
 import logging
+from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
+from torchvision.datasets import ImageFolder
 
 from robustrun.datasets import decoded_items
 from robustrun.datasets.decoded_items import arrays_of, decoded
@@ -47,3 +51,35 @@ def test_another_size_is_refused_with_the_place() -> None:
 def test_of_no_picture_there_is_no_array() -> None:
     images, labels = decoded([], None)
     assert (len(images), len(labels)) == (0, 0)
+
+
+def test_another_kind_of_labels_than_one_number_is_read_from_the_pairs() -> None:
+    class Detailed:  # as QMNIST: of each image's numbers, the first is its class
+        data, targets = torch.from_numpy(LEVELS), torch.zeros(4, 8)
+        __len__, __getitem__ = PAIRS.__len__, PAIRS.__getitem__
+
+    images, labels = arrays_of(Detailed(), None)
+    assert np.array_equal(images, LEVELS)
+    assert labels.tolist() == [0, 1, 2, 3]
+
+
+def test_a_part_made_of_files_is_decoded_once_and_then_comes_from_the_cache(
+    root: Path, cache: Path, reads: Counter[str]
+) -> None:
+    part = ImageFolder(str(root / "train"))
+    for _ in range(2):
+        images, labels = arrays_of(part, 4)
+        expected, its_labels = decoded(part, 4)  # pair by pair
+        assert np.array_equal(images, expected)
+        assert labels.tolist() == its_labels.tolist()
+        assert set(reads.values()) == {1}
+    assert cache.is_dir()
+
+
+def test_a_damaged_file_is_named(root: Path, cache: Path) -> None:
+    (root / "train" / "a" / "02.png").write_bytes(b"damaged")
+    part = ImageFolder(str(root / "train"))
+    with pytest.raises(DataError, match=r"a/02\.png cannot be read as an image"):
+        arrays_of(part, None)
+    with pytest.raises(DataError, match=r"Image 1 cannot be read \(cannot identify"):
+        decoded(part, None)

@@ -10,7 +10,8 @@ import torch
 from datasets.small_sets import folder, forks, imagenet, make_tree, save, whole
 from robustrun.compute import processes
 from robustrun.compute.batch_parts import cut
-from robustrun.datasets.files import FileImages
+from robustrun.datasets import files
+from robustrun.datasets.files import FileImages, worker_count
 from robustrun.datasets.tensors import TensorImages
 
 
@@ -79,6 +80,19 @@ def test_an_epoch_goes_on_in_its_middle_with_the_images_it_would_have_had(
         torch.manual_seed(0)
         rest = [x for x, _ in train.batches(3, order, skip=skip)]
         torch.testing.assert_close(torch.cat(rest), torch.cat(every[skip:]), rtol=0, atol=0)
+
+
+def test_processes_are_started_where_they_pay_and_where_they_are_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(files, "free_cores", lambda: 4)
+    few, many = [torch.arange(25)] * 2, [torch.arange(25)] * 1000
+    assert worker_count(None, few) == 0
+    assert worker_count(None, many) == 4
+    assert worker_count(None, [torch.arange(25_000)]) == 1  # a batch is one process's
+    assert (worker_count(2, few), worker_count(5, few), worker_count(0, many)) == (2, 2, 0)
+    monkeypatch.setattr(files, "free_cores", lambda: 64)
+    assert worker_count(None, many) == files.MOST_WORKERS
 
 
 @forks

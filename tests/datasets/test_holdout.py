@@ -44,6 +44,11 @@ def test_what_would_leave_a_class_empty_is_refused_by_its_name() -> None:
         hold_out(LABELS, ("a", "b"), Cut(0.95), "images")
 
 
+def test_a_class_that_is_noted_and_has_no_image_is_no_hindrance() -> None:
+    part = hold_out(LABELS, ("a", "b", "c"), Cut(), "images")
+    assert LABELS[part.test].bincount().tolist() == [3, 1]
+
+
 @pytest.mark.parametrize("wrong", [Cut(0.0), Cut(1.0), Cut(test_seed=-1)])
 def test_settings_out_of_range_are_refused(wrong: Cut) -> None:
     with pytest.raises(ConfigError, match=r"^test_(fraction|seed) is"):

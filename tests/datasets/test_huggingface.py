@@ -100,8 +100,13 @@ def test_validation_is_the_test_part_where_there_is_no_other_and_that_is_said(
     assert f"'validation' is taken as the test part: {told}" in caplog.text
 
 
+def test_a_class_that_only_the_test_part_has_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"test-0.*parquet has images of 'cat', of which .*none"):
+        hub(write(tmp_path, train=[0, 1, 0], test=[0, 2])).load()
+
+
 def test_splits_can_be_named_and_a_test_part_alone_can_be_measured(tmp_path: Path) -> None:
-    write(tmp_path, train=[0, 1, 2], validation=[1, 0], test=[2])
+    write(tmp_path, train=[0, 1, 2], validation=[1, 0], test=[1])
     assert hub(tmp_path, test_split="validation").load().test.labels.tolist() == [1, 0]
     assert hub(tmp_path, train_split="validation").load().train.labels.tolist() == [1, 0]
     with pytest.raises(DataError, match=r"test_split is 'tset', but .* has test, train, valid"):

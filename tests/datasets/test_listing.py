@@ -111,7 +111,7 @@ def test_paths_may_be_absolute_and_the_file_may_lie_below_the_root(root: Path) -
         ("path,label\n", r"lists no image"),
         (
             "path,label,split\nphotos/a.png,x,train\nphotos/b.png,y,test\nphotos/c.png,x,test\n",
-            r"has test images of 'y', but none to train on",
+            r"the test part of .* has images of 'y', of which the part to train on has none",
         ),
     ],
 )

@@ -80,6 +80,10 @@ def test_classes_have_names_if_the_file_has_them_and_else_their_numbers(tmp_path
     assert loaded(tmp_path, images | numbers | {"class_names": named}).class_names == (
         *("ant", "bee", "cat"),
     )
+    in_bytes = {"class_names": named.astype("S")}
+    assert loaded(tmp_path, images | numbers | in_bytes).class_names == ("ant", "bee", "cat")
+    with pytest.raises(DataError, match=r"class_names of .* has shape of one number, but must be"):
+        loaded(tmp_path, images | numbers | {"class_names": np.array("ant")})
     words = {name: named[labels] for name, labels in numbers.items()}
     assert loaded(tmp_path, images | words).class_names == ("ant", "bee", "cat")
     with pytest.raises(DataError, match="a label is 5, but there are 2 class names"):

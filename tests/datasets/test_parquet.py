@@ -55,6 +55,16 @@ def test_of_several_data_sets_in_a_folder_one_must_be_chosen(tmp_path: Path) -> 
     assert sorted(read_parquet(tmp_path, "fine")) == ["test", "train"]
 
 
+def test_files_of_one_split_that_count_their_classes_differently_are_refused(
+    tmp_path: Path,
+) -> None:
+    turned = FEATURES | {"label": {"names": ["bee", "ant", "cat"], "_type": "ClassLabel"}}
+    for number, features in enumerate((FEATURES, turned)):
+        write_parquet(tmp_path / f"train-{number}.parquet", [picture(1)], [0], features)
+    with pytest.raises(DataError, match=r"train-1\.parquet notes other classes or kinds of col"):
+        read_parquet(tmp_path, None)
+
+
 def test_what_is_no_parquet_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"holds no parquet files.*dataset=image_folder"):
         read_parquet(tmp_path, None)

@@ -125,6 +125,30 @@ def test_a_class_whose_files_are_not_known_is_explained_too(
         of_torchvision("GTSRB", tmp_path, download=True, **SPLIT).load()
 
 
+def test_letters_stand_upright_unless_a_run_is_older(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    raw = tmp_path / "EMNIST" / "raw"
+    raw.mkdir(parents=True)
+    stored = {}
+    for part, count in (("train", 94), ("test", 47)):
+        stored[part] = drawn(count, 28, 28)
+        labels = np.arange(count, dtype=np.uint8) % 47
+        for name, array in (("images-idx3", stored[part]), ("labels-idx1", labels)):
+            (raw / f"emnist-balanced-{part}-{name}-ubyte").write_bytes(idx(array))
+    config = load_config(composition.compose_config(["dataset=emnist", f"dataset.root={tmp_path}"]))
+    splits = config.dataset.load()
+    assert is_made_of(splits.train, stored["train"].transpose(0, 2, 1)[:, None], [*range(47)] * 2)
+    assert is_made_of(splits.test, stored["test"].transpose(0, 2, 1)[:, None], [*range(47)])
+    assert splits.class_names[9:12] == ("9", "A", "B")
+    assert "rows and columns exchanged" not in caplog.text
+    plain = composition.compose_config(["dataset=emnist", f"dataset.root={tmp_path}"])
+    del plain["dataset"]["transpose"]  # as in the folder of a run from before that key
+    older = load_config(plain).dataset.load()
+    assert is_made_of(older.test, stored["test"][:, None], [*range(47)])
+    assert "dataset.transpose=true turns them upright" in caplog.text
+
+
 def test_svhn_has_its_zeros_labelled_ten_in_the_files(tmp_path: Path, monkeypatch: Patch) -> None:
     io = pytest.importorskip("scipy.io")
     stored, sums = {}, {}
@@ -211,7 +235,7 @@ def gtsrb_files(root: Path) -> None:
 def test_pictures_of_any_size_are_decoded_and_scaled(tmp_path: Path) -> None:
     gtsrb_files(tmp_path)
     assert GTSRB(tmp_path)[0][0].size == (30, 40)
-    with pytest.raises(DataError, match=r"is 31 x 40 pixels, but the first is 30 x 40"):
+    with pytest.raises(DataError, match=r"1\.ppm is 31 x 40 pixels, but the first .* is 30 x 40"):
         of_torchvision("GTSRB", tmp_path, **SPLIT).load()
     names = tuple(f"sign {number}" for number in range(43))
     splits = of_torchvision("GTSRB", tmp_path, image_size=16, class_names=names, **SPLIT).load()

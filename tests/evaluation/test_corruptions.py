@@ -139,9 +139,8 @@ def test_arrays_of_all_classes_go_with_all_of_them_in_any_order(colours: Path) -
 
 
 def test_folders_of_images_are_measured_by_the_names_of_their_classes(
-    colours: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    colours: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("robustrun.datasets.corruption_folders.worker_count", lambda _: 0)
     for name, wrong in (("fog", False), ("snow", True)):
         for label, other in (("blue", "red"), ("red", "blue"), ("green", "green")):
             folder = colours / "my-c" / name / "3" / label

@@ -9,6 +9,7 @@ import pytest
 from robustrun.configuration.catalogue import option_file, options_by_group
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
+from robustrun.models.normalize import Normalize
 
 # A method, the radius its authors trained at, their inner step; epochs, peak rate, weight decay,
 # and where the rate drops (None: a cycle, up to the peak half way and down to 0).
@@ -101,6 +102,20 @@ def test_an_experiment_begins_with_the_command_that_runs_it(name):
     assert lines[2].startswith("# ")
 
 
+NORMALISES = [
+    name
+    for name in options_by_group()["experiment"]
+    if "\n  mean: " in option_file("experiment", name).read_text()
+]
+
+
+@pytest.mark.parametrize("name", NORMALISES)
+def test_an_experiment_with_its_own_normalisation_goes_with_grey_images_too(name):
+    made = load_config(compose_config([f"+experiment={name}", "dataset=mnist"]))
+    grey = Normalize(made.model.mean, made.model.std, 1)
+    assert grey.std.shape == (1, 1, 1, 1)
+
+
 # An experiment, its network, data set, radius; epochs, batch, rate, decay, clean and AutoAttack.
 EXPERIMENTS = [
     ("robal_n_cifar10_lt", "wide_resnet34_10", 0.02, 0.031, (80, 64, 0.1, 2e-4), None),
@@ -138,7 +153,7 @@ def test_experiments_are_their_authors(name, network, ratio, radius, run, publis
     assert (training.epochs, training.batch_size, optimizer.lr, optimizer.weight_decay) == run
     assert "autoattack" in made.evaluation.attacks
     normalises = name == "pgd_at_l2_preact18"
-    assert (made.model.mean == (0.0, 0.0, 0.0)) != normalises
+    assert (made.model.mean == (0.0,)) != normalises
     assert (made.dataset.crop_border == "reflect") == normalises
     assert made.dataset.policy == ("autoaugment" if name.startswith("at_bsl") else None)
     said = {entry.attack: entry.accuracy for entry in made.published}

@@ -2,11 +2,14 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
+from datasets.small_sets import digits
 
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
-from robustrun.run_folder.inputs import _named_files
+from robustrun.datasets.run_data import load
+from robustrun.run_folder.inputs import _named_files, as_older_versions
 
 
 def named(*words: str) -> list[str]:
@@ -40,3 +43,10 @@ def test_files_that_a_configuration_names_are_inputs_wherever_the_key_is(tmp_pat
     assert named(*words, "evaluation.corruptions.names=[fog]") == [str(corrupted / "fog.npy")]
     model = ("model=torchvision", "model.architecture=resnet18", f"model.weights={file}")
     assert named(*model) == [str(file)]
+
+
+def test_what_older_versions_did_not_look_at_is_not_compared() -> None:
+    data = load(digits(), 0.0, 0, lambda test: (test, np.arange(len(test))))
+    now = {"test images": "1", "corrupted images in /c/fog": "2"}
+    assert as_older_versions(now, {"test images": "1"}, data) == {"test images": "1"}
+    assert as_older_versions(now, {**now, "corrupted images in /c/fog": "3"}, data) == now

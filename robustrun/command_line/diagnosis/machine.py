@@ -1,5 +1,6 @@
 """The machine as this process may use it: processor, cores, memory, disk, and what limits them."""
 
+import math
 import os
 import platform
 import shutil
@@ -7,18 +8,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robustrun.command_line.diagnosis.findings import Finding, Section, State, size
+from robustrun.compute.control_groups import cpu_quota, group_files, read
 
-CGROUPS = Path("/sys/fs/cgroup")
 GIVEN = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")  # what a run's cores are limited by
 LITTLE_MEMORY, LITTLE_DISK = 2e9, 2e9  # bytes; torch takes half of one, a run of digits 3 MB
 
 
 @dataclass(frozen=True)
 class Cores:
-    """How many cores there are, how many this process may run on, and the time that it gets."""
+    """How many cores there are, how many this process may use, and the time that it gets."""
 
     machine: int
-    allowed: int
+    allowed: int  # by the system, and by the quota, rounded up
     quota: float | None  # cores' worth of time, of a container; None: no limit
 
     @property
@@ -48,40 +49,14 @@ def _processor() -> Finding:
 def cores() -> Cores:
     count = os.cpu_count() or 1
     allowed = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else count
-    return Cores(count, min(allowed, count), _quota())
-
-
-def _quota() -> float | None:
-    """The smallest share of cores' time that a cgroup of this process allows."""
-    shares = []
-    for text in _cgroup_files("cpu.max"):
-        time, _, period = text.partition(" ")
-        if time.isdecimal() and period.isdecimal():
-            shares.append(int(time) / int(period))
-    old = [_read(CGROUPS / "cpu" / f"cpu.cfs_{name}_us") for name in ("quota", "period")]
-    if all(text.isdecimal() for text in old):  # -1: no limit
-        shares.append(int(old[0]) / int(old[1]))
-    return min(shares, default=None)
-
-
-def _cgroup_files(name: str) -> list[str]:
-    """What the files of this name say, of this process's cgroup and those that it lies in."""
-    line = _read(Path("/proc/self/cgroup")).rpartition("0::")[2]
-    inside = CGROUPS / line.strip().lstrip("/")
-    folders = [folder for folder in (inside, *inside.parents) if folder.is_relative_to(CGROUPS)]
-    return [text for folder in folders if (text := _read(folder / name))]
-
-
-def _read(file: Path) -> str:
-    try:
-        return file.read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        return ""
+    quota = cpu_quota()
+    paid = count if quota is None else math.ceil(quota)
+    return Cores(count, min(allowed, count, paid), quota)
 
 
 def _linux(file: str, key: str) -> str:
     """What a file of Linux says of a key; empty where it says nothing."""
-    lines = _read(Path(file)).splitlines()
+    lines = read(Path(file)).splitlines()
     return next((line.partition(":")[2].strip() for line in lines if line.startswith(key)), "")
 
 
@@ -89,7 +64,7 @@ def _cores(found: Cores) -> Finding:
     text = f"{found.allowed}"
     if found.allowed < found.machine:
         text += f" of the machine's {found.machine}, as the system allows this process"
-    if found.quota is not None and found.quota < found.allowed:
+    if found.quota is not None and found.quota < found.machine:
         text += f"; this container gets the time of {found.quota:.1f}"
         return Finding("cores", text, "remark")
     return Finding("cores", text)
@@ -100,8 +75,8 @@ def memory() -> tuple[float, float] | None:
     total, free = (_kilobytes(key) for key in ("MemTotal", "MemAvailable"))
     if not total:
         return None
-    limits = [int(text) for text in _cgroup_files("memory.max") if text.isdecimal()]
-    used = [int(text) for text in _cgroup_files("memory.current") if text.isdecimal()]
+    limits = [int(text) for text in group_files("memory.max") if text.isdecimal()]
+    used = [int(text) for text in group_files("memory.current") if text.isdecimal()]
     if limits and min(limits) < total:
         left = min(limits) - (used[0] if used else 0)
         return float(min(limits)), float(max(min(free, left), 0))

@@ -44,12 +44,6 @@ def _of_cores(cores: Cores) -> list[str]:
             f"{variable}={count} keeps {cores.allowed - count} of {cores.allowed} cores from a run:"
             f" unset it, unless other runs use them"
         )
-    if cores.quota is not None and cores.quota < cores.used:
-        threads = max(int(cores.quota), 1)
-        sentences.append(
-            f"This container gets the time of {cores.quota:.1f} cores, and a run would start "
-            f"{cores.used} threads, which wait for each other: set device.threads={threads}"
-        )
     if hasattr(os, "getloadavg") and (load := os.getloadavg()[0]) >= cores.allowed:
         sentences.append(
             f"Other programs keep the cores busy (load {load:.1f} on {cores.allowed}): "

@@ -7,6 +7,7 @@ import pytest
 
 from robustrun.command_line.diagnosis import machine
 from robustrun.command_line.diagnosis.machine import Cores
+from robustrun.compute import control_groups
 
 MEMORY = """MemTotal:       16000000 kB
 MemFree:         1000000 kB
@@ -20,8 +21,9 @@ SwapFree:        1500000 kB
 def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
     """Files of Linux, by their paths, in place of this machine's."""
     told = {"/proc/self/cgroup": "0::/box/job", "/proc/meminfo": MEMORY}
-    monkeypatch.setattr(machine, "CGROUPS", Path("/cgroups"))
-    monkeypatch.setattr(machine, "_read", lambda file: told.get(file.as_posix(), ""))
+    monkeypatch.setattr(control_groups, "TOP", Path("/cgroups"))
+    for module in (control_groups, machine):
+        monkeypatch.setattr(module, "read", lambda file: told.get(file.as_posix(), ""))
     return told
 
 
@@ -29,25 +31,6 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
 def no_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in machine.GIVEN:
         monkeypatch.delenv(name, raising=False)
-
-
-def test_the_smallest_share_of_time_of_the_groups_of_a_process_counts(
-    files: dict[str, str],
-) -> None:
-    assert machine.cores().quota is None
-    files["/cgroups/box/job/cpu.max"] = "max 100000"
-    assert machine.cores().quota is None
-    files["/cgroups/box/cpu.max"] = "150000 100000"
-    files["/cgroups/cpu.max"] = "400000 100000"
-    assert machine.cores().quota == 1.5
-
-
-def test_the_first_kind_of_groups_is_read_too(files: dict[str, str]) -> None:
-    files["/cgroups/cpu/cpu.cfs_quota_us"] = "-1"
-    files["/cgroups/cpu/cpu.cfs_period_us"] = "100000"
-    assert machine.cores().quota is None
-    files["/cgroups/cpu/cpu.cfs_quota_us"] = "50000"
-    assert machine.cores().quota == 0.5
 
 
 def test_memory_is_no_more_than_the_group_has_left(files: dict[str, str]) -> None:
@@ -78,10 +61,10 @@ def test_cores_that_the_system_keeps_from_this_process_are_told(
 ) -> None:
     monkeypatch.setattr(os, "cpu_count", lambda: 64)
     monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1, 2}, raising=False)
-    monkeypatch.setattr(machine, "_quota", lambda: 1.5)
+    monkeypatch.setattr(machine, "cpu_quota", lambda: 1.5)
     rows = {row.name: row for row in machine.section().findings}
     assert rows["cores"].text == (
-        "3 of the machine's 64, as the system allows this process; "
+        "2 of the machine's 64, as the system allows this process; "
         "this container gets the time of 1.5"
     )
     assert rows["cores"].state == "remark"

@@ -39,12 +39,6 @@ def test_cores_that_lie_idle_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     assert text.startswith("OMP_NUM_THREADS=1 keeps 7 of 8 cores from a run: unset it")
 
 
-def test_more_threads_than_a_container_gets_time_for_are_told() -> None:
-    text = advice(CARD, Cores(8, 8, 1.5))[0]
-    assert text.endswith("set device.threads=1")
-    assert advice(CARD, Cores(8, 8, 8.0)) == [speed.NOTHING]
-
-
 @pytest.mark.parametrize("installed", [True, False])
 def test_runs_of_a_sweep_side_by_side_are_advised_where_there_are_cores(
     installed: bool, monkeypatch: pytest.MonkeyPatch
