@@ -91,9 +91,8 @@ BOUND = 0.3
 
 def lpa(lpips: LPIPS = SELF, **changes: float) -> LPA:
     settings = {"steps": 10, "rounds": 3, "penalty": 0.01, "confidence": 1.0, "probe": 0.1}
-    return LPA(
-        norm="linf", epsilon=0.1, bound=BOUND, start_std=0.01, lpips=lpips, **(settings | changes)
-    )
+    settings |= {"start_std": 0.01} | changes
+    return LPA(norm="linf", epsilon=0.1, bound=BOUND, lpips=lpips, **settings)
 
 
 def ppgd(lpips: LPIPS = SELF, **changes: float) -> PPGD:

@@ -1,6 +1,8 @@
 """What `robustrun.attacks` offers, and what FGSM, PGD and the parts of AutoAttack promise."""
 
 import copy
+import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -8,11 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import robustrun.attacks
-from attacks.small_attacks import (
-    PARTS,
-    attack,
-    part,
-)
+from attacks.small_attacks import PARTS, attack, from_catalogue, part
 from attacks.small_networks import (
     DUAL,
     EPSILON,
@@ -27,7 +25,8 @@ from attacks.small_networks import (
     two_classes,
 )
 from robustrun.attacks.geometry.ball import distance
-from robustrun.errors import DataError
+from robustrun.attacks.search.apgd_settings import Phase
+from robustrun.errors import ConfigError, DataError
 from robustrun.types import ATTACKS
 
 
@@ -40,6 +39,114 @@ def test_an_attack_cannot_be_changed_once_it_is_made() -> None:
     """What an evaluation measures with is what its results say."""
     ours = [ATTACKS[name] for name in ATTACKS if _ours(ATTACKS[name])]
     assert all(attack.__dataclass_params__.frozen for attack in ours)  # type: ignore[attr-defined]
+
+
+PROMISES: dict[str, tuple[bool, bool, bool | None]] = {
+    # stays in the ball of its norm; looks for mistakes; may search a copy, also in bfloat16 (None:
+    # it does more with a network than to call it)
+    "apgd": (True, True, True),
+    "autoattack": (True, True, None),
+    "cw_l2": (True, True, None),
+    "ensemble": (True, True, None),
+    "fab": (True, True, False),
+    "fast_lpa": (False, True, None),
+    "fgsm": (True, True, True),
+    "fmn": (True, True, None),
+    "gaussian_noise": (False, False, None),
+    "lpa": (False, True, None),
+    "mi_fgsm": (True, True, True),
+    "multi_targeted": (True, True, True),
+    "notebook_noise": (False, False, None),
+    "pgd": (True, True, True),
+    "ppgd": (False, True, None),
+    "recolor": (False, True, None),
+    "salt_and_pepper": (False, False, None),
+    "screen": (True, True, True),
+    "square": (True, True, False),
+    "stadv": (False, True, None),
+}
+
+
+def test_each_attack_says_what_an_evaluation_may_rely_on() -> None:
+    ours: dict[str, Any] = {name: ATTACKS[name] for name in ATTACKS if _ours(ATTACKS[name])}
+    said = {
+        name: (its.bounded, its.adversarial, getattr(its, "low_precision", None))
+        for name, its in ours.items()
+    }
+    assert said == PROMISES
+
+
+BALL = EPSILON["linf"]
+LIMITS: dict[str, list[tuple[str, Any, Any]]] = {  # the last value that is right, one that is wrong
+    "apgd_ce": [
+        *(("steps", 1, 0), ("restarts", 1, 0), ("eot", 1, 0), ("targets", 0, -1)),
+        ("targets", 0, 1),  # of cross-entropy, which has no target
+        *(("step_size", 0.0, -0.01), ("momentum", 0.0, -0.01), ("momentum", 1.0, 1.01)),
+        *(("rho", 0.0, -0.01), ("rho", 1.0, 1.01)),
+        ("phases", (Phase(1.0, 0.5),), ()),
+        ("phases", (Phase(1.0, 0.5),), (Phase(2.0, 0.5),)),
+        ("phases", (Phase(1.0, 0.5),), (Phase(1.0, 0.5), Phase(1.0, 0.5))),
+    ],
+    "apgd_t": [("targets", 1, -1)],
+    "cw_l2": [
+        *(("steps", 1, 0), ("searches", 1, 0), ("constant", 1e-6, 0.0)),
+        *(("confidence", 0.0, -0.01), ("lr", 1e-6, 0.0)),
+    ],
+    "fab": [
+        *(("steps", 1, 0), ("restarts", 1, 0), ("targets", 0, -1), ("alpha_max", 0.0, -0.01)),
+        *(("alpha_max", 1.0, 1.01), ("eta", 1.0, 0.99), ("beta", 0.01, 0.0), ("beta", 1.0, 1.01)),
+    ],
+    "fast_lpa": [("bound", 0.0, -0.01), ("steps", 1, 0)],
+    "fgsm": [("epsilon", 0.0, -0.01), ("epsilon", 1.0, 1.01)],
+    "fmn": [
+        *(("steps", 1, 0), ("alpha", 0.01, 0.0), ("alpha_final", 0.0, -0.01)),
+        *(("alpha_final", 1.0, 1.01), ("gamma", 0.99, 1.0), ("gamma", 0.001, 0.0)),
+        *(("gamma_final", 0.0, -0.001), ("gamma_final", 0.05, 0.051)),
+    ],
+    "gaussian_noise": [("epsilon", 0.0, -0.01)],
+    "lpa": [
+        *(("bound", 0.0, -0.01), ("steps", 1, 0), ("rounds", 1, 0), ("penalty", 1e-6, 0.0)),
+        *(("confidence", 0.0, -0.01), ("probe", 1e-6, 0.0), ("start_std", 1e-6, 0.0)),
+    ],
+    "mi_fgsm": [("steps", 1, 0), ("step_size", 0.0, -0.01), ("decay", 0.0, -0.01)],
+    "multi_targeted": [
+        *(("targets", 1, 0), ("steps", 1, 0), ("restarts", 1, 0)),
+        *(("step_size", 0.0, -0.01), ("drops", (0.01,), (0.0,)), ("drops", (0.99,), (1.0,))),
+    ],
+    "notebook_noise": [("epsilon", 0.0, -0.01)],
+    "pgd": [
+        *(("steps", 1, 0), ("restarts", 1, 0), ("step_size", 0.0, -0.01)),
+        ("step_size", 2 * BALL, 2.01 * BALL),
+    ],
+    "ppgd": [
+        *(("bound", 0.0, -0.01), ("steps", 1, 0), ("step_size", 0.0, -0.01), ("cg_steps", 1, 0)),
+        *(("confidence", 0.0, -0.01), ("probe", 1e-9, 0.0), ("start_std", 0.0, -0.01)),
+    ],
+    "recolor": [
+        *(("bound", 0.01, 0.0), ("bound", 1.0, 1.01), ("steps", 1, 0), ("lr", 1e-6, 0.0)),
+        *(("smoothness", 0.0, -0.01), ("lattice", (2, 2, 2), (2, 2, 1))),
+        *(("lattice", (2, 2, 2), (2, 2)), ("lattice", (2, 2, 2), (2, 2, 2, 2))),
+    ],
+    "salt_and_pepper": [("amount", 0.0, -0.01), ("amount", 1.0, 1.01)],
+    "screen": [
+        *(("first_steps", 1, 0), ("targets", 1, 0), ("steps", 1, 0)),
+        *(("step_size", 0.0, -0.01), ("last_step", 0.0, -0.01), ("last_step", 1.0, 1.01)),
+    ],
+    "square": [("queries", 1, 0), ("restarts", 1, 0), ("p_init", 0.01, 0.0), ("p_init", 1.0, 1.01)],
+    "stadv": [
+        *(("bound", 0.01, 0.0), ("bound", 2.0, 2.01), ("steps", 1, 0), ("lr", 1e-6, 0.0)),
+        ("smoothness", 0.0, -0.01),
+    ],
+}
+
+
+@pytest.mark.parametrize("name", LIMITS)
+def test_a_setting_out_of_its_range_is_refused_by_name(name: str) -> None:
+    its = from_catalogue(name, "l2" if name == "cw_l2" else "linf")
+    for key, last, wrong in LIMITS[name]:
+        assert getattr(dataclasses.replace(its, **{key: last}), key) == last
+        with pytest.raises(ConfigError, match=rf"^{key} is .* but must be "):
+            dataclasses.replace(its, **{key: wrong})
 
 
 def _ours(attack: type) -> bool:

@@ -1,9 +1,11 @@
-"""APGD against models whose worst case is known."""
+"""APGD against its algorithm written out, and models whose worst case is known."""
 
+import math
 from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 import robustrun.attacks.apgd as apgd
@@ -20,6 +22,7 @@ from attacks.small_networks import (
     generator,
     network,
     right,
+    tanh_network,
 )
 from robustrun.attacks.geometry.ball import length
 from robustrun.attacks.search.apgd_settings import Phase
@@ -66,6 +69,105 @@ def test_reaches_the_optimum_of_a_linear_model(name: str, norm: str, epsilon: fl
         model, x, y = with_boundary(norm, share, epsilon)
         x_adv = its(model, x, y, generator=generator())
         assert torch.equal(right(model, x_adv, y), torch.full((len(x),), not falls)), share
+
+
+ENDS = {6: 6, 11: 5, 15: 4, 18: 3, 20: 2} | {step: 1 for step in range(21, 31)}
+
+
+def written_out(model: nn.Module, x: Tensor, y: Tensor, start: Tensor, norm: str, radius: float):
+    """30 steps of algorithm 1 for one image (batch of one), as the authors' code counts rises."""
+
+    def look(point: Tensor) -> tuple[float, Tensor]:
+        point = point.clone().requires_grad_()
+        loss = F.cross_entropy(model(point), y)
+        return loss.item(), torch.autograd.grad(loss, point)[0]
+
+    def into(point: Tensor) -> Tensor:
+        delta = point - x
+        if norm == "linf":
+            return (x + delta.clamp(-radius, radius)).clamp(0, 1)
+        return (x + delta * min(1.0, radius / float(delta.norm()))).clamp(0, 1)
+
+    point, former, eta, rises, halved = start, start, 2 * radius, 0, True
+    loss, slope = look(point)
+    best = checked = loss, point, slope
+    last = 0.0
+    for step in range(1, 31):
+        share = 1.0 if step == 1 else 0.75
+        aim = into(point + eta * (slope.sign() if norm == "linf" else slope / slope.norm()))
+        moved = into(point + share * (aim - point) + (1 - share) * (point - former))
+        former, point = point, moved
+        loss, slope = look(point)
+        rises += loss > last
+        last = loss
+        if loss > best[0]:
+            best = loss, point, slope
+        if step in ENDS:
+            halved = rises <= 0.75 * ENDS[step] or (not halved and checked[0] >= best[0])
+            if halved:
+                eta, point, slope = eta / 2, best[1], best[2]
+            checked, rises = best, 0
+    return best[1]
+
+
+@pytest.mark.parametrize(("norm", "epsilon"), [("linf", 0.1), ("l2", 1.0)])
+def test_the_steps_are_the_papers(norm: str, epsilon: float) -> None:
+    model, x, y = tanh_network()
+    model, x = model.double(), x.double()
+    y = model(x).argmax(dim=1)
+    noise = torch.rand(x.shape, generator=generator(), dtype=x.dtype) - 0.5
+    start = (x + epsilon * noise / length(noise, norm)).clamp(0, 1)
+    its = attack("apgd_ce", norm, epsilon, steps=30)
+    s = initial_state(x, y, y, start, 2 * epsilon)
+    _, found = its._climb(model, s, epsilon, 2 * epsilon, 30, None)
+    rows = [slice(row, row + 1) for row in range(len(x))]
+    expected = [written_out(model, x[r], y[r], start[r], norm, epsilon) for r in rows]
+    # float64: the same operations in another order
+    torch.testing.assert_close(found, torch.cat(expected), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("name", "logits", "loss", "value"),
+    [
+        ("apgd_ce", [2.0, 0.0], "ce", math.log(1 + math.exp(-2))),
+        ("apgd_dlr", [3.0, 1.0], "difference", -2.0),
+        ("apgd_dlr", [3.0, 1.0, 0.0], "dlr", -2 / 3),  # over the 1st minus the 3rd
+        ("apgd_t", [3.0, 2.0, 1.0], "difference", -1.0),
+        ("apgd_t", [4.0, 2.0, 1.0, 0.0], "dlr", -2 / 3.5),  # over the 1st minus 3rd and 4th halved
+    ],
+)
+def test_a_ratio_of_logits_is_a_difference_where_there_are_too_few(
+    name: str, logits: list[float], loss: str, value: float
+) -> None:
+    its, one = attack(name, "linf"), torch.tensor([0])
+    assert its._loss(torch.tensor([logits]), one, one + 1).tolist() == pytest.approx([value])
+    told = its.effective_settings(len(logits))
+    assert told["loss"] == loss
+    assert ("a difference of logits" in told.get("instead", "")) == (loss == "difference")
+
+
+@pytest.mark.parametrize(("steps", "parts"), [(1, [1, 0, 0]), (5, [2, 2, 1]), (10, [3, 3, 4])])
+def test_the_last_ball_gets_the_steps_that_are_left(steps: int, parts: list[int]) -> None:
+    schedule = list(attack("apgd_ce", "l1", steps=steps)._schedule())
+    assert schedule == [(3.0, parts[0], False), (2.0, parts[1], False), (1.0, parts[2], True)]
+
+
+def test_each_class_is_aimed_at_as_often_as_there_are_restarts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    aims: list[int] = []
+
+    def spy(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, size: float) -> Any:
+        aims.extend(aim.tolist())
+        return initial_state(x, y, aim, start, size)
+
+    monkeypatch.setattr(apgd, "initial_state", spy)
+    model = network()
+    x, y = batch(model, 1)
+    likeliest = model.eval()(x)[0].argsort(descending=True).tolist()[1:3]
+    its = attack("apgd_t", "linf", 1e-4, steps=1, targets=2, restarts=3)  # fools nothing
+    its(model, x, y, generator=generator())
+    assert aims == [likeliest[0]] * 3 + [likeliest[1]] * 3
 
 
 @pytest.mark.parametrize("norm", NORMS)

@@ -174,3 +174,34 @@ def test_once_every_image_is_near_enough_there_is_no_further_descent(
     weights.clear()
     attack(epsilon=2.0, constant=1.0, searches=3)._search(model, x, y, -1.0)
     assert len(weights) == 3
+
+
+@pytest.mark.parametrize(
+    ("steps", "losses", "looks"),
+    [
+        (20, [1.0] * 20, 4),  # looked at after 2 steps, and no smaller after 4
+        (20, [1.0] * 3 + [0.5] * 17, 6),  # smaller after 4, and not after 6
+        (5, [1.0] * 5, 2),  # after each step, where there are fewer than ten
+        (20, [0.9995**step for step in range(20)], 20),  # each look finds 99.9% of the last
+        (20, [0.99998**step for step in range(20)], 4),  # 99.996%: as good as none
+    ],
+)
+def test_a_descent_ends_once_its_loss_no_longer_falls(
+    steps: int, losses: list[float], looks: int
+) -> None:
+    """By less than a ten thousandth over a tenth of its steps, as in the authors' code."""
+
+    class Told(nn.Module):
+        seen = 0
+
+        def forward(self, x: Tensor) -> Tensor:
+            ahead = x.new_full((len(x), 1), losses[self.seen]) + 0 * x.flatten(1)[:, :1]
+            self.seen += 1
+            return torch.cat([ahead, torch.zeros_like(ahead)], dim=1)
+
+    model, x = Told(), torch.full((2, 1, 2, 2), 0.5)
+    y, rows = torch.tensor([0, 0]), torch.arange(2)
+    weight = torch.ones(2)
+    nearest = Nearest.of(x, "l2")
+    assert not attack(steps=steps)._descend(model, y, weight, nearest, rows, -1.0).any()
+    assert model.seen == looks

@@ -22,7 +22,7 @@ from attacks.small_networks import (
     right,
 )
 from robustrun.attacks.fab import FAB
-from robustrun.attacks.geometry.ball import distance
+from robustrun.attacks.geometry.ball import distance, length
 from robustrun.errors import ConfigError
 
 PIXELS = 72
@@ -53,6 +53,74 @@ def test_finds_the_smallest_perturbation_of_a_linear_model(name: str, norm: str)
         assert not right(model, within, yi).any(), "1% more than the least is enough"
         assert distance(within, xi, norm) <= 1.01 * radius
         assert torch.equal(its.with_radius(0.999 * radius)(model, xi, yi), xi), "less is not"
+
+
+@pytest.mark.parametrize(("alpha_max", "share"), [(0.1, 0.1), (1.0, 0.4)])
+def test_a_step_is_the_papers(alpha_max: float, share: float) -> None:
+    """Equation 9: beyond the boundary from here, drawn to what lies beyond it from the image."""
+    unit = torch.tensor([0.6, 0.8]).view(1, 1, 1, 2)
+    point = torch.full((1, 1, 1, 2), 0.5)
+    x = point - 0.1 * unit  # the boundary is 0.2 from the point, and 0.3 from the image
+    its = attack("fab", "l2", alpha_max=alpha_max, eta=1.05)
+    found = its._towards(point, x, torch.tensor([-2.0]), 10 * unit)
+    from_point, from_x = point + 1.05 * 0.2 * unit, x + 1.05 * 0.3 * unit
+    torch.testing.assert_close(found, (1 - share) * from_point + share * from_x)
+    far = its._towards(point, x, torch.tensor([-100.0]), 10 * unit)
+    assert far.flatten().tolist() == [1.0, 1.0], "no further than the image box"
+
+
+@pytest.mark.parametrize(
+    ("norm", "slopes", "nearest"),
+    [
+        ("linf", [[0.0, 4.0], [3.0, 3.0]], 2),  # lengths in l1: 4 and 6
+        ("l2", [[0.0, 4.0], [3.0, 3.0]], 2),  # 4 and 4.24
+        ("l1", [[0.0, 4.0], [3.0, 3.0]], 1),  # the largest: 4 and 3
+    ],
+)
+def test_without_a_target_the_boundary_that_is_nearest_in_the_norm_is_taken(
+    norm: str, slopes: list[list[float]], nearest: int
+) -> None:
+    model = Linear(torch.tensor([[0.0, 0.0], *slopes]), torch.zeros(3))
+    x = torch.full((1, 1, 1, 2), 0.5)
+    model.bias.data[1:] = -1 - model(x)[0, 1:]  # both are 1 logit behind
+    gap, slope = attack("fab", norm)._boundary(model, x, torch.tensor([0]), torch.tensor([0]))
+    assert gap.tolist() == pytest.approx([-1.0])
+    assert slope.flatten().tolist() == slopes[nearest - 1]
+    assert not gap.requires_grad
+    assert not slope.requires_grad
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_restart_begins_half_a_radius_away_and_the_first_run_at_the_image(norm: str) -> None:
+    its, x = attack("fab", norm, 0.2), torch.full((3, *SHAPE), 0.5)
+    found = its._start(x, torch.tensor([True, False, True]), generator())
+    away = length(found - x, norm).flatten().tolist()
+    assert away == pytest.approx([0.1, 0.0, 0.1], rel=1e-5)
+    assert its._start(x, torch.tensor([False] * 3), generator()) is x
+
+
+def test_each_class_is_aimed_at_as_often_as_there_are_restarts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen: list[tuple[int, bool]] = []
+
+    def start(self: FAB, x: Tensor, at_random: Tensor, _: Any) -> Tensor:
+        random.append(bool(at_random))
+        return x
+
+    def step(self: FAB, model: nn.Module, point: Tensor, x: Tensor, y: Tensor, aim: Tensor):
+        seen.append((int(aim), random[-1]))
+        return point
+
+    random: list[bool] = []
+    monkeypatch.setattr(FAB, "_start", start)
+    monkeypatch.setattr(FAB, "_step", step)
+    model = network()
+    x, y = batch(model, 1)
+    first, second = model.eval()(x)[0].argsort(descending=True).tolist()[1:3]
+    attack("fab_t", "linf", steps=1, targets=2, restarts=2)(model, x, y)
+    assert seen == [(first, False), (first, True), (second, False), (second, True)]
+    assert attack("fab", "linf", restarts=4)._plan(model, x, y, None)[0] == 4
 
 
 def test_targets_reach_a_boundary_that_is_not_the_nearest() -> None:

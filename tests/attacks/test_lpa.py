@@ -5,6 +5,7 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
 
 from attacks.networks_with_features import (
     batch,
@@ -17,6 +18,7 @@ from attacks.small_attacks import (
     lpa,
     with_bound,
 )
+from robustrun.attacks.lpa import LPA
 from robustrun.attacks.perceptual.lpips import PerceptualModel
 from robustrun.errors import ConfigError
 from robustrun.losses import margin
@@ -56,6 +58,30 @@ def test_further_rounds_of_lpa_lose_nothing_that_was_found():
     for fewer, more in itertools.pairwise(left):
         assert not (more & ~fewer).any()
     assert left[-1].sum() < left[0].sum()
+
+
+def test_steps_shrink_over_a_round_and_penalties_grow_outside_of_the_ball(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    """To a tenth, and tenfold; the second round is without the image that was found."""
+    seen: list[tuple[float, list[float]]] = []
+    distances = torch.tensor([0.5, BOUND, 0.1])  # outside, at the surface, inside
+
+    def step(self, perception, x_adv: Tensor, y, clean, penalty: Tensor, size: float):
+        seen.append((size, penalty.tolist()))
+        found = torch.arange(len(y)) == (3 if len(seen) == 2 else -1)
+        return x_adv, torch.cat([distances, torch.zeros(1)])[: len(y)], found
+
+    monkeypatch.setattr(LPA, "_step", step)
+    model = network(torch.float32).eval()
+    x, y = batch(model, 4)
+    monkeypatch.setattr("robustrun.attacks.lpa.project_lpips", lambda _, x_adv, *__: x_adv)
+    lpa(steps=4, rounds=3, penalty=0.01, start_std=1e-6)(model, x, y)
+    sizes = [BOUND * 0.1**share for share in (0, 0.25, 0.5, 0.75)]
+    assert [size for size, _ in seen] == pytest.approx(sizes * 3)
+    penalties = [[0.01] * 4] * 2 + [[0.01] * 3] * 2
+    penalties += [[0.1, 0.1, 0.01]] * 4 + [[1.0, 1.0, 0.01]] * 4
+    assert [list(map(pytest.approx, given)) for given in penalties] == [p for _, p in seen]
 
 
 @pytest.mark.parametrize("change", [{"steps": 0}, {"rounds": 0}, {"penalty": 0.0}, {"probe": 0.0}])

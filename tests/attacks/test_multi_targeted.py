@@ -76,6 +76,15 @@ def test_aims_at_classes_that_are_not_the_likeliest() -> None:
     assert two(model, x, y, generator=generator).item() > 0.58
 
 
+def test_all_classes_are_aimed_at_once_before_any_is_twice() -> None:
+    model, x, y = linear()
+    likeliest = model(x).scatter(1, y[:, None], -torch.inf).argsort(dim=1, descending=True)
+    runs, run = attack(targets=2, restarts=2)._plan(model, x, y, None)
+    assert runs == 4
+    given = [part for part in run.args if isinstance(part, Tensor)]  # type: ignore[attr-defined]
+    assert torch.equal(given[-1], likeliest[:, [0, 1, 0, 1]]), "x, y and what is aimed at"
+
+
 def test_the_step_shrinks_tenfold_at_each_drop() -> None:
     sizes = [attack(steps=8)._size(step) for step in range(8)]
     assert sizes == pytest.approx([0.02] * 4 + [0.002] * 2 + [0.0002] * 2)

@@ -47,3 +47,20 @@ def test_a_setting_out_of_its_range_is_refused_by_name():
         assert getattr(dataclasses.replace(attack, **{key: right}), key) == right
         with pytest.raises(ConfigError, match=rf"^{key} is .* but must be "):
             dataclasses.replace(attack, **{key: wrong})
+
+
+@pytest.mark.parametrize(("steepness", "moves"), [(0.9e-4, False), (1.1e-4, True)])
+def test_a_slope_too_flat_to_show_a_direction_is_not_followed(steepness: float, moves: bool):
+    model = network().eval()
+    x = batch(model, 1)[0] * 0.6 + 0.2
+    y = model(x).argmax(dim=1)
+    point = x.clone().requires_grad_()
+    slope = torch.autograd.grad(margin(model(point), y).sum(), point)[0]
+    with torch.no_grad():  # the logits, and with them the slope, become as flat as asked
+        model.head.weight *= steepness / slope.norm()
+        model.head.bias *= steepness / slope.norm()
+    perception = PerceptualModel(model, None)
+    attack = PPGD("linf", 0.1, 1.0, 1, 0.01, 5, math.inf, probe=1e-6, start_std=0.0, lpips=SELF)
+    found, fooled = attack._step(perception, x, y, perception.features(x).detach())
+    assert bool((found != x).any()) == moves
+    assert not fooled.any()

@@ -1,6 +1,7 @@
 """Square: its schedule, its proposals, and that it needs no gradient."""
 
 import math
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 from attacks.small_attacks import attack, part
 from attacks.small_networks import NORMS, SHAPE, Counting, batch, generator, network, right
 from robustrun.attacks.geometry.ball import length
-from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes
+from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes, _window
 from robustrun.models.trial import follows_gradient
 
 
@@ -72,6 +73,74 @@ def test_an_l2_proposal_leaves_what_is_in_neither_of_its_windows() -> None:
         moved = ((proposed - point).abs() > 1e-6).any(dim=1).flatten(1).sum(dim=1)
         windows = 2 * search._side(query, 24, 24) ** 2
         assert 0 < moved.min() <= moved.max() <= windows < 24 * 24 / 4
+
+
+@pytest.mark.parametrize(("norm", "power"), [("l2", 2), ("l1", 1)])
+def test_the_start_is_a_grid_of_five_by_five_patterns_in_the_middle(norm: str, power: int) -> None:
+    x = torch.full((3, 2, 24, 24), 0.5)
+    delta = _Patterns(attack("square", norm, 0.3), x, generator()).start() - x
+    inside = torch.zeros(24, 24, dtype=torch.bool)
+    inside[2:22, 2:22] = True  # five squares of 4 pixels leave 4 of 24
+    assert (delta[:, :, ~inside] == 0).all()
+    if norm == "l1":
+        return  # the projection on the ball takes the smallest ones away
+    assert (delta[:, :, inside] != 0).all()
+    tiles = delta[:, :, 2:22, 2:22].unfold(2, 4, 4).unfold(3, 4, 4)
+    sizes = tiles.abs().pow(power).sum(dim=(-2, -1))
+    torch.testing.assert_close(sizes, sizes[:, :1, :1, :1].expand_as(sizes))
+    upper, left = tiles[..., :2, :].flatten(4), tiles[..., :2].flatten(4)
+    above = (upper > 0).all(dim=-1) | (upper < 0).all(dim=-1)
+    beside = (left > 0).all(dim=-1) | (left < 0).all(dim=-1)
+    assert (above ^ beside).all(), "one hump above or beside one of the opposite sign"
+    assert above.any()
+    assert beside.any()
+
+
+def test_an_l2_proposal_is_the_papers() -> None:
+    """Algorithm 3: the first window gets its own direction plus a hump of random sign, with what
+    both windows had and what was unused; the second one becomes empty."""
+    x = torch.full((2, 3, 12, 12), 0.5)
+    its = attack("square", "l2", 0.4, queries=40)
+    search = _Patterns(its, x, generator())
+    best = x + 0.5 * (search.start() - x)  # half of the ball is unused
+    for query in (0, 20, 39):
+        side = search._side(query, 12, 12)
+        first, second = (
+            _window(search.places[query][part], side, 12, 12) for part in (slice(2), slice(2, 4))
+        )
+        old, new = best - x, search.propose(query, torch.arange(2), x, best) - x
+        both = torch.zeros(12, 12, dtype=torch.bool)
+        both[first[2:]] = both[second[2:]] = True
+        unused = 0.4**2 - old.square().sum(dim=(1, 2, 3))
+        had = (old.square() * both).sum(dim=(2, 3)) + unused[:, None] / 3
+        hump = search._pattern(side, search.turns[query])
+        windows = old[first] / old[first].square().sum(dim=(2, 3), keepdim=True).sqrt()
+        signed = []
+        for sign in (1, -1):
+            fresh = torch.nan_to_num(windows) + sign * hump
+            fresh = fresh / fresh.square().sum(dim=(2, 3), keepdim=True).sqrt()
+            signed.append((fresh * had.sqrt()[..., None, None] - new[first]).abs().amax(dim=(2, 3)))
+        assert torch.minimum(*signed).max() < 1e-5  # of one sign or the other; float32
+        only_second = torch.zeros(12, 12, dtype=torch.bool)
+        only_second[second[2:]] = True
+        only_second[first[2:]] = False
+        assert (new[:, :, only_second] == 0).all()
+        torch.testing.assert_close(new[:, :, ~both], old[:, :, ~both])
+
+
+def test_windows_lie_in_the_image_and_the_last_place_is_never_drawn() -> None:
+    """As with the authors: their `randint` has no upper end."""
+    tops = [_window([share, 0.0], 2, 6, 4)[2].start for share in (0.0, 0.24, 0.26, 0.99)]
+    lefts = [_window([0.0, share], 2, 6, 4)[3] for share in (0.0, 0.49, 0.51, 0.99)]
+    assert tops == [0, 0, 1, 3]
+    assert lefts == [slice(0, 2), slice(0, 2), slice(1, 3), slice(1, 3)]
+
+
+def test_a_window_of_l2_or_l1_has_an_odd_side_of_three_pixels_at_least() -> None:
+    search = _Patterns(attack("square", "l2", queries=3), torch.rand(1, 1, 8, 8), generator())
+    for side, odd in ((0, 3), (2, 3), (3, 3), (4, 5), (5, 5), (6, 7), (9, 8)):
+        search.attack = SimpleNamespace(side=lambda *_, side=side: side)  # type: ignore[assignment]
+        assert search._side(0, 8, 8) == odd
 
 
 def test_a_hump_falls_off_in_rings() -> None:

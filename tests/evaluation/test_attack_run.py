@@ -1,6 +1,7 @@
 """One attack over all batches: its seed, its faster form, and what memory holds."""
 
 import copy
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import ClassVar
@@ -16,7 +17,8 @@ from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.noise import GaussianNoise
 from robustrun.compute import accelerators, threads
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.attack_run import run_attack, seconds_before
+from robustrun.errors import DataError
+from robustrun.evaluation.attack_run import _doubtful, run_attack, seconds_before
 from robustrun.evaluation.measure import accuracies, evaluate, measure
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.search_networks import search_networks
@@ -206,3 +208,44 @@ def test_an_attack_on_no_image_that_is_right_finds_none() -> None:
     nothing = np.array([], dtype=np.int64)
     found, no_answer = run_attack(pgd(), "pgd", subject, nothing, setting)
     assert (found.tolist(), no_answer.tolist()) == ([False], [False])
+
+
+@pytest.mark.parametrize(
+    ("height", "searched", "doubtful"),
+    [
+        # The two networks' margins are 0.1 apart at most: nearer than 0.2 is in doubt.
+        ([-1.0, -0.21, -0.19, 0.3], [-1.1, -0.21, -0.19, 0.3], [False, False, True, True]),
+        ([-1.0, -0.1], [-1.0, -0.1], [False, False]),
+        ([-1.0, -5.0], [-1.0, math.nan], [False, True]),  # no answer of the one that is searched
+        ([-1.0, -5.0], [math.inf, math.nan], [True, True]),
+    ],
+)
+def test_what_is_as_near_to_a_mistake_as_the_networks_are_apart_is_attacked_again(
+    height: list[float], searched: list[float], doubtful: list[bool]
+) -> None:
+    assert _doubtful(torch.tensor(height), torch.tensor(searched)).tolist() == doubtful
+
+
+def test_a_network_whose_gradient_is_not_finite_is_told_with_how_many_images_it_lacks() -> None:
+    class Root(nn.Module):
+        """The square root of nothing has no slope that is finite."""
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            rise = x[:, 0, 0, 0].sqrt()
+            return torch.stack([1 - rise, rise - 1], dim=1)
+
+    images = TensorImages(grey(0.0, 0.0, 0.3), torch.zeros(3, dtype=torch.long))
+    setting = Setting(0, 3, CPU)
+    subject = Subject(search_networks(Root(), images, setting), images, 2)
+
+    class Follows(FGSM):
+        """Infinity times the sign of nothing, as where a slope is NaN."""
+
+        def __call__(self, model, x, y, *, generator=None):
+            return x * math.nan
+
+    with pytest.raises(DataError, match="NaN or infinite for 2 of 3 images, so a cannot follow"):
+        run_attack(Follows("linf", 0.1), "a", subject, np.arange(3), setting)
+    fine = Subject(search_networks(linear(), images, setting), images, 2)
+    with pytest.raises(RuntimeError, match="attack a returned images that are not finite"):
+        run_attack(Follows("linf", 0.1), "a", fine, np.arange(3), setting)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from evaluation.grey_images import grey, linear
-from robustrun.evaluation.checks import check_images
+from robustrun.evaluation.checks import check_images, check_untouched, model_state
 from robustrun.evaluation.measure import evaluate
 
 
@@ -47,6 +47,48 @@ def test_a_broken_promise_of_an_attack_stops_the_evaluation(kind: str, message: 
     model.register_buffer("buffer", torch.zeros(1))
     with pytest.raises(RuntimeError, match=message), torch.enable_grad():
         evaluate(model, [(grey(0.05, 0.06), torch.tensor([0, 0]))], {"cheat": Cheat(kind)})
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "changed"),
+    [
+        (None, None, False),
+        (None, 1.0, True),
+        (1.0, None, True),
+        (1.0, 1.0, False),
+        (1.0, 2.0, True),
+        (torch.nan, torch.nan, False),
+    ],
+)
+def test_gradients_that_were_there_stay_as_they_were(
+    before: float | None, after: float | None, changed: bool
+) -> None:
+    model = linear()
+    weight = model[1].weight
+
+    def leave(gradient: float | None) -> None:
+        weight.grad = None if gradient is None else torch.full_like(weight, gradient)
+
+    leave(before)
+    state = model_state(model)
+    leave(after)
+    if not changed:
+        check_untouched(model, state, "a")
+        return
+    with pytest.raises(RuntimeError, match="attack a left gradients"):
+        check_untouched(model, state, "a")
+
+
+def test_images_are_finite_of_the_same_shape_and_in_the_image_box() -> None:
+    attack, x = Cheat("none"), grey(0.0, 1.0)
+    check_images(attack, "a", x, x)
+    check_images(attack, "a", x[:0], x[:0])
+    for wrong in (x[:1], x[:, :, :1], x * torch.nan, x / 0.0):
+        with pytest.raises(RuntimeError, match="not finite or of wrong shape"):
+            check_images(attack, "a", x, wrong)
+    for wrong in (x - 1e-6, x + 1e-6):
+        with pytest.raises(RuntimeError, match="left the image box"):
+            check_images(attack, "a", x, wrong)
 
 
 @dataclass(frozen=True)

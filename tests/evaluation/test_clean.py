@@ -81,9 +81,33 @@ def test_a_network_that_does_no_better_than_guessing_is_told(
     assert caplog.text.count("WARNING") == len(said)
 
 
+@pytest.mark.parametrize(("count", "told"), [(19, False), (20, True)])
+def test_of_twenty_images_on_chance_does_not_decide(
+    count: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels = torch.arange(count) % 2
+    evaluate(Answers(), (torch.full((count, 1, 2, 2), 0.9), labels), {})
+    assert ("clean images are right" in caplog.text) == told
+
+
 @pytest.mark.parametrize("labels", [torch.arange(10), torch.zeros(40, dtype=torch.long)])
 def test_a_few_images_or_those_of_one_class_say_nothing_of_guessing(
     labels: Tensor, caplog: pytest.LogCaptureFixture
 ) -> None:
     evaluate(Answers(), (torch.full((len(labels), 1, 2, 2), 0.9), labels), {})
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize(("more", "told"), [(0, False), (1, True)])
+def test_another_order_of_the_classes_is_guessed_where_it_explains_more_than_half(
+    more: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of the ten images of each of four classes, five get the answer of the next class."""
+    labels = torch.arange(40) % 4
+    away = [1, 1, 1, 1, 1, 2, 3, 0, 2, 3]
+    answers = (labels + torch.tensor(away).repeat_interleave(4)) % 4
+    answers[20 : 20 + more] = (labels[20 : 20 + more] + 1) % 4
+    x = (answers / 10)[:, None, None, None].expand(-1, 1, 2, 2)
+    evaluate(Answers(), (x, labels), {})
+    assert "4 of 40 clean images are right" in caplog.text
+    assert ("were its answers renumbered, 21 of 40" in caplog.text) == told

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,7 +14,11 @@ from torch import nn
 from robustrun.command_line.main import run_command_line
 from robustrun.configuration.composition import compose_config
 from robustrun.configuration.run_config import load_config
-from robustrun.datasets.corruptions import ALEXNET_ERRORS
+from robustrun.datasets.corruptions import (
+    ALEXNET_ERRORS,
+    CorruptedImages,
+    PerturbationSequences,
+)
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.subset import with_classes
 from robustrun.datasets.tensors import TensorImages
@@ -167,3 +172,51 @@ def test_the_error_relative_to_alexnets_is_of_all_of_imagenet_c() -> None:
     error = corruptions._relative_error(found, Splits(images, images, names))
     assert error == pytest.approx(expected)
     assert corruptions._relative_error(found, Splits(images, images, names[:10])) is None
+
+
+def answering(answers: dict[str, list[int]]) -> Any:
+    """What the network says of the images under each name."""
+    return lambda _, name: np.array(answers[name])
+
+
+def test_means_are_over_severities_then_over_corruptions() -> None:
+    images = TensorImages(torch.zeros(4, 3, 2, 2), torch.tensor([0, 1, 0, 1]))
+    answers = {"fog 1": [0, 1, 0, 1], "fog 5": [0, 1, 1, -1], "snow 2": [1, 0, -1, -1]}
+    named = [name.split() for name in answers]
+    parts = [CorruptedImages(name, int(severity), images) for name, severity in named]
+    found = corruptions._corruptions(answering(answers), parts)
+    assert found.by_severity == {"fog": {"1": 1.0, "5": 0.5}, "snow": {"2": 0.0}}
+    assert found.by_corruption == {"fog": 0.75, "snow": 0.0}
+    assert found.accuracy == 0.375
+    assert found.non_finite == 3
+    assert 0 <= found.seconds < 60
+    assert found.mean_corruption_error is None
+
+
+def test_flips_are_counted_for_each_perturbation_and_their_mean_is_taken() -> None:
+    images = TensorImages(torch.zeros(6, 3, 2, 2), torch.zeros(6, dtype=torch.long))
+    answers = {"tilt": [0, 1, 1, 0, 0, 0], "shot_noise": [0, 1, 0, 2, -1, 2]}
+    parts = [PerturbationSequences(name, images, 3) for name in answers]
+    found = corruptions._perturbations(answering(answers), parts)
+    # Tilt changes once in four steps; noise differs from the first frame in two of four.
+    assert found.by_perturbation == {"tilt": 0.25, "shot_noise": 0.5}
+    assert found.flip_rate == 0.375
+    assert found.non_finite == 1
+    assert 0 <= found.seconds < 60
+
+
+@pytest.mark.parametrize(("stored", "refused", "warned"), [
+    ([0, 1, 1], False, False),
+    ([0, 1, 0], True, False),
+    ([0, 1], False, True),
+])  # fmt: skip
+def test_labels_of_another_test_set_are_refused_and_fewer_warned_of(
+    stored: list[int], refused: bool, warned: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    labels, test = torch.tensor(stored), torch.tensor([0, 1, 1])
+    if refused:
+        with pytest.raises(DataError, match="for 1 of 3 images"):
+            corruptions._require_same_test_set(labels, test)
+    else:
+        corruptions._require_same_test_set(labels, test)
+    assert ("has 2 images a severity, the test set 3" in caplog.text) == warned

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pytest
 import torch
 
 from evaluation.grey_images import CPU, grey, linear
@@ -23,6 +24,18 @@ def test_each_batch_of_each_attack_draws_its_own_numbers_whatever_ran_before() -
     assert all(first != other for other in others)
     torch.rand(3)
     assert drawn(Setting(0, 99, CPU)) == first
+
+
+@pytest.mark.parametrize(
+    ("seed", "name", "batch", "hexadecimal"),
+    [(0, "pgd", 0, "951ccb1fbe37ac"), (7, "fab", 3, "2798e48a008b7b")],
+)
+def test_a_batch_draws_the_numbers_that_it_drew_in_every_version(
+    seed: int, name: str, batch: int, hexadecimal: str
+) -> None:
+    """So that results can be repeated: `printf 0/pgd/0 | sha256sum` begins so."""
+    generator = Setting(seed, 8, CPU).generator(name, batch)
+    assert generator.initial_seed() == int(hexadecimal, 16)
 
 
 def test_one_setting_serves_several_networks() -> None:

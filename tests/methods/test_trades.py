@@ -42,6 +42,25 @@ def test_trades_is_the_authors_loss_and_batch_norm_sees_clean_adversarial_clean(
     assert_golden(TRADES(6.0, "linf", 0.05, INNER, "clean"), golden_step(loss))
 
 
+def test_the_adversarial_images_may_pass_first_as_trades_awp_has_it(
+    assert_golden, golden_step, reference_climb
+):
+    def loss(model, x, y):
+        model.eval()
+        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
+        target = model(x).detach()
+        x_adv = reference_climb(
+            lambda z: kl(target, model(z)), x, start, epsilon=0.05, size=0.02, steps=4
+        )
+        model.train()
+        adversarial = model(x_adv)
+        natural = F.cross_entropy(model(x), y)
+        return natural + 6 * kl(model(x), adversarial) / len(x)
+
+    assert_golden(TRADES(6.0, "linf", 0.05, INNER, "adversarial"), golden_step(loss))
+    assert TRADES.ADDED_LATER == {"first_pass": "clean"}
+
+
 def test_trades_l2_is_the_authors_normalised_ascent(assert_golden, golden_step):
     def loss(model, x, y):
         model.eval()

@@ -31,3 +31,15 @@ def test_colours_come_back_as_they_were() -> None:
     x[1] *= 0.02  # nearly black
     x[2] = x[2].round()
     torch.testing.assert_close(to_srgb(to_luv(x)), x, atol=1e-4, rtol=0)  # powers in float32
+
+
+@pytest.mark.parametrize(
+    ("level", "lightness"),
+    [(0x03, 0.823), (0x11, 5.063), (0x1C, 10.268), (0x33, 21.247), (0x77, 50.034), (0x80, 53.585)],
+)
+def test_greys_have_their_lightness_and_no_hue(level: int, lightness: float) -> None:
+    """As tables of CIE 1976 L* have it, also where it is linear in the light (0x03 and 0x11)."""
+    luv = to_luv(torch.full((1, 3, 1, 1), level / 255)).flatten()
+    torch.testing.assert_close(luv, torch.tensor([lightness / 100, 0.5, 0.5]), atol=3e-5, rtol=0)
+    back = to_srgb(torch.tensor([lightness / 100, 0.5, 0.5]).view(1, 3, 1, 1))
+    torch.testing.assert_close(back, torch.full((1, 3, 1, 1), level / 255), atol=2e-4, rtol=0)

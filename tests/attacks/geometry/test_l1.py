@@ -8,7 +8,7 @@ from torch import Tensor
 
 from attacks.largest_rise import largest_rise
 from attacks.small_networks import DUAL, NORMS, SHAPE, generator
-from robustrun.attacks.geometry.l1 import project_l1, sparse_sign
+from robustrun.attacks.geometry.l1 import project_l1, sparse_sign, support
 
 PIXELS = 72
 
@@ -55,6 +55,21 @@ def test_a_sparse_step_takes_the_largest_pixels_equally() -> None:
     assert torch.equal(step[:54], torch.zeros(54))
     assert torch.allclose(step[54:], torch.full((18,), -1 / 18))
     assert sparse_sign(torch.zeros(1, *SHAPE), torch.tensor([0.2])).abs().sum() == 0
+
+
+@pytest.mark.parametrize(("share", "pixels"), [(0.0, 1), (0.25, 1), (0.5, 2), (1.0, 4)])
+def test_a_sparse_step_moves_at_least_one_pixel_and_at_most_all(share: float, pixels: int) -> None:
+    slope = torch.tensor([4.0, -3.0, 2.0, 1.0]).view(1, 1, 2, 2)
+    step = sparse_sign(slope, torch.tensor([share])).flatten()
+    expected = torch.tensor([1.0, -1.0, 1.0, 1.0]) / pixels
+    expected[pixels:] = 0.0
+    torch.testing.assert_close(step, expected)
+
+
+def test_the_pixels_that_are_changed_are_counted() -> None:
+    delta = torch.tensor([[0.0, -0.1, 0.2], [0.0, 0.0, 0.0]]).view(2, 1, 1, 3)
+    assert support(delta).tolist() == [2.0, 0.0]
+    assert support(delta).dtype == delta.dtype
 
 
 def test_dual_norms_are_what_the_largest_rise_says() -> None:

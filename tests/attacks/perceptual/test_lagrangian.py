@@ -1,5 +1,6 @@
 """The Lagrangian search, against its algorithm written out in float64."""
 
+import dataclasses
 import math
 
 import pytest
@@ -8,8 +9,9 @@ from torch import Tensor
 
 from attacks.networks_with_features import TwoStages, batch, network, written_out_distance
 from attacks.small_attacks import BOUND
-from robustrun.attacks.perceptual.lagrangian import LagrangianSearch
+from robustrun.attacks.perceptual.lagrangian import LagrangianSearch, lpips_step
 from robustrun.attacks.perceptual.lpips import PerceptualModel
+from robustrun.errors import ConfigError
 from robustrun.losses import margin
 
 
@@ -59,3 +61,26 @@ def test_fast_lpa_raises_the_margin_and_ends_near_the_bound():
     assert distance.max() < 1.5 * BOUND
     assert distance.mean() > 0.5 * BOUND
     assert (margin(model(found), y) > margin(model(x), y)).all()
+
+
+def test_an_image_without_a_finite_slope_stays_where_it_is_and_the_others_move():
+    model = network().eval()
+    x, _ = batch(model, 3)
+    perception = PerceptualModel(model, None)
+    features = perception.features(x).detach()
+    slope = torch.rand_like(x)
+    whole = lpips_step(perception, x, features, slope, 0.1, 0.1, 1e-4)
+    slope[1, 0, 0, 0] = math.nan
+    found = lpips_step(perception, x, features, slope, 0.1, 0.1, 1e-4)
+    assert torch.equal(found[1], x[1])
+    torch.testing.assert_close(found[[0, 2]], whole[[0, 2]])
+    assert (whole[1] != x[1]).any()
+
+
+def test_a_setting_out_of_its_range_is_refused_by_name():
+    search = LagrangianSearch(steps=10, penalty=10.0, probe=0.1, start_std=0.01)
+    limits = [("steps", 1, 0), ("penalty", 0.0, -0.01), ("probe", 1e-6, 0.0)]
+    for key, right, wrong in [*limits, ("start_std", 1e-6, 0.0)]:
+        assert getattr(dataclasses.replace(search, **{key: right}), key) == right
+        with pytest.raises(ConfigError, match=rf"^{key} is .* but must be "):
+            dataclasses.replace(search, **{key: wrong})

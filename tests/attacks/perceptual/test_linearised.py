@@ -24,6 +24,13 @@ def test_conjugate_gradients_solve_the_linear_system():
     assert torch.equal(conjugate_gradients(multiply, torch.zeros_like(b), 3), torch.zeros_like(b))
 
 
+def test_where_the_sign_of_a_curvature_is_lost_conjugate_gradients_stay():
+    b = torch.tensor([3.0, 4.0]).view(2, 1, 1, 1)
+    turned = torch.tensor([-1.0, 2.0]).view(2, 1, 1, 1)  # the first is negative: no minimum
+    found = conjugate_gradients(lambda v: turned * v, b, 3)
+    assert found.flatten().tolist() == [0.0, 2.0]
+
+
 def test_the_products_with_the_jacobian_are_autograds():
     model = network().eval()
     x, _ = batch(model, 1)
@@ -37,5 +44,7 @@ def test_the_products_with_the_jacobian_are_autograds():
     expected = jacobian @ v.flatten()
     # a finite difference over 1e-6 is right to about that share; the ReLUs keep their side
     torch.testing.assert_close(here.push(v).flatten(), expected, rtol=1e-4, atol=1e-5)
+    assert torch.equal(here.push(torch.zeros_like(x)), torch.zeros_like(features))
+    assert not here.push(v).requires_grad
     expected = jacobian.T @ expected
     torch.testing.assert_close(here.gram(v).flatten(), expected, rtol=1e-4, atol=1e-5)

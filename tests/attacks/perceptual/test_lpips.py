@@ -26,6 +26,24 @@ def test_the_distance_is_the_written_out_one():
     assert expected.min() > 0.1
 
 
+def test_a_distance_has_no_graph_and_belongs_to_its_pair():
+    model = network().eval()
+    x, _ = batch(model)
+    measured = PerceptualModel(model, None).distance(x.flip(0), x)
+    assert not measured.requires_grad
+    assert measured.shape == (6,)
+    torch.testing.assert_close(measured, measured.flip(0), rtol=1e-12, atol=0.0)
+
+
+@pytest.mark.parametrize(("size", "right"), [(None, True), (1, True), (0, False), (-1, False)])
+def test_images_are_enlarged_to_a_pixel_or_more_or_not_at_all(size: int | None, right: bool):
+    if right:
+        assert LPIPS("alexnet", None, size).enlarge_to == size
+        return
+    with pytest.raises(ConfigError, match=r"^enlarge_to is .* but must be at least 1, or null"):
+        LPIPS("alexnet", None, size)
+
+
 def test_each_layer_has_the_length_one_whatever_its_size():
     phi = torch.rand(5, 7, 4, 3, dtype=torch.float64) + 0.1
     lengths = normalised_features([phi]).norm(dim=1)

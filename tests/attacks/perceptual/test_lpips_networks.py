@@ -5,7 +5,7 @@ from unittest.mock import Mock
 import pytest
 import torch
 from safetensors.torch import save_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from robustrun.attacks.perceptual import lpips_networks
 from robustrun.attacks.perceptual.lpips_networks import LPIPS_NETWORKS, FeatureNetwork
@@ -25,6 +25,45 @@ def test_an_lpips_network_shows_five_activations_after_their_relus(name: str, ch
     activations = network(torch.rand(2, 3, 32, 32))
     assert [a.shape[1] for a in activations] == channels
     assert all(a.min() == 0 for a in activations)
+
+
+@pytest.mark.parametrize(
+    ("name", "side", "sides"),
+    [  # by the kernels, strides and pools of the papers
+        ("alexnet", 64, [15, 7, 3, 3, 3]),
+        ("alexnet_cifar", 32, [16, 8, 4, 4, 4]),
+        ("vgg16", 32, [32, 16, 8, 4, 2]),
+    ],
+)
+def test_activations_are_as_large_as_the_papers_layers_leave_them(
+    name: str, side: int, sides: list[int]
+):
+    network = LPIPS_NETWORKS[name]("random", None).load()
+    assert [a.shape[2:] for a in network(torch.rand(1, 3, side, side))] == [(s, s) for s in sides]
+
+
+def test_a_network_sees_normalised_images_grey_ones_as_colour_and_small_ones_enlarged():
+    network = FeatureNetwork(nn.Sequential(nn.Identity(), nn.ReLU()), (0,), 4, 12)
+    x = torch.rand(2, 1, 12, 18)
+    mean, std = (
+        torch.tensor(v).view(3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))
+    )
+    (shown,) = network(x)
+    torch.testing.assert_close(shown, (x.expand(-1, 3, -1, -1) - mean) / std)
+    assert len(network.features) == 1, "what comes after the last layer shown is not run"
+    small = torch.full((1, 3, 6, 8), 0.5)
+    assert network(small)[0].shape == (1, 3, 12, 16), "the shorter side is 12"
+    torch.testing.assert_close(network(small)[0][0], ((0.5 - mean) / std).expand(-1, 12, 16))
+    assert network(torch.rand(1, 3, 13, 20))[0].shape == (1, 3, 13, 20), "large ones stay"
+
+
+def test_random_weights_are_torchs_of_the_seed_zero():
+    """So that distances of the same images are the same in every version."""
+    torch.manual_seed(0)
+    expected = nn.Conv2d(3, 64, 3)
+    first = LPIPS_NETWORKS["alexnet_cifar"]("random", None).load().features[0]
+    assert torch.equal(first.weight, expected.weight)
+    assert torch.equal(first.bias, expected.bias)
 
 
 @pytest.mark.parametrize(

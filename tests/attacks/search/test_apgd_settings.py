@@ -27,37 +27,31 @@ def test_checks_come_after_ever_shorter_periods_of_at_least_one_step(
     assert checks.periods(steps) == ends
 
 
+CHECKS: dict[str, float] = {"first": 0.2, "shorter": 0.03, "shortest": 0.06}
+PHASE: dict[str, float] = {"radius": 1.0, "share": 1.0}
+SPARSITY: dict[str, float] = {"start": 0.2, "divisor": 1.5, "stable": 0.95, "step_divisor": 1.5}
+SPARSITY |= {"smallest_step": 0.1}
+
+
 @pytest.mark.parametrize(
-    ("build", "settings", "wrong"),
+    ("build", "settings", "key", "right", "wrong"),  # the last right value, and one that is wrong
     [
-        (Checks, {"first": 0.2, "shorter": 0.03, "shortest": 0.06}, {"first": 1.1}),
-        (Checks, {"first": 0.2, "shorter": 0.03, "shortest": 0.06}, {"shorter": -0.1}),
-        (Checks, {"first": 0.2, "shorter": 0.03, "shortest": 0.06}, {"shortest": 2.0}),
-        (Phase, {"radius": 1.0, "share": 1.0}, {"radius": 0.0}),
-        (Phase, {"radius": 1.0, "share": 1.0}, {"share": 1.5}),
+        *((Checks, CHECKS, key, 0.0, -0.01) for key in CHECKS),
+        *((Checks, CHECKS, key, 1.0, 1.01) for key in CHECKS),
+        (Phase, PHASE, "radius", 1e-6, 0.0),
+        (Phase, PHASE, "share", 0.0, -0.01),
+        (Phase, PHASE, "share", 1.0, 1.01),
+        (Sparsity, SPARSITY, "start", 1e-6, 0.0),
+        (Sparsity, SPARSITY, "start", 1.0, 1.01),
+        (Sparsity, SPARSITY, "divisor", 1.0, 0.99),
+        (Sparsity, SPARSITY, "step_divisor", 1.0, 0.99),
+        (Sparsity, SPARSITY, "smallest_step", 1e-6, 0.0),
+        (Sparsity, SPARSITY, "smallest_step", 1.0, 1.01),
     ],
 )
-def test_shares_out_of_range_are_refused_by_name(
-    build: Any, settings: dict[str, float], wrong: dict[str, float]
+def test_a_setting_out_of_its_range_is_refused_by_name(
+    build: Any, settings: dict[str, float], key: str, right: float, wrong: float
 ) -> None:
-    build(**settings)
-    with pytest.raises(ConfigError, match=f"^{next(iter(wrong))} is"):
-        build(**settings | wrong)
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"start": 0.0},
-        {"start": 1.1},
-        {"divisor": 0.9},
-        {"step_divisor": 0.5},
-        {"smallest_step": 0.0},
-        {"smallest_step": 1.1},
-    ],
-)
-def test_a_sparsity_out_of_range_is_refused_by_name(wrong: dict[str, float]) -> None:
-    settings = {"start": 0.2, "divisor": 1.5, "stable": 0.95, "step_divisor": 1.5}
-    Sparsity(**settings, smallest_step=0.1)
-    with pytest.raises(ConfigError, match=f"^{next(iter(wrong))} is"):
-        Sparsity(**settings | {"smallest_step": 0.1} | wrong)
+    assert getattr(build(**settings | {key: right}), key) == right
+    with pytest.raises(ConfigError, match=f"^{key} is .* but must be "):
+        build(**settings | {key: wrong})

@@ -27,6 +27,24 @@ def test_a_verdict_that_the_last_look_takes_back_moves_the_image_a_little_furthe
     assert (further > nearest.distance).all()
 
 
+@pytest.mark.parametrize(
+    ("short", "factor"), [(0.0, 1.0), (0.0005, 1.001), (0.005, 1.01), (0.05, 1.1), (0.2, math.inf)]
+)
+def test_an_image_moves_no_further_than_it_has_to(short: float, factor: float) -> None:
+    model, x, y = linear()
+    nearest, boundary = Nearest.of(x, "l2"), solved(model, x, y, "l2").double()
+    slope = torch.autograd.grad(model(x.requires_grad_())[:, 1].sum(), x)[0]
+    slope -= torch.autograd.grad(model(x)[:, 0].sum(), x)[0]
+    x = x.detach()
+    unit = slope / slope.flatten(1).norm(dim=1)[:, None, None, None]
+    unit = torch.where((y == 0)[:, None, None, None], unit, -unit)
+    away = boundary * (1.0001 - short)
+    nearest.x, nearest.image = x, x + away[:, None, None, None].float() * unit
+    nearest.distance = away
+    _, found = nearest.confirmed(model, y)
+    torch.testing.assert_close(found, away * factor, rtol=1e-5, atol=0)  # float32 images
+
+
 def constant(answer: int) -> nn.Module:
     """Always the same answer."""
     model = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))

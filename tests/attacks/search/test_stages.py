@@ -57,6 +57,19 @@ def test_parts_of_another_threat_model_are_refused() -> None:
         Ensemble("linf", 0.2, {})
 
 
+def test_only_what_looks_for_mistakes_in_the_ball_is_a_stage() -> None:
+    class Stage:
+        norm, epsilon = "linf", 0.1
+
+        def __init__(self, bounded: bool, adversarial: bool) -> None:
+            self.bounded, self.adversarial = bounded, adversarial
+
+    Ensemble("linf", 0.1, {"a": Stage(True, True)})  # type: ignore[dict-item]
+    for bounded, adversarial in ((False, True), (True, False), (False, False)):
+        with pytest.raises(ConfigError, match=r"attacks\.a is .* must be a bounded adversary"):
+            Ensemble("linf", 0.1, {"a": Stage(bounded, adversarial)})  # type: ignore[dict-item]
+
+
 def test_an_attack_with_stages_of_its_own_is_run_stage_by_stage() -> None:
     inner = ensemble("linf", ("apgd_ce", "square"))
     whole = Ensemble("linf", EPSILON["linf"], {"first": part("apgd_t", "linf"), "then": inner})

@@ -1,14 +1,17 @@
 """Weak attacks and too few images are flagged."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from evaluation.audit.audit_targets import target
 from evaluation.audit.small_audits import JUDGE, QUICK, SETTINGS, audited, configuration, failed
 from evaluation.grey_images import grey, linear
+from robustrun.attacks.fgsm import FGSM
+from robustrun.attacks.pgd import PGD
 from robustrun.evaluation.audit import attack_checks
 from robustrun.types import Images
 
@@ -135,3 +138,109 @@ def test_what_stands_in_a_ball_that_holds_grey_is_flagged(stubborn: int, status:
 
     check = attack_checks.large_radius(target(linear(), HUNDRED, LABELS, attack=Misses()))
     assert (check.status, check.measured) == (status, stubborn / 100)
+
+
+@pytest.mark.parametrize(
+    ("norm", "epsilon", "radius"),
+    [("linf", 0.1, 0.5), ("l2", 0.1, 1.0), ("l1", 0.1, 2.0), ("l2", 1.5, 1.5), ("linf", 0.7, 0.7)],
+)
+def test_the_large_radius_is_how_far_grey_is_from_black(
+    norm: str, epsilon: float, radius: float
+) -> None:
+    """Of four pixels: 0.5, the square root of 4 * 0.25, and 4 * 0.5."""
+
+    class Asked:
+        bounded, adversarial = True, True
+
+        def __init__(self, epsilon: float) -> None:
+            self.norm, self.epsilon = norm, epsilon
+
+        def with_radius(self, epsilon: float) -> "Asked":
+            asked.append(epsilon)
+            return Asked(epsilon)
+
+        def __call__(self, model: Any, x: Tensor, y: Tensor, *, generator: Any = None) -> Tensor:
+            return torch.full_like(x, 0.4)  # within 0.2 of each pixel; the answer is 0
+
+    asked: list[float] = []
+    check = attack_checks.large_radius(target(linear(), HUNDRED, LABELS, attack=Asked(epsilon)))
+    assert asked == [radius]
+    assert (check.status, check.measured, check.expected) == ("warn", 0.5, 0.0)
+    assert f"At radius {radius:.4g}, where every image can become grey, 50 of 100" in check.why
+
+
+class Scaled(nn.Module):
+    """The linear network with logits of another scale; the gradient may be cut."""
+
+    def __init__(self, scale: float, cut: bool = False) -> None:
+        super().__init__()
+        self.scale, self.cut = scale, cut
+
+    def forward(self, x: Tensor) -> Tensor:
+        logits: Tensor = self.scale * linear()(x.detach() if self.cut else x)
+        return logits
+
+
+@pytest.mark.parametrize(
+    ("network", "norm", "lost", "said"),
+    [
+        (Scaled(1.0), "linf", False, "have no usable gradient"),
+        (Scaled(1.0), "l2", False, "have no usable gradient"),
+        (Scaled(1e6), "linf", True, "the softmax is saturated"),
+        (Scaled(1.0, cut=True), "linf", True, "a layer lets none through"),
+        (Scaled(1e-14), "linf", False, "have no usable gradient"),
+        (Scaled(1e-14), "l2", True, "a layer lets none through"),  # too short to be normalised
+    ],
+)
+def test_standing_images_without_a_usable_gradient_are_counted(
+    network: nn.Module, norm: str, lost: bool, said: str
+) -> None:
+    attack: Any = FGSM(norm, 0.1)  # type: ignore[arg-type]
+    check = attack_checks.gradients(
+        target(network, HUNDRED, LABELS, attack=attack, robust=turned(40))
+    )
+    assert (check.status, check.measured) == (("fail", 0.6) if lost else ("pass", 0.0))
+    assert f"{60 if lost else 0} of the 60 images left standing" in check.why
+    assert said in check.why
+    nothing = target(network, HUNDRED, LABELS, attack=attack, robust=turned(100))
+    assert attack_checks.gradients(nothing).measured == 0.0
+
+
+class Shows(nn.Module):
+    """These logits, whatever the images are."""
+
+    def __init__(self, *rows: list[float]) -> None:
+        super().__init__()
+        self.logits = torch.tensor(rows)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.logits
+
+
+def test_stronger_attacks_have_the_settings_of_the_audit(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[tuple[Any, nn.Module]] = []
+    monkeypatch.setattr(attack_checks, "craft_with", lambda *given: made.append(given))
+    monkeypatch.setattr(attack_checks, "compare_attack", lambda *given, **named: (given, named))
+    settings = dataclasses.replace(QUICK, steps=7, restarts=3, step=0.4, gap=0.11)
+    rows = [[3.0, 1.0, 0.0], [0.0, -1.0, 4.0], [torch.nan, 0.0, 0.0]]
+    audited = target(Shows(*rows), grey(0.1, 0.2, 0.3), torch.tensor([0, 2, 0]), settings=settings)
+    assert attack_checks.more_effort(audited)[0][1] == "more_effort"  # type: ignore[index]
+    meaning = attack_checks.logit_scale(audited)[0][3]  # type: ignore[index]
+    assert meaning == "PGD on logits divided by 3, their mean margin,"  # 2 and 4
+    attack_checks.one_step(audited)
+    assert attack_checks.targeted(audited)[1] == {"tolerance": 0.11}  # type: ignore[index]
+    attack_checks.black_box(audited)
+    attacks = [attack for attack, _ in made]
+    for attack, restarts in zip(attacks, (3, 1), strict=False):
+        assert attack.step_size == pytest.approx(0.04)
+        assert attack == PGD("linf", 0.1, 7, attack.step_size, restarts, True, "ce")
+    assert attacks[2:] == [FGSM("linf", 0.1), settings.targeted, settings.black_box]
+    torch.testing.assert_close(made[1][1](grey(0.1))[:2], torch.tensor(rows[:2]) / 3)
+
+
+def test_logits_without_any_margin_are_not_divided(monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[nn.Module] = []
+    monkeypatch.setattr(attack_checks, "craft_with", lambda _, model: made.append(model))
+    monkeypatch.setattr(attack_checks, "compare_attack", lambda *given: given)
+    attack_checks.logit_scale(target(Shows([2.0, 2.0]), grey(0.1), torch.tensor([0])))
+    assert made[0](grey(0.1)).tolist() == [[2.0, 2.0]]

@@ -11,6 +11,8 @@ from evaluation.audit.audit_targets import target
 from evaluation.audit.small_audits import QUICK
 from evaluation.grey_images import grey, linear
 from robustrun.attacks.geometry.ball import length
+from robustrun.attacks.pgd import PGD
+from robustrun.evaluation.audit import finite_differences as module
 from robustrun.evaluation.audit.finite_differences import Smoothed, finite_differences
 
 HOW = dataclasses.replace(QUICK.differences, samples=400, cells=4, reach=0.5)
@@ -73,6 +75,18 @@ def test_what_stands_for_want_of_a_slope_alone_is_turned() -> None:
     in_reach = int(((levels - 0.5).abs() < 0.1).sum())
     assert check.status == "fail"
     assert check.measured == pytest.approx(1 - in_reach / 40, abs=1.5 / 40)  # an image either side
+
+
+def test_steps_of_a_quarter_of_the_radius_are_taken_from_the_image(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    made: list[PGD] = []
+    monkeypatch.setattr(module, "craft_with", lambda attack, _: made.append(attack))
+    monkeypatch.setattr(module, "compare_attack", lambda *given, **named: named)
+    named = finite_differences(target(linear(), grey(0.4), torch.tensor([0])))
+    steps, examples = QUICK.differences.steps, QUICK.differences.examples
+    assert made == [PGD("linf", 0.1, steps, 0.025, 1, False, "margin")]
+    assert named == {"first": examples, "shared": False}
 
 
 def test_only_the_first_images_are_tried() -> None:

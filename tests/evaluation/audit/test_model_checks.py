@@ -1,5 +1,6 @@
 """Checks of the network itself, on networks of a few numbers."""
 
+import dataclasses
 import math
 import re
 from typing import Any
@@ -9,11 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from evaluation.audit.audit_targets import target
+from evaluation.audit.small_audits import CPU, QUICK
 from evaluation.grey_images import grey, linear
 from robustrun.attacks.ensemble import Ensemble
 from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.noise import GaussianNoise
 from robustrun.evaluation.audit import model_checks
+from robustrun.evaluation.setting import Setting
 
 X = grey(0.1, 0.2, 0.7, 0.9)
 Y = torch.tensor([0, 0, 1, 1])
@@ -57,6 +60,9 @@ def test_logits_that_are_not_finite_are_counted_clean_and_attacked(
         ([[0.5, 0.5], [0.9, 0.1], [1.0, 0.0], [0.2, 0.9]], "pass", "75%"),
         ([[2.0, -1.0], [0.9, 0.1], [1.0, 0.0], [0.2, 0.8]], "pass", "75%"),  # sums to one, too
         ([[3.0, -1.0], [5.0, 1.0], [0.0, 0.0], [-1.0, 1.0]], "pass", "0%"),
+        # The rounding of a softmax of a thousand classes is 1e-4.
+        ([[0.5, 0.50009], [0.5, 0.49991], [1.0, -9e-5], [1.0, 0.0]], "fail", "100%"),
+        ([[0.5, 0.50011], [0.5, 0.49989], [1.00011, -1.1e-4], [1.0, 0.0]], "pass", "25%"),
     ],
 )
 def test_probabilities_for_every_image_are_flagged(
@@ -144,6 +150,29 @@ class Centred(nn.Module):
 def test_logits_that_depend_on_the_batch_are_flagged(network: nn.Module, status: str) -> None:
     check = model_checks.batch_dependence(target(network, X, Y))
     assert check.status == status
+
+
+@pytest.mark.parametrize(("count", "beside"), [(3, 6), (64, 128), (70, 128)])
+def test_64_images_are_enough_to_see_that_a_batch_matters(count: int, beside: int) -> None:
+    seen: list[int] = []
+    network, x = linear(), grey(*[0.3] * count)
+    audited = target(network, x, torch.zeros(count, dtype=torch.long))
+    network.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])))
+    model_checks.batch_dependence(audited)
+    assert seen == [beside] * 2
+
+
+@pytest.mark.parametrize(("passes", "batch_size", "seen"), [(2, 100, [4] * 2), (5, 3, [3] * 5)])
+def test_so_many_passes_are_compared_as_asked_for(
+    passes: int, batch_size: int, seen: list[int]
+) -> None:
+    sizes: list[int] = []
+    settings = dataclasses.replace(QUICK, passes=passes)
+    network = linear()
+    audited = target(network, X, Y, settings=settings, setting=Setting(0, batch_size, CPU))
+    network.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    model_checks.randomised(audited)
+    assert sizes == seen
 
 
 @pytest.mark.parametrize(

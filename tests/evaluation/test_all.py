@@ -1,0 +1,89 @@
+"""What all measurements promise."""
+
+import dataclasses
+import importlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+import torch
+
+from evaluation.grey_images import CPU, grey, linear, pgd
+from robustrun import console
+from robustrun.attacks.fmn import FMN
+from robustrun.datasets.tensors import TensorImages
+from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.measure import accuracies, measure
+from robustrun.evaluation.setting import Setting
+from robustrun.registry import import_modules
+from robustrun.storage.journal import Journal
+
+
+def test_what_is_to_be_measured_and_what_was_found_cannot_be_changed() -> None:
+    classes = {
+        its
+        for name in import_modules("robustrun.evaluation")
+        for its in vars(importlib.import_module(name)).values()
+        if dataclasses.is_dataclass(its) and its.__module__ == name
+    }
+    assert len(classes) >= 15
+    changed = [its for its in classes if not its.__dataclass_params__.frozen]  # type: ignore[attr-defined]
+    assert [its.__qualname__ for its in changed] == ["_Run"]  # what stages hand on
+
+
+@dataclasses.dataclass
+class Bar:
+    """Counts instead of drawing."""
+
+    title: str
+    total: int
+    done: int
+
+    def __post_init__(self) -> None:
+        self.begun = self.done
+
+    def advance(self, count: int = 1, note: object = "") -> None:
+        self.done += count
+        assert self.done <= self.total
+
+
+@pytest.fixture
+def bars(monkeypatch: pytest.MonkeyPatch) -> list[Bar]:
+    """The bars that were drawn."""
+    drawn: list[Bar] = []
+
+    @contextmanager
+    def bar(title: str, total: int, done: int = 0, images: int = 0) -> Iterator[Bar]:
+        assert done >= 0
+        drawn.append(Bar(title, total, done))
+        yield drawn[-1]
+
+    monkeypatch.setattr(console, "bar", bar)
+    return drawn
+
+
+def test_progress_ends_at_its_total_and_begins_where_an_evaluation_was_interrupted(
+    bars: list[Bar], tmp_path: Path
+) -> None:
+    fmn = FMN("linf", 0.1, 3, 0.2, 0.01, 0.05, 0.001)
+    images = TensorImages(
+        grey(0.1, 0.3, 0.45, 0.7, 0.9, 0.2), torch.tensor([0, 0, 0, 1, 1, 1])
+    )  # the last one is wrong
+    entries = [*accuracies({"pgd": pgd(), "fmn": fmn}), AccuracyCurve("fmn", fmn, (2.0,))]
+    setting = Setting(0, 2, CPU, journal=Journal(tmp_path / "journal", "this"))
+    measure(linear(), images, 2, entries, setting)
+    assert [(bar.title, bar.total) for bar in bars] == [
+        ("predictions", 6),
+        ("attack pgd", 5),
+        ("attack fmn", 5),
+        ("distances by fmn", 3),
+    ]
+    assert all(bar.done == bar.total for bar in bars)
+    whole = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal").write_bytes(b"".join(whole[:2]))  # stopped after a batch of PGD
+    bars.clear()
+    again = Setting(0, 2, CPU, journal=Journal(tmp_path / "journal", "this"))
+    measure(linear(), images, 2, entries[:2], again)
+    assert [(bar.title, bar.done, bar.total) for bar in bars[1:]] == [("attack pgd", 5, 5)]
+    assert bars[1].begun == 2
