@@ -136,7 +136,7 @@ def run_stages(run: RunInProgress) -> None:
     data = load_data(cfg, folder)
     run.note(dataset=sections.dataset_section(cfg, data))
     require_a_batch(cfg.training.batch_size, len(data.train))
-    model, runtime = build(with_code, data)
+    model, runtime = build(with_code, data, resumed=bool(run.provenance.resumed_at))
     environment = sections.environment_section(runtime)
     run.note(environment=environment, model=sections.model_section(cfg, model, folder))
     plan = _plan(cfg, runtime)
@@ -236,11 +236,12 @@ def _first_alone(load: Callable[[], Data]) -> Data:
     return loaded[0]
 
 
-def build(cfg: RunConfig, data: Data) -> tuple[nn.Module, Runtime]:
-    """The network, where it computes and as fast as that goes."""
+def build(cfg: RunConfig, data: Data, resumed: bool = False) -> tuple[nn.Module, Runtime]:
+    """The network, where it computes and as fast as that goes; `resumed`: of a run that began
+    before."""
     seed_everything(cfg.seed)  # weights do not depend on what loading drew
     with step(f"making the network {cfg.name_of('model')}"):  # weights may have to be fetched
-        model = trial.built(cfg.model, data.train.shape, data.splits.classes)
+        model = trial.built(cfg.model, data.train.shape, data.splits.classes, resumed)
     if isinstance(cfg.method, Adapts):
         model = cfg.method.adapt(model, data.class_counts)
     freeze(model, cfg.training.freeze, data.splits.classes)

@@ -213,6 +213,15 @@ class Model(Protocol):
 
 
 @runtime_checkable
+class BuildsAsBegun(Protocol):
+    """A model that refuses, in a new run, settings that earlier versions took."""
+
+    def build_as_begun(self, shape: Shape, classes: int) -> nn.Module:
+        """The network all the same, for a run that began with these; that is warned of."""
+        ...
+
+
+@runtime_checkable
 class Foresees(Protocol):
     """A part of an attack or a method that needs more than a network and images of any kind."""
 

@@ -101,9 +101,7 @@ def _local(source: str, line: Line) -> Path:
     """The run or file, downloaded if it is of the hub."""
     from robustrun.run_folder.place import local
 
-    typed = words.parse_all(line.words)
-    named = [word for word in typed if words.group(word) == "plugins"]
-    return local(source, trusted=[str(name) for word in named for name in composition.listed(word)])
+    return local(source, trusted=composition.named_modules(words.parse_all(line.words)))
 
 
 def _to_measure(source: Path, line: Line) -> dict[str, Any]:

@@ -22,7 +22,8 @@ EXAMPLES = """\
 Examples
   robustrun export outputs/RUN --to safetensors
   robustrun export outputs/RUN --to onnx --output model.onnx
-  robustrun export hf://OWNER/NAME --to torch.export"""
+  robustrun export hf://OWNER/NAME --to torch.export
+  robustrun export hf://OWNER/NAME --to onnx plugins=[my_method] -cd mine"""
 
 
 def parser() -> CommandParser:
@@ -32,12 +33,14 @@ def parser() -> CommandParser:
     own.add_argument("--to", required=True, metavar="FORMAT", help=", ".join(FORMATS))
     text = "where to write (without it: in this folder, named as the run); it must not exist"
     own.add_argument("--output", type=Path, metavar="FILE", help=text)
+    own.add_modules()
     return own
 
 
 def command(arguments: list[str]) -> int:
-    """`robustrun export RUN --to FORMAT [--output FILE]`"""
+    """`robustrun export RUN --to FORMAT [--output FILE] [plugins=[MODULE]]`"""
     options = parser().read(arguments)
+    modules = parser().modules(options)
     if options.to not in FORMATS:  # before torch is imported
         parser().error(f"--to {options.to} is no format.{did_you_mean(options.to, FORMATS)}")
     if not options.run.startswith(HUB) and not Path(options.run).is_file():
@@ -48,7 +51,7 @@ def command(arguments: list[str]) -> int:
     process.import_torch()
     from robustrun.run_folder.export import BATCHES, TOLERANCE, export
 
-    made = export(options.run, options.to, options.output)
+    made = export(options.run, options.to, options.output, modules)
     sizes = " and ".join(", ".join(map(str, BATCHES)).rsplit(", ", 1))
     console.show(
         f"{made.path} ({made.size / 1000:,.0f} kB, {made.format})",

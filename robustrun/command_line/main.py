@@ -7,16 +7,14 @@ takes 0.2 s to import.
 import os
 import sys
 from collections.abc import Callable
+from importlib import import_module
 from importlib.metadata import version
 
 from robustrun.command_line import damage, process
+from robustrun.command_line.commands import COMMANDS
 from robustrun.command_line.exit_codes import DONE, FAILED
 from robustrun.command_line.stopping import explain_stop, stopped
 from robustrun.compute import place
-
-COMMANDS_WITH_HELP = (
-    *("doctor", "evaluate", "explain", "export", "list", "push", "report", "resume"),
-)
 
 
 def run_command_line(arguments: list[str]) -> int:
@@ -76,39 +74,19 @@ def _command(arguments: list[str]) -> int:
             from robustrun.command_line.help import print_help
 
             return print_help()
-        case ["help", word] if word in COMMANDS_WITH_HELP:
-            return _command([word, "--help"])
+        case ["help", word] if word in COMMANDS:
+            return _sub_command(word, ["--help"])
         case ["help", *_]:
             return _command(["--help"])
-        case ["list" | "explain" as word, *words]:
-            from robustrun.command_line import options
-
-            return (options.print_list if word == "list" else options.print_explanation)(words)
-        case ["doctor", *words]:
-            from robustrun.command_line.doctor import doctor
-
-            return doctor(words)
-        case ["report", *words]:
-            from robustrun.command_line import report
-
-            return report.command(words)
-        case ["evaluate", *words]:
-            from robustrun.command_line.evaluate import evaluate
-
-            return evaluate(words)
-        case ["export", *words]:
-            from robustrun.command_line import export
-
-            return export.command(words)
-        case ["push", *words]:
-            from robustrun.command_line import push
-
-            return push.command(words)
-        case ["resume", *words]:
-            from robustrun.command_line.resume import resume
-
-            return resume(words)
+        case [word, *words] if word in COMMANDS:
+            return _sub_command(word, words)
     return _experiments(arguments)
+
+
+def _sub_command(name: str, words: list[str]) -> int:
+    module, function = COMMANDS[name]
+    command = getattr(import_module(f"robustrun.command_line.{module}"), function)
+    return int(command(words))
 
 
 def _experiments(arguments: list[str]) -> int:

@@ -81,8 +81,7 @@ def _print_architectures(patterns: dict[str, str], groups: list[str]) -> int:
 def _without_plugins(given: list[str]) -> tuple[list[str], list[str]]:
     """The words that are not `plugins=[...]`, and the modules that these name."""
     typed = {word: words.parse(word) for word in given if word.startswith("plugins=")}
-    modules = [name for word in typed.values() for name in composition.listed(word)]
-    return [word for word in given if word not in typed], [str(name) for name in modules]
+    return [word for word in given if word not in typed], composition.named_modules(typed.values())
 
 
 def _no_group(group: str, options: dict[str, list[str]]) -> str:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from robustrun.command_line.wrapping import fitted
+from robustrun.configuration import composition, words
 from robustrun.configuration.words import Line
 from robustrun.errors import RobustrunError, did_you_mean
 
@@ -52,6 +53,19 @@ class CommandParser(argparse.ArgumentParser):
             metavar="FOLDER",
             help="a folder with options of your own, and the Python files that register them",
         )
+
+    def add_modules(self) -> None:
+        """`plugins=[MODULE]`, as running takes it, and `-cd FOLDER`, where they are found, too."""
+        text = "Python modules that a file or a repository was made with, and that you trust"
+        self.add_argument("plugins", nargs="*", default=[], metavar="plugins=[MODULE]", help=text)
+        self.add_folders()
+
+    def modules(self, options: argparse.Namespace) -> list[str]:
+        """The modules that are named; those of `-cd FOLDER` are found from now on."""
+        composition.opened_folders(line_of([], options.config_dir))
+        if others := [word for word in options.plugins if not word.startswith("plugins=")]:
+            self.error(f"{others[0]} is no word of {self.prog}")
+        return composition.named_modules(words.parse_all(options.plugins))
 
 
 def line_of(words: Iterable[str], folders: Iterable[str]) -> Line:

@@ -33,12 +33,14 @@ def parser() -> CommandParser:
     own.add_argument("--dry-run", action="store_true", help=text)
     text = "with --dry-run: write the files that would be uploaded here"
     own.add_argument("--output", type=Path, metavar="FOLDER", help=text)
+    own.add_modules()
     return own
 
 
 def command(arguments: list[str]) -> int:
     """`robustrun push RUN OWNER/NAME [--dry-run] [--public] [--license NAME]`"""
     options = parser().read(arguments)
+    modules = parser().modules(options)
     if options.output is not None and not options.dry_run:
         parser().error("--output goes with --dry-run: it takes the files in the hub's place")
     if not options.run.startswith(HUB) and not Path(options.run).is_file():
@@ -49,7 +51,7 @@ def command(arguments: list[str]) -> int:
     process.import_torch()
     from robustrun.run_folder import push
 
-    upload = push.prepare(options.run, options.repository, options.license)
+    upload = push.prepare(options.run, options.repository, options.license, modules)
     seen = "public" if options.public else "private"
     sizes = [f"  {name} ({len(text) / 1000:,.1f} kB)" for name, text in upload.files.items()]
     console.show(f"hf://{options.repository} ({seen}):", *sizes)

@@ -25,6 +25,7 @@ from robustrun.report import (
 )
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
+from robustrun.run_folder.folder import RESULTS
 from robustrun.run_folder.schema import read_record
 from robustrun.storage.files import write_atomically
 
@@ -168,7 +169,7 @@ def _side(word: str, runs: list[StoredRun], options: argparse.Namespace) -> list
             "or the runs of one: robustrun report SWEEP --compare method=standard method=trades."
         )
     else:
-        single = (Path(word) / "results.json").is_file()
+        single = (Path(word) / RESULTS).is_file()
         all_runs = [collect.read(Path(word))] if single else collect.find_runs([Path(word)])
     all_runs = query.where(all_runs, options.where)
     measured = [run for run in all_runs if run.evaluation is not None]

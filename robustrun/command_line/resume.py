@@ -10,9 +10,9 @@ from robustrun.command_line import process
 from robustrun.command_line.execute import execute
 from robustrun.command_line.exit_codes import DONE
 from robustrun.command_line.experiments import experiments
-from robustrun.command_line.parser import CommandParser
+from robustrun.command_line.parser import CommandParser, line_of
 from robustrun.command_line.session import SWEEP, Session
-from robustrun.configuration import words
+from robustrun.configuration import composition, words
 from robustrun.configuration.former_keys import present_key, with_present_words
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import CONFIGURATION
@@ -36,6 +36,7 @@ def parser() -> CommandParser:
     own = CommandParser("resume", DESCRIPTION, EXAMPLES)
     own.add_argument("run", type=Path, metavar="RUN", help="the folder of one run or sweep")
     own.add_argument("others", nargs="*", default=[], help=argparse.SUPPRESS)
+    own.add_folders()
     return own
 
 
@@ -46,7 +47,10 @@ def resume(arguments: list[str]) -> int:
     options = parser().read(arguments)
     folder = _folder(options)
     if (folder / SWEEP).is_file():
+        if options.config_dir:
+            parser().error("-cd is of one run: a sweep has the folders that it was started with")
         return _resume_sweep(folder, options.others)
+    composition.opened_folders(line_of([], options.config_dir))
     about = provenance.read(folder)
     if provenance.status(folder) == "completed":
         from robustrun.report import terminal

@@ -1,15 +1,16 @@
 """Words that no command has, and what would be right in their place."""
 
 import re
+from collections.abc import Collection
 from difflib import get_close_matches
 from pathlib import Path
 
+from robustrun.command_line.commands import COMMANDS
 from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import options_by_group
 from robustrun.configuration.words import Line
 from robustrun.errors import RobustrunError
 
-COMMANDS = ("doctor", "evaluate", "explain", "export", "list", "push", "report", "resume")
 FLAGS = (  # of Hydra, beside those that take a value
     *("--help", "--hydra-help", "--version", "--resolve", "--run", "--multirun"),
     *("--shell-completion", "--info"),
@@ -38,7 +39,7 @@ def require_usual(arguments: list[str]) -> None:
     require_overrides(line, COMMANDS)
 
 
-def require_overrides(line: Line, commands: tuple[str, ...] = (), first: int | None = None) -> None:
+def require_overrides(line: Line, commands: Collection[str] = (), first: int | None = None) -> None:
     """RobustrunError if a word of the line, or of its `first` ones, is no override: has no `=`."""
     groups = options_by_group(composition.typed_folders(line))
     for place, word in enumerate(line.words[:first]):
@@ -59,7 +60,7 @@ def _of_a_flag(flag: str, arguments: list[str]) -> str:
     return f"{flag} is no flag. robustrun --hydra-help shows those that there are."
 
 
-def _of_a_word(place: int, line: Line, groups: Groups, commands: tuple[str, ...]) -> str:
+def _of_a_word(place: int, line: Line, groups: Groups, commands: Collection[str]) -> str:
     """What is wrong with the word without `=` at this place, and what is right."""
     word, before, after = line.words[place], line.words[:place], line.words[place + 1 :]
     if before and before[-1].endswith("="):
@@ -74,7 +75,7 @@ def _of_a_word(place: int, line: Line, groups: Groups, commands: tuple[str, ...]
     return f"{word!r} is {kind} such as seed=1. {_advice(word, after, groups, commands)}"
 
 
-def _advice(word: str, after: tuple[str, ...], groups: Groups, commands: tuple[str, ...]) -> str:
+def _advice(word: str, after: tuple[str, ...], groups: Groups, commands: Collection[str]) -> str:
     near = get_close_matches(word, [*commands, *groups], n=1)
     if word in ("help", "version", "info"):
         return f"Write --{word}."

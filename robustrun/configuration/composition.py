@@ -56,14 +56,14 @@ def register_resolvers() -> None:
         product = Fraction(1)
         for factor in factors:
             try:
-                product *= Fraction(factor)
+                product *= words.fraction(factor)
             except (ArithmeticError, TypeError, ValueError):
                 return factor  # no number: `config.load` says so, at the factor's own key
         return float(product)
 
     def quotient(dividend: Any, divisor: Any) -> Any:
         try:
-            return float(Fraction(dividend) / Fraction(divisor))
+            return float(words.fraction(dividend) / words.fraction(divisor))
         except (ArithmeticError, TypeError, ValueError):
             return dividend  # the same: what is no number, or 0, is refused at its own key
 
@@ -143,6 +143,12 @@ def listed(override: Override) -> list[Any]:
     """The items of an override whose value is a list; none of any other."""
     value = override.value()
     return value if isinstance(value, list) else []
+
+
+def named_modules(overrides: Iterable[Override]) -> list[str]:
+    """The Python modules that `plugins=[MODULE]` among these overrides names."""
+    named = [override for override in overrides if words.group(override) == "plugins"]
+    return [str(module) for override in named for module in listed(override)]
 
 
 def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[str, ...]:

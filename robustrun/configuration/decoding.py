@@ -3,9 +3,9 @@
 import dataclasses
 import math
 import types
-from fractions import Fraction
 from typing import Any, Literal, Union, get_args, get_origin, get_type_hints
 
+from robustrun.configuration.words import fraction
 from robustrun.errors import ConfigError, did_you_mean
 from robustrun.registry import Registry
 from robustrun.types import (
@@ -224,7 +224,7 @@ def number(value: Any, key: str) -> float:
     try:
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise ValueError
-        result = float(Fraction(value) if isinstance(value, str) else value)
+        result = float(fraction(value) if isinstance(value, str) else value)
     except (ValueError, OverflowError):
         raise _wrong(key, value, "a number or a fraction such as 8/255") from None
     except ZeroDivisionError:

@@ -4,6 +4,7 @@ import re
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Any
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
@@ -139,8 +140,8 @@ def _in_decimals(value: str) -> str:
     """An interval or a range of fractions with the same numbers; empty for anything else."""
     if re.search(r"\b(interval|range)\(", value) is None:
         return ""
-    fraction = re.compile(r"(\d+)/([1-9]\d*)")
-    decimal = fraction.sub(lambda match: repr(int(match[1]) / int(match[2])), value)
+    typed = re.compile(r"(\d+(?:\.\d+)?)/([1-9]\d*)")
+    decimal = typed.sub(lambda match: repr(float(match[1]) / int(match[2])), value)
     return decimal if decimal != value else ""
 
 
@@ -187,6 +188,15 @@ def quoted(text: str) -> str:
 
 def _escaped(match: re.Match[str]) -> str:
     return match[1] * 2 + ("\\'" if match[2] else "")
+
+
+def fraction(value: float | str) -> Fraction:
+    """A number, or a text such as `8/255` or `0.5/255`; ValueError for any other text, and
+    ZeroDivisionError for a fraction of 0."""
+    above, slash, below = value.partition("/") if isinstance(value, str) else (value, "", "")
+    if "/" in below:
+        raise ValueError(f"{value!r} has several strokes")
+    return Fraction(above) / Fraction(below) if slash else Fraction(above)
 
 
 def literal(value: object) -> str:

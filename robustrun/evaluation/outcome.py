@@ -7,7 +7,7 @@ import numpy as np
 
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
-from robustrun.evaluation.table import as_table
+from robustrun.evaluation.table import as_table, as_text
 from robustrun.types import Images
 
 
@@ -64,7 +64,7 @@ class Evaluation:
     def __repr__(self) -> str:
         rows = [("clean", "", self.clean_right)]
         for name, attack in self.attacks.items():
-            rows.append((name, f"{attack.norm} {attack.epsilon:.4g}", attack.robust))
+            rows.append((name, f"{attack.norm} {as_text(attack.epsilon)}", attack.robust))
         if self.attacks:
             rows.append(("worst case", "", self.worst_case))
         return as_table(rows)

@@ -1,11 +1,14 @@
-"""An evaluation as a plain table of text, for a terminal and a notebook."""
+"""An evaluation as a plain table of text, for a terminal and a notebook, and numbers as tables of
+any kind have them."""
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
 
 from robustrun.evaluation.statistics import accuracy, wilson
 
+LEVELS = 255  # of a pixel's brightness above black
 HEAD = ("measured with", "radius", "accuracy", "95% interval", "correct")
 
 
@@ -18,6 +21,16 @@ def as_table(rows: Sequence[tuple[str, str, np.ndarray]]) -> str:
         for name, *others in cells
     ]
     return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
+
+
+def as_text(value: float) -> str:
+    """A number with four digits; 8/255 or 0.5/255 where it is so many levels of a pixel, or a half
+    one, and no decimal number with four digits says so."""
+    text, levels = f"{value:.4g}", round(2 * LEVELS * value) / 2
+    is_decimal = math.isclose(float(text), value, rel_tol=1e-6)  # of float32, too
+    if is_decimal or not 0 < levels < LEVELS or abs(levels - LEVELS * value) > 1e-4:
+        return text
+    return f"{levels:g}/{LEVELS}"
 
 
 def _score(right: np.ndarray) -> tuple[str, str, str]:

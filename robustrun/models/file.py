@@ -191,7 +191,7 @@ def _shown(given: Mapping[str, Any]) -> str:
 
 def _place_of(error: Exception, file: str) -> str:
     """The line of the user's file that failed, where there is one."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and Path(error.filename or "").name == Path(file).name:
         return f"line {error.lineno}: "
     lines, trace = [], error.__traceback__
     while trace is not None:
@@ -223,7 +223,8 @@ def from_file(file: Path) -> tuple[ModuleType, dict[str, Path]]:
     """A file as a module, with the files beside it that it imports. It is run again whenever it or
     its place is another; modules beside it are its own, not another file's of the same name."""
     if not file.is_file():
-        raise ConfigError(f"model.network names {file}, but there is no such file.")
+        where = "" if file.is_absolute() else f" in the current folder ({Path.cwd()})"
+        raise ConfigError(f"model.network names {file}, but there is no such file{where}.")
     file = file.resolve()
     name = f"robustrun_file_{file.stem}_{digest_of(file)[:12]}_{abs(hash(str(file))):x}"
     if name not in sys.modules:

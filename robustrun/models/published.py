@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from robustrun.errors import ConfigError, DataError, require
+from robustrun.errors import ConfigError, require
 from robustrun.models.normalize import Normalize, check_statistics
 from robustrun.models.trial import reason
 from robustrun.types import Shape
@@ -76,23 +76,27 @@ def for_channels(values: Sequence[float], channels: int) -> tuple[float, ...]:
     return tuple(values[n % len(values)] for n in range(channels))
 
 
-def require_same(given: Input, own: Published, source: str) -> None:
-    """DataError, with what to type, unless images are normalised as for the published weights."""
+def another_normalisation(given: Input, own: Published, source: str) -> str:
+    """What is said of images that are not normalised as for published weights, with what to type;
+    empty if they are."""
     words = [
         f"model.{key}=weights"
         for key, ours, theirs in (("mean", given.mean, own.mean), ("std", given.std, own.std))
         if not _same(ours, theirs)
     ]
-    if words:
-        raise DataError(
-            f"{source} was trained on images normalised by mean {_listed(own.mean)} and std "
-            f"{_listed(own.std)}, and here they are by {_listed(given.mean)} and "
-            f"{_listed(given.std)}. To use it as it was trained: {' '.join(words)}."
-        )
+    if not words:
+        return ""
+    return (
+        f"{source} was trained on images normalised by mean {_listed(own.mean)} and std "
+        f"{_listed(own.std)}, and here they are by {_listed(given.mean)} and "
+        f"{_listed(given.std)}. To use it as it was trained: {' '.join(words)}."
+    )
 
 
 def _same(ours: tuple[float, ...], theirs: tuple[float, ...]) -> bool:
     each = for_channels(ours, len(theirs)) if len(ours) == 1 else ours
+    if len(each) != len(theirs):
+        return True  # `Normalize` says what is wrong
     return all(abs(a - b) <= SAME for a, b in zip(each, theirs, strict=True))
 
 

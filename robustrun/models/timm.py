@@ -1,5 +1,6 @@
 """timm's classifiers, by their names (https://huggingface.co/docs/timm)."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -12,20 +13,23 @@ from robustrun.models.initial_weights import note, started
 from robustrun.models.normalize import Normalize
 from robustrun.models.patches import require_whole_patches, with_conv_stem, with_fewer_strides
 from robustrun.models.published import (
+    Input,
     Published,
     Size,
     Values,
+    another_normalisation,
     assembled,
     check,
     for_channels,
     refusal,
-    require_same,
     resolved,
 )
 from robustrun.models.trial import reason
 from robustrun.models.weights import tell_new_head
 from robustrun.storage.downloads import stalls_end
 from robustrun.types import MODELS, Shape
+
+log = logging.getLogger(__name__)
 
 
 @MODELS.register("timm")
@@ -64,12 +68,32 @@ class Timm:
         require(patch is None or patch >= 1, "patch_size", patch, right)
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
+        """DataError unless images are normalised as pretrained weights learnt it."""
+        if said := self._another_normalisation(shape[0]):
+            raise DataError(said)
+        return self._network(shape, classes)
+
+    def build_as_begun(self, shape: Shape, classes: int) -> nn.Module:
+        if said := self._another_normalisation(shape[0]):
+            log.warning("%s The run continues as it began.", said)
+        return self._network(shape, classes)
+
+    def _another_normalisation(self, channels: int) -> str:
+        configuration = self._configuration(installed_timm())
+        own, given = self._input(configuration, channels)
+        if self.weights != "pretrained" or own is None:
+            return ""
+        return another_normalisation(given, own, self._named(configuration))
+
+    def _input(self, configuration: Any, channels: int) -> tuple[Published | None, Input]:
+        """What pretrained weights were trained with, and what this network is given."""
+        own = None if configuration is None else statistics(configuration, channels)
+        return own, resolved(self.mean, self.std, self.image_size, own)
+
+    def _network(self, shape: Shape, classes: int) -> nn.Module:
         timm = installed_timm()
         configuration = self._configuration(timm)
-        own = None if configuration is None else statistics(configuration, shape[0])
-        given = resolved(self.mean, self.std, self.image_size, own)
-        if self.weights == "pretrained" and own is not None:
-            require_same(given, own, self._named(configuration))
+        own, given = self._input(configuration, shape[0])
         normalize = Normalize(given.mean, given.std, shape[0])
         network = self._created(timm, given.shape(shape), classes, configuration)
         replaced = self._begun(network, shape[0])

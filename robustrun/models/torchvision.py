@@ -1,25 +1,29 @@
 """torchvision's classifiers, by their names (https://docs.pytorch.org/vision/stable/models.html)."""
 
+import logging
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from torch import nn
 
-from robustrun.errors import ConfigError, did_you_mean
+from robustrun.errors import ConfigError, DataError, did_you_mean
 from robustrun.models.initial_weights import digest_of, note, started
 from robustrun.models.normalize import colour
 from robustrun.models.published import (
+    Input,
     Published,
     Size,
     Values,
+    another_normalisation,
     assembled,
     check,
-    require_same,
     resolved,
 )
 from robustrun.models.weights import INSTEAD, head, tell_new_head
 from robustrun.storage.downloads import fetching, hub_file
 from robustrun.types import MODELS, Shape
+
+log = logging.getLogger(__name__)
 
 # Inception's auxiliary classifiers would make its output a tuple in training.
 PLAIN: dict[str, dict[str, Any]] = {
@@ -49,12 +53,32 @@ class Torchvision:
         check(self.mean, self.std, self.image_size)
 
     def build(self, shape: Shape, classes: int) -> nn.Module:
+        """DataError unless images are normalised as pretrained weights learnt it."""
+        if said := self._another_normalisation():
+            raise DataError(said)
+        return self._network(shape, classes)
+
+    def build_as_begun(self, shape: Shape, classes: int) -> nn.Module:
+        if said := self._another_normalisation():
+            log.warning("%s The run continues as it began.", said)
+        return self._network(shape, classes)
+
+    def _another_normalisation(self) -> str:
+        own, given = self._input()
+        if own is None or not self._downloads():
+            return ""
+        return another_normalisation(given, own, f"{self._published_weights()}")
+
+    def _input(self) -> tuple[Published | None, Input]:
+        """What published weights were trained with, and what this network is given."""
         weights = self._published_weights()
         own = None if weights is None else statistics(weights)
-        given = resolved(self.mean, self.std, self.image_size, own)
+        return own, resolved(self.mean, self.std, self.image_size, own)
+
+    def _network(self, shape: Shape, classes: int) -> nn.Module:
+        weights, (own, given) = self._published_weights(), self._input()
         normalize = colour("torchvision", shape, given.mean, given.std)
         if weights is not None and self._downloads():
-            require_same(given, statistics(weights), f"{weights}")
             network = pretrained(self.architecture, weights, classes)
         else:
             network = untrained(self.architecture, classes)

@@ -17,7 +17,15 @@ from torch import Tensor, nn
 from robustrun.compute.modes import attack_mode, modes_restored
 from robustrun.compute.predictions import REPEATABLE, logit_difference
 from robustrun.errors import DataError
-from robustrun.types import ATTACKS, Attack, DeclaresGradient, Model, Shape, Staged
+from robustrun.types import (
+    ATTACKS,
+    Attack,
+    BuildsAsBegun,
+    DeclaresGradient,
+    Model,
+    Shape,
+    Staged,
+)
 
 log = logging.getLogger(__name__)
 IMAGES = 3  # that a network is tried on, in batches of 1, 2 and 3
@@ -71,9 +79,13 @@ class Adapted(nn.Module):
         return self.network.load_state_dict(*args, **kwargs)
 
 
-def built(model: Model, shape: Shape, classes: int) -> nn.Module:
-    """The network that `model` builds, tried and, where that is needed, adapted."""
-    network = model.build(shape, classes)
+def built(model: Model, shape: Shape, classes: int, resumed: bool = False) -> nn.Module:
+    """The network that `model` builds, tried and, where that is needed, adapted. `resumed`: of a
+    run that began before, maybe with an earlier version."""
+    if resumed and isinstance(model, BuildsAsBegun):
+        network = model.build_as_begun(shape, classes)
+    else:
+        network = model.build(shape, classes)
     name = getattr(model, "title", getattr(model, "file", type(model).__name__))
     return tried(network, sample(shape), classes, str(name))
 

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.errors import require
-from robustrun.models.initial_weights import digest_of, file_of, note
+from robustrun.models.initial_weights import digest_of, file_of, note, started
 from robustrun.models.normalize import check_statistics, colour, require_size
 from robustrun.models.weights import INSTEAD, aligned, fill
 from robustrun.storage.downloads import published_weights
@@ -18,6 +18,7 @@ from robustrun.types import MODELS, Shape
 
 BLOCKS = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))  # channels
 PUBLISHED = "torchvision VGG16_Weights.IMAGENET1K_V1"
+WHOLE = "fc1.weight"  # in a file of a whole network of this kind, not of VGG-16 alone
 LAYERS = sum(2 * len(block) + 1 for block in BLOCKS)
 
 
@@ -49,6 +50,8 @@ class VGGFeatures:
         file = "" if published else str(file_of(self.weights))
         state = _published() if published else read(file, "model.weights")
         network = VGGFeaturesNetwork(self, shape, classes)
+        if any(name.endswith(WHOLE) for name in state):
+            return started(network, self.weights, network.normalize, classes)
         statistics, own = dict(network.normalize.named_buffers()), network.features.state_dict()
         layers = aligned(network.features, state, self.weights, statistics)
         held = {k: layers[k] for k in own if k in layers}

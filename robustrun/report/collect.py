@@ -10,9 +10,8 @@ from robustrun.configuration.former_keys import with_present_keys
 from robustrun.errors import DataError
 from robustrun.evaluation.findings import Check
 from robustrun.report.settings import Pool, Settings
-from robustrun.run_folder.folder import in_use
+from robustrun.run_folder.folder import RESULTS, RUN_LOG, in_use
 from robustrun.run_folder.schema import (
-    RESULTS,
     AttackScore,
     EvaluationSection,
     RunRecord,
@@ -92,7 +91,7 @@ def find_runs(paths: Iterable[Path]) -> list[StoredRun]:
 def _run_folders(path: Path) -> Iterator[Path]:
     for folder, below, files in os.walk(path):
         below[:] = [name for name in below if name not in NO_RUNS]
-        if "results.json" in files or "run.log" in files:
+        if RESULTS in files or RUN_LOG in files:
             yield Path(folder)
 
 

@@ -29,7 +29,10 @@ def data(runs: list[StoredRun], groups: list[Group]) -> dict[str, Any]:
         "encoding": _encoding(looks),
         "runs": [_run(run, group_of.get(run.folder), varying) for run in runs],
         "sweeps": [_sweep(key, groups) for key in numeric_keys(keys, groups)[:SWEPT_KEYS]],
-        "published": [vars(entry) for entry in published.comparable_entries(runs)],
+        "published": [
+            vars(entry) | {"epsilon": summary.text(entry.epsilon)}
+            for entry in published.comparable_entries(runs)
+        ],
     }
 
 

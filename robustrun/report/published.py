@@ -10,6 +10,7 @@ from typing import Any
 
 import yaml
 
+from robustrun.evaluation.table import as_text
 from robustrun.report.collect import StoredRun
 
 TABLE = Path(__file__).with_name("published.yaml")
@@ -88,6 +89,6 @@ def format_entry(entry: Entry) -> str:
     """An entry in one line of text."""
     return (
         f"{entry.name}, {entry.model}, {entry.dataset}: clean {100 * entry.clean:.2f}, "
-        f"{entry.attack} {100 * entry.robust:.2f} at {entry.norm} {entry.epsilon:.3g} "
-        f"({entry.source})"
+        f"{entry.attack} {100 * entry.robust:.2f} at {entry.norm} "
+        f"{as_text(entry.epsilon)} ({entry.source})"
     )

@@ -5,10 +5,10 @@ import operator
 import re
 from collections.abc import Callable, Iterable
 from difflib import get_close_matches
-from fractions import Fraction
 from itertools import chain
 from typing import Any
 
+from robustrun.configuration.words import fraction
 from robustrun.errors import RobustrunError
 from robustrun.report import settings, summary
 from robustrun.report.collect import StoredRun
@@ -93,7 +93,7 @@ def _number(value: Any) -> float | None:
         if not isinstance(value, str):
             return float(value)
         share = value.removesuffix("%")  # 50% is what tables show for a half
-        return float(Fraction(share)) / (1 if share == value else 100)
+        return float(fraction(share)) / (1 if share == value else 100)
     except (TypeError, ValueError, ZeroDivisionError, OverflowError):
         return None
 

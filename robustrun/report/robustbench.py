@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from robustrun.errors import DataError
+from robustrun.evaluation.table import as_text
 from robustrun.report import summary
 from robustrun.report.collect import StoredRun
 from robustrun.run_folder.schema import AttackScore
@@ -55,7 +56,7 @@ def model_info(run: StoredRun) -> dict[str, Any]:
         "dataset": str(record.config["dataset"]["name"]),
         "venue": "Unpublished",
         "architecture": record.model.name if record.model else "",
-        "eps": _radius(attack.epsilon),
+        "eps": as_text(attack.epsilon),
         "clean_acc": _percent(record.evaluation.clean.accuracy),
         "reported": _percent(attack.accuracy),
         "autoattack_acc": _percent(attack.accuracy),
@@ -101,13 +102,6 @@ def _name(run: StoredRun) -> str:
     """A file name from the run's place: letters, digits, underscores."""
     method = str(run.settings.get("method.name", "run"))
     return re.sub(r"[^A-Za-z0-9]+", "_", f"{method}_{run.name}").strip("_")
-
-
-def _radius(epsilon: float) -> str:
-    """8/255 where it is a multiple of 1/255, as the leaderboard writes it."""
-    steps = epsilon * 255
-    whole = round(steps)
-    return f"{whole}/255" if whole and abs(steps - whole) < 1e-4 else f"{epsilon:g}"
 
 
 def _percent(share: float) -> str:

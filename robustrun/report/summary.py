@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from robustrun.evaluation.table import as_text
 from robustrun.report import collect, settings
 from robustrun.report.collect import StoredRun
 from robustrun.storage.files import write_csv
@@ -108,7 +109,7 @@ def heads(keys: Iterable[str]) -> list[str]:
 
 def text(value: Any) -> str:
     """A value as it is shown."""
-    return "-" if value is None else f"{value:.4g}" if isinstance(value, float) else str(value)
+    return "-" if value is None else as_text(value) if isinstance(value, float) else str(value)
 
 
 def accuracies(run: StoredRun) -> dict[str, float]:

@@ -7,6 +7,7 @@ from typing import Any
 
 from robustrun import console
 from robustrun.console import Table
+from robustrun.evaluation.table import as_text
 from robustrun.report import collect, compare, grouping, judged, methods, summary, tables
 from robustrun.report.collect import StoredRun
 from robustrun.report.compare import Comparison
@@ -79,7 +80,7 @@ def _subject(record: RunRecord) -> str:
 def _row(name: str, score: Score) -> list[str]:
     share, radius = percent(score.accuracy), ""
     if isinstance(score, AttackScore):
-        radius = f"{score.norm} {score.epsilon:.4g}"
+        radius = f"{score.norm} {as_text(score.epsilon)}"
         if score.perturbed_accuracy is not None:
             # Noise may turn a wrong answer right; both counts are honest, and they differ.
             share += f" ({percent(score.perturbed_accuracy)} under it alone)"

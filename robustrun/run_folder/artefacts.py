@@ -11,7 +11,8 @@ import safetensors.torch
 from torch import Tensor
 
 from robustrun.evaluation.outcome import Evaluation
-from robustrun.run_folder.schema import RESULTS, RunRecord, RunSection
+from robustrun.run_folder.folder import RESULTS, WEIGHTS
+from robustrun.run_folder.schema import RunRecord, RunSection
 from robustrun.storage.files import write_atomically, write_csv, write_json
 from robustrun.training.metrics import EpochMetrics
 from robustrun.training.state import TrainingResult
@@ -24,7 +25,7 @@ def write_metrics(path: Path, history: list[EpochMetrics]) -> None:
 
 def write_selected_weights(folder: Path, result: TrainingResult, about: dict[str, object]) -> None:
     """model.safetensors, and last.safetensors where the weights that were kept are others."""
-    write_weights(folder / "model.safetensors", result.best, about)
+    write_weights(folder / WEIGHTS, result.best, about)
     if result.selected_epoch != len(result.history):
         write_weights(folder / "last.safetensors", result.last, about)
 

@@ -1,5 +1,6 @@
 """A finished run's network as one file for other programs, compared with the network it is of."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,19 +37,21 @@ class Exported:
     difference: float  # the largest of the logits, as a share of the largest logit
 
 
-def export(run: str | Path, to: str, path: str | Path | None = None) -> Exported:
+def export(
+    run: str | Path, to: str, path: str | Path | None = None, plugins: Iterable[str] = ()
+) -> Exported:
     """Write the network of a finished run (its selected weights, with the normalisation inside) to
     `path`, as `to`: "safetensors", "onnx" or "torch.export". Without `path`, into the current
     folder, under the run's name.
 
-    `run` is all that `load_run` takes. The file is read back and must give the logits of the
-    network for the same images, in batches of different sizes, before it gets its name. ConfigError
-    or DataError (each a ValueError) for a format that there is not, a file that exists, a run that
-    cannot be loaded or a network that the format cannot express; RunFailure where the logits
-    differ.
+    `run` and `plugins` are all that `load_run` takes. The file is read back and must give the
+    logits of the network for the same images, in batches of different sizes, before it gets its
+    name. ConfigError or DataError (each a ValueError) for a format that there is not, a file that
+    exists, a run that cannot be loaded or a network that the format cannot express; RunFailure
+    where the logits differ.
     """
     form = format_of(to)
-    record, network = load_run(run)
+    record, network = load_run(run, plugins)
     target = Path(path) if path is not None else Path(f"{_name(run, record)}{form.suffix}")
     _require_new(target)
     with step(f"writing {target} as {to}"):

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from matplotlib import rc_context
+from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.backends.backend_svg import FigureCanvasSVG
 from matplotlib.figure import Figure  # not pyplot: no window, no global state
@@ -20,6 +21,7 @@ from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy, wilson
+from robustrun.evaluation.table import as_text
 from robustrun.run_folder.schema import worst_status
 from robustrun.storage.files import write_atomically
 from robustrun.training.metrics import EpochMetrics
@@ -134,20 +136,24 @@ def adversarial_grid(
     rows = (("clean", x, before), ("change", scaled, None), ("attacked", x_adv, after))
     for line, (name, pictures, answers) in zip(axes, rows, strict=True):
         line[0].set_ylabel(name)
-        for column, (place, picture) in enumerate(zip(line, pictures.cpu(), strict=True)):
+        for place, picture in zip(line, pictures.cpu(), strict=True):
             pixels = picture.permute(1, 2, 0).squeeze(-1).numpy()
             place.imshow(pixels, cmap="gray", vmin=0, vmax=1)
             place.set(xticks=[], yticks=[])
-            if answers is not None:
-                said = answers[column]
-                wrong = said != int(y[column])
-                place.set_xlabel(
-                    "no answer" if said == NO_ANSWER else class_names[said],
-                    fontsize=8,
-                    color=ORANGE if wrong else "black",
-                    fontweight="bold" if wrong else "normal",
-                    parse_math=False,  # a class may be called "$5 or $10"
-                )
-    extreme = f"change scaled: grey is none, extremes are {float(delta.abs().max()):.3g}"
+        for place, answer, right in zip(line, answers or (), y.tolist(), strict=False):
+            _name_answer(place, answer, right, class_names)
+    extreme = f"change scaled: grey is none, extremes are {as_text(float(delta.abs().max()))}"
     _name(figure, run, f"{extreme}; bold and orange: a wrong answer")
     _save(figure, path)
+
+
+def _name_answer(place: Axes, answer: int, right: int, class_names: tuple[str, ...]) -> None:
+    """The predicted class below an image, bold and orange where it is wrong."""
+    wrong = answer != right
+    place.set_xlabel(
+        "no answer" if answer == NO_ANSWER else class_names[answer],
+        fontsize=8,
+        color=ORANGE if wrong else "black",
+        fontweight="bold" if wrong else "normal",
+        parse_math=False,  # a class may be called "$5 or $10"
+    )

@@ -8,6 +8,9 @@ import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup, escape
 
+from robustrun.evaluation.table import as_text
+from robustrun.run_folder.folder import WEIGHTS
+from robustrun.run_folder.place import code_of
 from robustrun.run_folder.schema import (
     EnvironmentSection,
     EvaluationSection,
@@ -42,7 +45,7 @@ AUDITED = {
 
 def write(record: RunRecord) -> None:
     """The card of a finished run, beside its weights; a run that has none gets none."""
-    if record.evaluation is not None and (record.folder / "model.safetensors").is_file():
+    if record.evaluation is not None and (record.folder / WEIGHTS).is_file():
         write_atomically(record.folder / NAME, text(record).encode())
 
 
@@ -55,6 +58,7 @@ def text(record: RunRecord, address: str = HERE, license: str | None = None) -> 
         front_matter=Markup(front_matter(record, address, license)),  # YAML, in which all is quoted
         address=address,
         repository=address.removeprefix("hf://") if address != HERE else "",
+        needs=_modules(record) if address != HERE else [],
         library=_library(record),
         model=record.model,
         method=record.option("method"),
@@ -104,6 +108,12 @@ def _metric(title: str, radius: str) -> str:
     if title == "clean":
         return "accuracy"
     return str(escape(f"robust accuracy, {title}" + (f" ({radius})" if radius else "")))
+
+
+def _modules(record: RunRecord) -> list[str]:
+    """The Python modules that the network was made with: they are not in the hub's repository."""
+    code = code_of(record.config)
+    return [*map(str, record.config.get("plugins") or []), *([] if code is None else [code])]
 
 
 def _library(record: RunRecord) -> dict[str, str] | None:
@@ -162,7 +172,7 @@ def _cell(value: str) -> Markup:
 
 def _scores(evaluation: EvaluationSection) -> list[tuple[str, str, Score]]:
     """(name, radius, score) in reading order."""
-    attacks = [(one.name, f"{one.norm} {one.epsilon:.4g}", one) for one in evaluation.attacks]
+    attacks = [(one.name, f"{one.norm} {as_text(one.epsilon)}", one) for one in evaluation.attacks]
     return [("clean", "", evaluation.clean), *attacks, ("worst case", "", evaluation.worst_case)]
 
 

@@ -31,18 +31,15 @@ def local(place: str | Path, trusted: Iterable[str] = ()) -> Path:
 def _require_harmless(raw: dict[str, Any], path: Path, text: str, trusted: set[str]) -> None:
     told = read_run(path)
     typed = [words.parse(word) for word in (told and told.overrides) or ()]
-    named = [word for word in typed if words.group(word) == "plugins"]
-    several = [raw.get("plugins") or [], *map(composition.listed, named)]
-    modules = {str(name) for names in several for name in names}
+    modules = {*map(str, raw.get("plugins") or []), *composition.named_modules(typed)}
     unknown = sorted(modules - {*trusted, *sys.modules})
     if (code := code_of(raw)) is not None and code not in trusted:  # even os:system
         unknown.append(code)
     if unknown:
         raise DataError(
             f"{text} was made with the Python modules {', '.join(unknown)}, which are not imported "
-            f"because a file from elsewhere names them. Where you have and trust them, name them: "
-            f"robustrun evaluate … plugins=[{','.join(unknown)}], or in Python "
-            f"load_run(…, plugins={unknown})."
+            f"because a file from elsewhere names them. Where you have and trust them, name them "
+            f"behind it: plugins=[{','.join(unknown)}], in Python load_run(…, plugins={unknown})."
         )
     refused = [str(word.input_line) for word in typed if words.group(word) == "hydra"]
     refused += ["tracker"] if raw.get("tracker", NO_TRACKER) != NO_TRACKER else []

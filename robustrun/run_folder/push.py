@@ -1,6 +1,7 @@
 """A finished run put into a repository of the Hugging Face hub, with nothing that is private."""
 
 import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -28,12 +29,14 @@ class Upload:
     changes: dict[str, str]  # key of results.json: what became of its value
 
 
-def prepare(run: str | Path, repository: str, license: str | None = None) -> Upload:
+def prepare(
+    run: str | Path, repository: str, license: str | None = None, plugins: Iterable[str] = ()
+) -> Upload:
     """The files of a finished run as they would be uploaded to `repository`, OWNER/NAME. DataError
     if the run is none, or has no weights or evaluation of its own."""
     if hub.ADDRESS.fullmatch(f"{hub.SCHEME}{repository}") is None or "@" in repository:
         raise ConfigError(f"The repository is {repository!r}, but must be OWNER/NAME.")
-    folder = place.local(run)
+    folder = place.local(run, plugins)
     raw_config(folder)
     record = read_record(folder)
     if record.evaluation is None or record.run.status != "completed":
@@ -53,7 +56,12 @@ def prepare(run: str | Path, repository: str, license: str | None = None) -> Upl
 
 
 def push(
-    run: str | Path, repository: str, *, public: bool = False, license: str | None = None
+    run: str | Path,
+    repository: str,
+    *,
+    public: bool = False,
+    license: str | None = None,
+    plugins: Iterable[str] = (),
 ) -> str:
     """Upload a finished run to OWNER/NAME on the Hugging Face hub, in one commit; returns the
     address that `load_run` takes, with the commit.
@@ -61,9 +69,9 @@ def push(
     A new repository is private unless `public`. The card, the configuration, the results and the
     weights are uploaded, without names of machines, folders and accounts. DataError or ConfigError
     (each a ValueError) for a run that is not complete, for a repository that everyone can see
-    where `public` is not said, and for what the hub refuses.
+    where `public` is not said, and for what the hub refuses. `plugins` as for `load_run`.
     """
-    return send(prepare(run, repository, license), public)
+    return send(prepare(run, repository, license, plugins), public)
 
 
 def send(upload: Upload, public: bool) -> str:

@@ -20,8 +20,8 @@ from robustrun.configuration.decoding import dump
 from robustrun.configuration.run_config import RunConfig
 from robustrun.errors import RunFailure
 from robustrun.run_folder import checkpoint, model_card, provenance
-from robustrun.run_folder.folder import CONFIGURATION, FOLDER, locked
-from robustrun.run_folder.schema import RESULTS, RunRecord, RunSection, read_record
+from robustrun.run_folder.folder import CONFIGURATION, FOLDER, RESULTS, locked
+from robustrun.run_folder.schema import RunRecord, RunSection, read_record
 from robustrun.storage import files
 from robustrun.trackers import guarded
 from robustrun.trackers.none import UntrackedRun
@@ -156,7 +156,7 @@ def _joined_in(
     """The same stages beside the first process, which writes; it is told why they fail."""
     if not processes.told(None):
         return read_record(folder)
-    run = RunInProgress(run_config, folder, provenance.new(command=""))
+    run = RunInProgress(run_config, folder, provenance.read(folder))
     try:
         stages(run)
     except BaseException as error:

@@ -4,11 +4,12 @@ Settings that follow others (`method.epsilon` follows `attack.epsilon`) follow t
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hydra.core.override_parser.types import Override, OverrideType
+from hydra.errors import HydraException
 
 from robustrun.configuration import composition, words
 from robustrun.configuration.catalogue import options_by_group
@@ -70,7 +71,7 @@ def repeated_line(line: Line) -> tuple[Line, list[Path], list[str]]:
             f"{run} is an evaluation of {about.source}: repeat it with robustrun evaluate. "
             f"It was made by: {about.command}"
         )
-    repetition = settled(run, composition.named_folders(line))
+    repetition = settled(run, line)
     given = with_others(repetition, line.words)
     gone = ("--config-path", "--config-name")
     flags = tuple(flag for flag in line.flags if flag[0] not in gone)
@@ -88,7 +89,7 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
         )
     if not typed:
         return dump(load_config(raw_config(run))), []
-    repetition = settled(run, composition.named_folders(line), MEASURING)
+    repetition = settled(run, line, MEASURING)
     raw = composition.compose_config(with_others(repetition, line.words), repetition.folders)
     _require_own_normalisation(repetition, typed, raw)
     chosen = {name: raw[name] for name in MEASURING if touches(name, typed)}
@@ -119,39 +120,66 @@ def touches(section: str, typed: Iterable[Override]) -> bool:
     return bool({words.group(word) for word in typed} & {section, *borrows.get(section, ())})
 
 
-def settled(run: Path, folders: list[Path], sections: Iterable[str] = ()) -> Repetition:
+def settled(run: Path, line: Line, sections: Iterable[str] = ()) -> Repetition:
     """The words from which the catalogue makes the run's configuration today; of these `sections`
-    alone, if any are named."""
+    alone, if any are named. Hydra's error if the words of `line` name what there is not."""
     about = provenance.read(run) if (run / FOLDER / FILE).is_file() else None
-    kept = [Path(folder) for folder in about.folders] if about else []
-    if (missing := [folder for folder in kept if not folder.is_dir()]) and not folders:
+    folders = _folders(run, about.folders if about else [], composition.named_folders(line))
+    raw = configuration(run)
+    before = dump(load_config(raw))
+    told = about.overrides if about else _told_overrides(run)
+    given = _options_of(before, folders) if told is None else with_present_words(told, [raw])
+    repetition = Repetition(run, before, given, folders)
+    _set_what_differs(repetition, sections, line.words)
+    if told is None:
+        repetition.remarks.append(
+            f"{run} does not keep the words that it was made from. From its config.yaml they may "
+            f"have been: {' '.join(repetition.words)}"
+        )
+    elif added := repetition.words[len(given) :]:
+        set_now = ", ".join(words.key(words.parse(word)) for word in added)
+        repetition.remarks.append(
+            f"the catalogue is no longer the one that {run} was made from: these keep the run's "
+            f"values: {set_now}."
+        )
+    return repetition
+
+
+def _folders(run: Path, kept: Iterable[str], named: list[Path]) -> list[Path]:
+    """Those of options that are named now, then the run's own; DataError if only these would do
+    and one is gone."""
+    own = [Path(folder) for folder in kept]
+    if (missing := [folder for folder in own if not folder.is_dir()]) and not named:
         raise DataError(
             f"{run} was made with options in {missing[0]}, which is not there. Put the folder "
             f"back, or name the one that has them now with -cd FOLDER."
         )
-    folders = [*folders, *(folder for folder in kept if folder.is_dir())]
-    raw = configuration(run)
-    before = dump(load_config(raw))
-    typed = about.overrides if about else _told_overrides(run)
-    if typed is not None:
-        given = with_present_words(typed, [raw])
-        repetition = Repetition(run, before, list(given), folders)
-        _set_what_differs(repetition, sections)
-        if repetition.words != given:
-            added = repetition.words[len(given) :]
-            set_now = ", ".join(words.key(words.parse(word)) for word in added)
-            repetition.remarks.append(
-                f"the catalogue is no longer the one that {run} was made from: these keep the "
-                f"run's values: {set_now}."
-            )
-        return repetition
-    repetition = Repetition(run, before, _options_of(before, folders), folders)
-    _set_what_differs(repetition, sections)
-    repetition.remarks.append(
-        f"{run} does not keep the words that it was made from. From its config.yaml they may have "
-        f"been: {' '.join(repetition.words)}"
-    )
-    return repetition
+    return [*named, *(folder for folder in own if folder.is_dir())]
+
+
+def _require_known(repetition: Repetition, others: Iterable[str]) -> None:
+    """Hydra's error if these words name what there is not, so that nobody waits seconds for it.
+    Keys that the run has are judged when its words are complete, and so is a sweep."""
+    typed = [word for word in words.parse_all(others) if not words.key(word).startswith("hydra")]
+    if any(word.is_sweep_override() for word in typed):
+        return
+    known, groups = replace(repetition, remarks=[]), options_by_group(repetition.folders)
+    try:
+        given = with_others(known, [str(word.input_line) for word in typed])
+        composition.compose_config(given, known.folders)
+    except HydraException:
+        keys = map(words.key, typed)
+        if any(key in groups or not _held(repetition.before, key) for key in keys):
+            raise
+
+
+def _held(block: Any, key: str) -> bool:
+    """Whether a configuration has this dotted key."""
+    for part in key.split("."):
+        if not isinstance(block, Mapping) or part not in block:
+            return False
+        block = block[part]
+    return True
 
 
 def _told_overrides(run: Path) -> list[str] | None:
@@ -199,9 +227,12 @@ def _numbers(value: Any) -> Any:
         return value
 
 
-def _set_what_differs(repetition: Repetition, sections: Iterable[str]) -> None:
-    """Add words to `repetition` until the catalogue makes the run's configuration of them."""
-    for _ in range(ROUNDS):
+def _set_what_differs(
+    repetition: Repetition, sections: Iterable[str], others: Iterable[str]
+) -> None:
+    """Add words to `repetition` until the catalogue makes the run's configuration of them; what
+    cannot be right in the `others` that follow is an error before the second round."""
+    for done in range(ROUNDS):
         now = dump(load_config(composition.compose_config(repetition.words, repetition.folders)))
         differing = [
             (key, then)
@@ -211,6 +242,8 @@ def _set_what_differs(repetition: Repetition, sections: Iterable[str]) -> None:
         ]
         if not differing:
             return
+        if done == 0:
+            _require_known(repetition, others)
         key, then = min(differing, key=lambda item: _rank(item[0]))
         repetition.words = [*repetition.words, _setting(key, then, repetition.before)]
     raise DataError(
@@ -226,12 +259,7 @@ def _rank(key: str) -> tuple[int, int]:
 
 def _setting(key: str, value: Any, before: dict[str, Any]) -> str:
     """The word that gives `key` the run's value: that it is not there, if it was not."""
-    block: Any = before
-    for part in key.split("."):
-        if not isinstance(block, Mapping) or part not in block:
-            return f"~{key}"
-        block = block[part]
-    return f"++{key}={words.literal(value)}"
+    return f"++{key}={words.literal(value)}" if _held(before, key) else f"~{key}"
 
 
 def with_others(repetition: Repetition, others: Iterable[str]) -> list[str]:
@@ -294,13 +322,9 @@ def _alone(given: list[str], repetition: Repetition) -> list[list[str]]:
 
 
 def _exists(key: str, choices: list[list[str]], repetition: Repetition) -> bool:
-    for given in choices:
-        block: Any = composition.compose_config(given, repetition.folders)
-        for part in key.split("."):
-            if not isinstance(block, dict) or part not in block:
-                return False
-            block = block[part]
-    return True
+    return all(
+        _held(composition.compose_config(given, repetition.folders), key) for given in choices
+    )
 
 
 def _of_another_norm(

@@ -14,12 +14,12 @@ import msgspec
 
 from robustrun.errors import DataError
 from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
+from robustrun.run_folder.folder import RESULTS
 from robustrun.storage.header import RUN, header
 from robustrun.storage.published import PublishedNumber
 from robustrun.training.metrics import EpochMetrics, Overfitting
 
 SCHEMA_VERSION = 1
-RESULTS = "results.json"
 
 Fraction = Annotated[float, msgspec.Meta(ge=0, le=1)]
 Status = Literal["pass", "warn", "fail"]

@@ -6,7 +6,8 @@ import sys
 
 import pytest
 
-from robustrun.command_line import evaluate, export, options, push, report, resume, typos
+from robustrun.command_line import evaluate, export, options, push, report, resume
+from robustrun.command_line.commands import COMMANDS
 from robustrun.command_line.main import run_command_line
 from robustrun.command_line.parser import CommandParser
 from robustrun.errors import RobustrunError
@@ -25,10 +26,10 @@ PARSERS = {
 def test_every_sub_command_has_a_parser_and_stands_in_the_general_help(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    assert ("doctor", *PARSERS) == typos.COMMANDS  # that one reads its words itself
+    assert ["doctor", *PARSERS] == [*COMMANDS]  # that one reads its words itself
     assert run_command_line(["--help"]) == 0
     said = capsys.readouterr().out
-    for command in typos.COMMANDS:
+    for command in COMMANDS:
         assert f"robustrun {command} " in said
 
 

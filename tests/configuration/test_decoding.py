@@ -19,13 +19,23 @@ from robustrun.types import METHODS, Attack
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("8/255", 8 / 255), (0.5, 0.5), (3, 3.0), ("5e-4", 5e-4), ("2", 2.0)]
+    ("value", "expected"),
+    [
+        ("8/255", 8 / 255),
+        ("0.5/255", 0.5 / 255),
+        (0.5, 0.5),
+        (3, 3.0),
+        ("5e-4", 5e-4),
+        ("2", 2.0),
+    ],
 )
 def test_numbers_may_be_fractions(value: Any, expected: float) -> None:
     assert number(value, "key") == expected
 
 
-@pytest.mark.parametrize("value", ["abc", "1/0", "nan", "inf", True, None, [1], "", float("inf")])
+@pytest.mark.parametrize(
+    "value", ["abc", "1/0", "1/2/3", "1/", "/2", "nan", "inf", True, None, [1], "", float("inf")]
+)
 def test_what_is_not_a_finite_number_is_refused_with_its_key(value: Any) -> None:
     with pytest.raises(ConfigError, match=r"the\.key"):
         number(value, "the.key")

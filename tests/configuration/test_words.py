@@ -75,6 +75,7 @@ def test_keys_groups_and_values_are_read_as_hydra_reads_them() -> None:
         ("x=interval(2/255,8/255)", "write x=interval(0.00784313725490196,0.03137254901960784)"),
         ("x=tag(log, interval(1/4,1))", "write x=tag(log, interval(0.25,1))"),
         ("x=range(0,1,1/2)", "write x=range(0,1,0.5)"),
+        ("x=interval(0.5/255,1)", "write x=interval(0.00196078431372549,1)"),
         ("x=interval(1)", "is no override"),
         ("x=interval(1/0,2)", "is no override"),
     ],

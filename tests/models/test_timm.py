@@ -8,12 +8,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+import robustrun
 from models.networks import COLOUR, DIGITS, ROUNDING
 from robustrun.configuration.decoding import decode, dump
 from robustrun.errors import ConfigError, DataError
 from robustrun.models.initial_weights import taken_by
 from robustrun.models.timm import Timm
 from robustrun.types import Model
+from tests.short_run import SHORT
 
 SETTINGS: dict[str, Any] = {
     "arguments": None,
@@ -137,6 +139,35 @@ def test_pretrained_weights_that_cannot_be_had_or_saw_other_images_are_explained
         timm("test_resnet", weights="pretrained").build(DIGITS, 7)
     with pytest.raises(ConfigError, match="has no weights of coatnet_0_224"):
         timm("coatnet_0_224", weights="pretrained").build(COLOUR, 7)
+
+
+def test_a_run_goes_on_with_the_normalisation_it_began_with_and_a_new_one_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    import timm as library
+
+    def stopped(*given: object) -> None:
+        raise KeyboardInterrupt
+
+    pretrain(monkeypatch, library.create_model("test_resnet", num_classes=1000).state_dict())
+    config = robustrun.compose(
+        [*SHORT, "model=timm", "model.architecture=test_resnet", "model.weights=pretrained"]
+    )
+    with monkeypatch.context() as earlier_version:
+        earlier_version.setattr(Timm, "_another_normalisation", lambda *given: "")
+        earlier_version.setattr("robustrun.experiment._evaluate", stopped)
+        with pytest.raises(KeyboardInterrupt):
+            robustrun.run(config, tmp_path / "begun")
+    assert "continues as it began" not in caplog.text
+    run = robustrun.run(config, tmp_path / "begun")
+    assert run.run.status == "completed"
+    assert "here they are by [0.305] and [0.376]" in caplog.text
+    assert "model.mean=weights model.std=weights. The run continues as it began." in caplog.text
+    assert run.model is not None
+    assert run.model.weights is not None
+    assert run.model.weights.source == "timm test_resnet.r160_in1k"
+    with pytest.raises(DataError, match=r"model\.mean=weights model\.std=weights"):
+        robustrun.run(config, tmp_path / "new")
 
 
 def test_a_configuration_from_before_patches_and_stems_is_read() -> None:

@@ -101,17 +101,21 @@ def test_pretrained_networks_keep_their_last_layer_for_their_own_classes(
 
 
 def test_pretrained_networks_see_images_normalised_and_sized_as_they_learnt(
-    monkeypatch: pytest.MonkeyPatch,
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     from torchvision import models
 
     serve(models.resnet18(num_classes=1000).state_dict(), monkeypatch)
+    other = tv("resnet18", "pretrained", mean=(0.4914, 0.4822, 0.4465))
     with pytest.raises(DataError) as caught:
-        tv("resnet18", "pretrained", mean=(0.4914, 0.4822, 0.4465)).build(COLOUR, 1000)
+        other.build(COLOUR, 1000)
     message = str(caught.value)
     assert "mean [0.485, 0.456, 0.406]" in message
     assert "here they are by [0.4914, 0.4822, 0.4465]" in message
     assert message.endswith("To use it as it was trained: model.mean=weights.")
+    begun: Any = other.build_as_begun(COLOUR, 1000)
+    assert begun.normalize.mean.flatten().tolist() == pytest.approx([0.4914, 0.4822, 0.4465])
+    assert f"{message} The run continues as it began." in caplog.text
     settings = tv("resnet18", "IMAGENET1K_V1", image_size="weights", **LEARNT)
     network: Any = settings.build(COLOUR, 1000).eval()
     x = torch.rand(1, *COLOUR)

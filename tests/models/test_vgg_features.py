@@ -11,6 +11,7 @@ from torch import Tensor
 
 from models.networks import DIGITS, LINEAR, OURS, ROUNDING, built, sketched
 from robustrun.errors import ConfigError, DataError
+from robustrun.models.initial_weights import taken_by
 from robustrun.models.vgg_features import VGGFeatures, vgg16_features
 
 
@@ -80,6 +81,18 @@ def test_vgg_weights_come_from_a_file(tmp_path: Path, layout: str) -> None:
     assert len(loaded) == 8
     assert all(torch.equal(loaded[k], state[k]) for k in loaded)
     assert not any(p.requires_grad for p in vgg(str(file)).features.parameters())
+
+
+def test_a_network_of_this_kind_begins_with_all_of_another_ones_weights(tmp_path: Path) -> None:
+    donor = VGGFeatures(layers=9, **LINEAR).build(DIGITS, 10)
+    save_file(donor.state_dict(), tmp_path / "model.safetensors")
+    same = vgg(str(tmp_path)).state_dict()  # the folder of a run
+    assert all(torch.equal(same[key], value) for key, value in donor.state_dict().items())
+    other = VGGFeatures(layers=9, **LINEAR | {"weights": str(tmp_path)}).build(DIGITS, 7)
+    taken = taken_by(other)
+    assert taken is not None
+    assert taken.new == ("fc3.weight", "fc3.bias")
+    assert not any(p.requires_grad for p in other.features.parameters())
 
 
 class MakesFolder:

@@ -197,7 +197,7 @@ def test_a_file_that_was_measured_is_no_method(tmp_path: Path) -> None:
 def test_what_all_runs_share_heads_tables_and_page(tmp_path: Path) -> None:
     runs = collect.find_runs([run_folders.sweep(tmp_path / "sweep")])
     parts = grouping.grouped(runs, ["method.name"])
-    shared = "data set cifar10, norm linf, radius 0.03137, attack pgd, all 100 test images."
+    shared = "data set cifar10, norm linf, radius 8/255, attack pgd, all 100 test images."
     assert shared in judged.common(runs)
     assert "method" not in judged.common(runs)
     assert "method trades" in judged.common(runs[3:])

@@ -16,6 +16,7 @@ from robustrun.command_line.main import run_command_line
 from robustrun.errors import ConfigError, DataError, RunFailure
 from robustrun.models import program
 from robustrun.run_folder import export as module
+from robustrun.run_folder import push
 from robustrun.run_folder.export import Exported, export
 from robustrun.run_folder.load import load_run
 from robustrun.storage import header
@@ -206,7 +207,7 @@ def test_a_network_that_a_format_cannot_express_is_named(
     run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     record, _ = load_run(run)
-    monkeypatch.setattr(module, "load_run", lambda place: (record, Branches().eval()))
+    monkeypatch.setattr(module, "load_run", lambda place, plugins: (record, Branches().eval()))
     with pytest.raises(DataError, match=r"cannot be written as torch\.export .*every network can"):
         export(run, "torch.export")
     assert written() == []
@@ -228,6 +229,38 @@ def test_exporters_remarks_are_kept_back_but_not_how_long_it_takes(
     logging.getLogger("torch.onnx").warning("a later remark")
     assert "an inner remark" not in caplog.text
     assert [text in caplog.text for text in ("went wrong", "3 s so far", "a later")] == [True] * 3
+
+
+NET = """
+from torch import nn
+
+def net(classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+"""
+
+
+def test_one_file_of_a_network_of_ones_own_is_exported_again_where_its_code_is_named(
+    images: Tensor, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("my_net.py").write_text(NET)
+    words = [*SHORT, "model=file", "model.network=my_net.py:net", "hydra.run.dir=own"]
+    assert run_command_line(words) == 0
+    _, network = load_run("own")
+    export("own", "safetensors", "own.safetensors")
+    again = ["export", "own.safetensors", "--to", "torch.export"]
+    assert run_command_line(again) == 2
+    assert "name them behind it: plugins=[my_net]" in capsys.readouterr().err
+    assert run_command_line([*again, "my_net"]) == 2
+    assert "my_net is no word of robustrun export" in capsys.readouterr().err
+    assert run_command_line([*again, "plugins=[my_net]"]) == 0
+    assert torch.equal(program.load(Path("own.pt2"))(images), network(images))
+    card = push.prepare("own.safetensors", "me/net", plugins=["my_net"]).files["README.md"]
+    assert b'load_run("hf://me/net", plugins=["my_net"])' in card
+    Path("my_net.py").rename("elsewhere.py")
+    with pytest.raises(
+        ConfigError, match=r"names my_net\.py, but there is no such file in the cur"
+    ):
+        export("own.safetensors", "torch.export", plugins=["my_net"])
 
 
 def test_a_head_that_a_method_puts_on_is_exported(images: Tensor) -> None:

@@ -32,7 +32,7 @@ def test_a_card_has_the_numbers_of_the_run_and_lies_beside_its_weights(tmp_path:
     lines = (tmp_path / model_card.NAME).read_text().splitlines()
     assert lines[lines.index("---", 1) + 1] == ""
     assert lines[lines.index("---", 1) + 2] == "# small_cnn trained with trades on cifar10"
-    assert "| pgd | linf 0.03137 | 52.00% | 42.3 to 61.5% |" in lines
+    assert "| pgd | linf 8/255 | 52.00% | 42.3 to 61.5% |" in lines
     assert "| worst case |  | 50.00% | 40.4 to 59.6% |" in lines
     said = "2 epochs on 1,437 images, seed 3; the weights of epoch 2 were kept."
     assert said in lines
@@ -44,6 +44,17 @@ def test_a_run_without_an_evaluation_gets_no_card(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").touch()
     model_card.write(run_folders.record(measured() | {"evaluation": None}, tmp_path))
     assert not (tmp_path / model_card.NAME).exists()
+
+
+def test_code_that_a_network_needs_is_named_in_the_lines_that_load_it_from_the_hub() -> None:
+    results = measured()
+    results["config"] |= {"plugins": ["mine"]}
+    results["config"]["model"] = {"name": "file", "network": "my_net.py:Net"}
+    text = model_card.text(run_folders.record(results), "hf://me/net")
+    assert 'robustrun.load_run("hf://me/net", plugins=["mine", "my_net"])' in text
+    assert "robustrun evaluate hf://me/net plugins=[mine,my_net]\n" in text
+    assert "code that is not in this repository: mine, my_net." in text
+    assert 'load_run(".")' in model_card.text(run_folders.record(results))  # the folder has it
 
 
 @pytest.mark.parametrize("name", ["<script>x</script>", "a | b", "two\nlines"])

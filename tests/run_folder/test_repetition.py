@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+from hydra.errors import HydraException
 
 from robustrun.command_line.main import run_command_line
 from robustrun.configuration import composition, words
@@ -252,6 +253,16 @@ def test_evaluate_keeps_the_threat_model_and_what_the_training_was(
     assert other["options"]["attack"] == "apgd_ce"
 
 
+@pytest.mark.parametrize("word", ["attack.stepps=3", "attack=pgdd", "+attack=pgd"])
+def test_a_typo_is_named_before_the_words_of_an_older_run_are_searched_for(
+    finished: Path, here: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    run = as_older_versions_left_it(finished, here / "older")
+    monkeypatch.setattr(repetition, "_setting", lambda *given: pytest.fail("it is searched for"))
+    with pytest.raises(HydraException):
+        measured(run, word)
+
+
 def test_an_attack_that_is_added_leaves_the_runs_own_as_it_was(finished: Path) -> None:
     found = measured(finished, "+attack@evaluation.attacks.other=pgd", "~evaluation.attacks.fgsm")
     assert found["attack"]["steps"] == 2
@@ -357,4 +368,7 @@ def test_a_run_with_a_plugin_is_measured_repeated_and_resumed_from_any_folder(
     assert "measured_anywhere_module" in missing
     assert str(tmp_path / "home" / "mine") in missing
     assert "-cd" in missing
-    said("elsewhere", "evaluate", run, "-cd", str(tmp_path / "moved"), "attack.epsilon=0.05")
+    moved = ("-cd", str(tmp_path / "moved"))
+    said("elsewhere", "evaluate", run, *moved, "attack.epsilon=0.05")
+    (tmp_path / "home" / "run" / "results.json").unlink()
+    said("elsewhere", "resume", run, *moved)

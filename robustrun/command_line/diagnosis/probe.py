@@ -41,9 +41,8 @@ class Probe:
         )
 
     def answer(self, waiting: Callable[[float], object], patience: float = PATIENCE) -> Answer:
-        """What it says; `error` alone if it could not
-        say anything. Meanwhile `waiting` is called with
-        the seconds so far, at doubling intervals."""
+        """What it says; `error` alone if it could not say anything. Meanwhile `waiting` is called
+        with the seconds so far, at doubling intervals."""
         try:
             return self._answer(waiting, patience)
         except BaseException:

@@ -195,7 +195,7 @@
     if (data.published.length) traces.push({
       type: "scatter", mode: "markers", name: "published, not run here", showlegend: true,
       x: data.published.map((entry) => percent(entry.clean)), y: data.published.map((entry) => percent(entry.robust)),
-      text: data.published.map((entry) => plain(`${entry.name}, ${entry.model}: ${entry.attack} at ${entry.norm} ${Number(entry.epsilon.toPrecision(3))} (${entry.source})`)),
+      text: data.published.map((entry) => plain(`${entry.name}, ${entry.model}: ${entry.attack} at ${entry.norm} ${entry.epsilon} (${entry.source})`)),
       marker: {symbol: "diamond-open", size: 9, color: "#7F7F7F"},
       hovertemplate: "published, not run here<br>%{text}<br>clean %{x:.2f}%, robust %{y:.2f}%<extra></extra>",
     });
