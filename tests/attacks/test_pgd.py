@@ -1,5 +1,6 @@
 """PGD: restarts, and what leaves the batch."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -17,6 +18,7 @@ from attacks.small_networks import (
     network,
     right,
 )
+from robustrun.attacks.geometry.ball import uniform_start
 from robustrun.attacks.pgd import PGD
 from robustrun.errors import ConfigError
 
@@ -50,6 +52,29 @@ def test_once_fooled_is_always_fooled_and_is_no_longer_shown_to_the_model() -> N
     # A second attack that begins where the model is fooled already changes nothing.
     same = strong(model, found[fallen], y[fallen], generator=generator())
     assert torch.equal(right(model, same, y[fallen]), torch.zeros_like(y[fallen]).bool())
+
+
+def test_what_stands_is_tried_again_from_another_start_and_what_fell_is_not() -> None:
+    model = network().eval()
+    x, y = batch(model, 6)
+    counting = Counting(model)
+    tiny, huge = attack("pgd", "linf", 1e-5), attack("pgd", "linf", 0.9)
+    assert right(model, replace(tiny, steps=4, restarts=3)(counting, x, y), y).all()
+    assert counting.seen == 6 * 3 * (4 + 1)
+    counting.seen = 0
+    assert not right(model, replace(huge, steps=9, restarts=3)(counting, x, y), y).any()
+    assert counting.seen <= 6 * (9 + 1), "the first restart is the last"
+
+
+@pytest.mark.parametrize("norm", ["linf", "l2"])
+def test_a_start_is_the_image_or_a_random_point_of_the_ball(norm: Any) -> None:
+    model = network().eval()
+    x, y = batch(model, 6)
+    still = PGD(norm, 1e-3, 1, 0.0, 1, False, "ce")  # steps of no length: the start is returned
+    assert torch.equal(still(model, x, y, generator=generator()), x)
+    random = replace(still, random_start=True)(model, x, y, generator=generator())
+    assert torch.equal(random, uniform_start(x, norm, 1e-3, generator()))
+    assert not torch.equal(random, x)
 
 
 def test_a_batch_of_one_is_attacked_as_in_company_without_random_start() -> None:

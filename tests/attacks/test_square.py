@@ -196,6 +196,16 @@ def test_what_is_fooled_leaves_the_batch(norm: str) -> None:
     assert 81 * stood <= model.seen - 2 * 16 < 81 * 16  # all, but for the two verdicts
 
 
+@pytest.mark.parametrize("norm", NORMS)
+def test_what_stands_is_searched_as_often_as_there_are_restarts(norm: str) -> None:
+    model = Counting(network())
+    x, y = batch(model.model, 4)
+    tiny = attack("square", norm, 1e-5, queries=7, restarts=3)
+    assert right(model.model, tiny(model, x, y, generator=generator()), y).all()
+    # The verdict, then for each restart the start, its queries and another verdict.
+    assert model.seen == 4 * (1 + 3 * (1 + 7 + 1))
+
+
 def test_more_queries_find_more() -> None:
     model = network()
     x, y = batch(model, 32)

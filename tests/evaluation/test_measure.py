@@ -1,6 +1,7 @@
 """Measuring: robust accuracy, on linear networks."""
 
 import copy
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -9,18 +10,27 @@ import torch
 from compute.digits_network import attack, digits, digits_network
 from torch import nn
 
-from evaluation.grey_images import grey, linear, measured, pgd
+from evaluation.grey_images import CPU, grey, linear, measured, pgd
 from robustrun.attacks.fgsm import FGSM
 from robustrun.compute import threads
 from robustrun.compute.cost import multiply_adds
+from robustrun.configuration.composition import compose_config
+from robustrun.configuration.run_config import load_config
 from robustrun.datasets.tensors import TensorImages
 from robustrun.devices import local
 from robustrun.evaluation import measure
+from robustrun.evaluation.audit.audit import Audit
+from robustrun.evaluation.clean import CleanAccuracy
+from robustrun.evaluation.corruptions import CorruptionAccuracy, FlipRate
+from robustrun.evaluation.curve import AccuracyCurve
 from robustrun.evaluation.measure import choose_examples, evaluate
+from robustrun.evaluation.measurement import Measurement
+from robustrun.evaluation.robust_accuracy import RobustAccuracy
 from robustrun.evaluation.search_networks import SearchNetworks
 from robustrun.evaluation.setting import Setting
-from robustrun.evaluation.settings import EvaluationPlan
+from robustrun.evaluation.settings import Corruptions, EvaluationPlan, Perturbations
 from robustrun.evaluation.statistics import accuracy
+from robustrun.types import Splits
 
 FIVE = TensorImages(grey(0.1, 0.2, 0.3, 0.4, 0.5), torch.arange(5))
 
@@ -37,6 +47,49 @@ def test_robust_accuracy_of_a_linear_model_is_what_the_paper_and_pencil_say() ->
     assert found.attacks["pgd"].robust.tolist() == [False, True, True, False]
     assert found.attacks["fgsm"].robust.tolist() == [False, True, True, False]
     assert accuracy(found.worst_case) == 0.5  # clean errors count against it
+
+
+def test_a_run_measures_what_its_plan_asks_for_in_this_order() -> None:
+    audit = load_config(compose_config(["evaluation=audit"])).evaluation.audit
+    corrupted = Corruptions("c", False, None, (1,))
+    perturbed = Perturbations("p", False, None)
+    splits = Splits(FIVE, FIVE, ("a", "b"))
+    attacks: dict[str, Any] = {"pgd": pgd(), "fgsm": FGSM("linf", 0.1)}
+
+    def entries(**asked: Any) -> list[Measurement]:
+        asked = {"audit": None, "corruptions": None, "perturbations": None} | asked
+        changed = dataclasses.replace(plan(examples=3, radii=(2.0,)), **asked)
+        return measure.measurements(changed, attacks, "fgsm", splits)
+
+    always = [
+        CleanAccuracy(),
+        *(RobustAccuracy(name, attack) for name, attack in attacks.items()),
+        AccuracyCurve("fgsm", attacks["fgsm"], (2.0,)),
+    ]
+    assert entries() == always
+    further = {
+        "audit": (audit, Audit("fgsm", attacks["fgsm"], audit)),  # type: ignore[arg-type]
+        "corruptions": (corrupted, CorruptionAccuracy(corrupted, 3, splits)),
+        "perturbations": (perturbed, FlipRate(perturbed, 3, splits)),
+    }
+    for name, (asked, entry) in further.items():
+        assert entries(**{name: asked}) == [*always, entry]
+    everything = entries(**{name: asked for name, (asked, _) in further.items()})
+    assert everything == [*always, *(entry for _, entry in further.values())]
+
+
+def test_what_is_not_said_is_the_seed_0_in_batches_of_500(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Setting] = []
+
+    def noted(model: nn.Module, images: Any, setting: Setting) -> SearchNetworks:
+        seen.append(setting)
+        return SearchNetworks(model, model)
+
+    monkeypatch.setattr(measure, "search_networks", noted)
+    evaluate(linear(), FIVE.subset(torch.arange(2)), {})
+    evaluate(linear(), FIVE.subset(torch.arange(2)), {}, seed=3, batch_size=2)
+    assert [(setting.seed, setting.batch_size) for setting in seen] == [(0, 500), (3, 2)]
+    assert not any(setting.search_copy for setting in [*seen, Setting(0, 2, CPU)])
 
 
 @pytest.mark.parametrize(

@@ -43,6 +43,10 @@ def test_too_few_images_for_a_pass_to_mean_something_are_told(
     settings = dataclasses.replace(QUICK, examples=None, steps=1, surrogate_steps=1)
     check = audited(standard, chosen, JUDGE, settings)["enough_images"]
     assert (check.status, check.measured) == (status, examples)
+    assert check.expected == "at least 183"
+    unseen = 1 - 0.025 ** (1 / examples)  # Clopper and Pearson's end of the interval of none
+    assert f"no less than a fall of {unseen:.1%} of all" in check.why
+    assert ("The audit is to find 2.0%: give it 183 images" in check.why) == (status == "warn")
 
 
 HUNDRED = grey(*[0.45] * 50, *[0.55] * 50)
@@ -85,6 +89,7 @@ def test_noise_that_turns_what_the_attack_leaves_is_flagged(
     check = attack_checks.random_noise(audited)
     assert (check.status, check.measured) == (status, pytest.approx(1 - noise / 100))
     assert f"Noise turns {noise} images, the attack {attack}" in check.why
+    assert check.expected == f"well above {1 - attack / 100:.4g}"
     assert ("hardly searches" in check.why) == (status == "fail")
 
 
@@ -202,6 +207,7 @@ def test_standing_images_without_a_usable_gradient_are_counted(
     assert (check.status, check.measured) == (("fail", 0.6) if lost else ("pass", 0.0))
     assert f"{60 if lost else 0} of the 60 images left standing" in check.why
     assert said in check.why
+    assert check.expected == "at most 0.02"
     nothing = target(network, HUNDRED, LABELS, attack=attack, robust=turned(100))
     assert attack_checks.gradients(nothing).measured == 0.0
 

@@ -186,3 +186,48 @@ def test_without_an_adversary_nothing_is_compared(attack: Any, status: str, said
     check = model_checks.no_adversary(target(linear(), X, Y, attack=attack))
     assert (check.status, check.measured) == (status, type(attack).__name__)
     assert said in check.why
+
+
+FINE = target(linear(), X, Y)
+BREAKS = target(Shows(torch.full((4, 2), math.nan)), X, Y, no_answer=torch.ones(4).bool())
+HALVES = target(Shows(torch.full((4, 2), 0.5)), X, Y)
+TRAINED = target(nn.Sequential(nn.Dropout(0.5), linear()).train(), X, Y)
+
+
+@pytest.mark.parametrize(
+    ("check", "doubtful", "expected", "fine", "wrong"),
+    [
+        ("finite_logits", BREAKS, 0.0, "The logits are finite.", "NaN or infinite"),
+        ("softmax_output", HALVES, "logits", "The network returns logits.", "probabilities, and"),
+        (
+            "randomised",
+            target(Noisy(0.1), X, Y),
+            "at most 0.002",
+            "The same images get the same logits.",
+            "get other logits at each pass",
+        ),
+        (
+            "train_mode",
+            TRAINED,
+            "none",
+            "Batch norm and dropout are in eval mode.",
+            "as in training: call eval()",
+        ),
+        (
+            "batch_dependence",
+            target(Centred(), X, Y),
+            "at most 0.002",
+            "The logits of an image do not depend on the others in its batch.",
+            "depend on the others in its batch, so its verdict",
+        ),
+    ],
+)
+def test_a_check_says_what_it_expects_and_where_it_is_in_doubt_what_that_means(
+    check: str, doubtful: Any, expected: Any, fine: str, wrong: str
+) -> None:
+    passed, failed = (getattr(model_checks, check)(it) for it in (FINE, doubtful))
+    assert [passed.check, failed.check] == [check] * 2
+    assert [passed.status, failed.status] == ["pass", "fail"]
+    assert passed.expected == failed.expected == expected
+    assert passed.why == fine
+    assert wrong in failed.why

@@ -2,6 +2,7 @@
 
 import re
 from bisect import bisect_left
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 from evaluation.audit.audit_targets import target
 from evaluation.audit.small_audits import CPU, audited
 from evaluation.grey_images import grey, linear
+from robustrun.evaluation.audit import target as module
 from robustrun.evaluation.audit.target import (
     FiniteGradients,
     compare_attack,
@@ -17,6 +19,7 @@ from robustrun.evaluation.audit.target import (
     status_of,
 )
 from robustrun.evaluation.setting import Setting
+from robustrun.evaluation.shards import findings
 from robustrun.evaluation.statistics import at_least, exact_interval
 from robustrun.types import Images
 
@@ -122,6 +125,25 @@ def test_images_are_crafted_in_batches_and_the_others_keep_their_label() -> None
         assert answers.nonzero()[:, 0].tolist() == [*range(10), *range(30, 40), *range(60, 70)]
     assert audit.fooled("other", turning(10), among).sum() == 30
     assert not audit.fooled("other", turning(10), among & False).any()
+
+
+def test_work_is_shared_among_processes_unless_it_draws_from_the_global_generator(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shared: list[list[str]] = []
+
+    def noted(keys: list[str], work: Any, journal: Any) -> list[Any]:
+        shared.append(keys)
+        return findings(keys, work, journal)
+
+    monkeypatch.setattr(module, "findings", noted)
+    audit = target(linear(), HUNDRED, LABELS, setting=Setting(0, 60, CPU))
+    compare_attack(audit, "a", turning(1), "It", "mend it.")
+    audit.fooled("b", turning(1), audit.robust)
+    audit.answers("c", turning(1), audit.robust)
+    assert shared == [[f"audit/{name} batch {number}" for number in (0, 1)] for name in "abc"]
+    compare_attack(audit, "a", turning(1), "It", "mend it.", shared=False)
+    assert len(shared) == 3
 
 
 def test_an_attack_follows_zero_where_no_finite_gradient_comes_back() -> None:
