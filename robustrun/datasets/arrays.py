@@ -62,7 +62,8 @@ def pixels_of(array: np.ndarray, place: str) -> Tensor:
                 f"must be from 0 to 255. Divide by the largest that can be: floats in [0, 1]."
             )
         array = array.astype(np.uint8)
-    native = array.astype(array.dtype.newbyteorder("="), copy=False)
+    kind = np.dtype(np.float64) if array.dtype.itemsize > 8 else array.dtype  # longdouble
+    native = array.astype(kind.newbyteorder("="), copy=False)
     return checked_pixels(torch.from_numpy(native), place).contiguous()
 
 

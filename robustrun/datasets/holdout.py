@@ -7,6 +7,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from robustrun.datasets.settings import HELD_OUT
 from robustrun.datasets.subset import stratified_indices
 from robustrun.errors import ConfigError, DataError, require
 
@@ -63,7 +64,7 @@ def hold_out(
         raise ConfigError(
             f"dataset.test_fraction is {share:g}, which leaves no training image of class {name!r}."
         )
-    told = f"held out: {share:g} of each class (dataset.test_fraction), dataset.test_seed {seed}"
+    told = f"{HELD_OUT}: {share:g} of each class (dataset.test_fraction), dataset.test_seed {seed}"
     counted = place, len(test), len(labels), told
     log.warning("%s has no test part: %d of %d images are %s", *counted)
     return Holdout(train, test, told)

@@ -98,16 +98,14 @@ def _delimiter(path: Path, header: str) -> str:
 
 
 def _require_columns(header: Sequence[str], path: Path) -> None:
-    for name in header:
-        if name not in COLUMNS:
-            known = did_you_mean(name, COLUMNS)
-            raise DataError(f"{KEY}: {path}, row 1: {name!r} is not a column.{known}")
-    lacks = [name for name in COLUMNS[:2] if name not in header]
-    if lacks or len(set(header)) < len(header):
-        what = f"has no column {lacks[0]!r}" if lacks else "has a column twice"
+    unknown = [name for name in header if name not in COLUMNS]
+    wrong = [f"{name!r} is not a column.{did_you_mean(name, COLUMNS)}" for name in unknown]
+    wrong += [f"it has no column {name!r}." for name in COLUMNS[:2] if name not in header]
+    wrong += ["it has a column twice."] if len(set(header)) < len(header) else []
+    if wrong:
         raise DataError(
-            f"{KEY}: {path} {what}. Its first row must name them: path, label, and split if parts "
-            f"are given."
+            f"{KEY}: {path}, row 1: {wrong[0]} The first row names the columns: path, label, and "
+            f"split if parts are given."
         )
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from robustrun.datasets.settings import HELD_OUT
 from robustrun.errors import DataError, listed
 from robustrun.types import Images, Shape, Splits
 
@@ -22,12 +23,14 @@ class TrainedOn:
 
     class_names: tuple[str, ...]  # in the order of its logits
     shape: Shape
+    test_from: str | None = None  # where its test images came from, unless they are a part so named
 
     @staticmethod
     def of(section: dict[str, Any]) -> "TrainedOn":
-        """From what a run says of its data: `class_names` and `input_shape`."""
+        """From what a run says of its data: `class_names`, `input_shape` and `test_from`."""
         channels, height, width = section["input_shape"]
-        return TrainedOn(tuple(section["class_names"]), (channels, height, width))
+        names, shape = tuple(section["class_names"]), (channels, height, width)
+        return TrainedOn(names, shape, section.get("test_from"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +86,7 @@ def as_trained(splits: Splits, trained: TrainedOn, source: str) -> Splits:
             f"dataset.channels=1 or dataset.channels=3."
         )
     _tell(splits.class_names, trained.class_names)
+    _tell_other_cut(splits.test_from or "", trained.test_from or "", source)
     if splits.class_names == trained.class_names:
         return splits
     places = {name: place for place, name in enumerate(trained.class_names)}
@@ -120,6 +124,18 @@ def _tell(names: tuple[str, ...], trained: tuple[str, ...]) -> None:
         )
     elif names != trained:
         log.info("the data set has the network's classes in another order: matched by name")
+
+
+def _tell_other_cut(now: str, then: str, source: str) -> None:
+    """Warn of a test part that is cut otherwise than when the network was trained."""
+    if now != then and now.startswith(HELD_OUT) and then.startswith(HELD_OUT):
+        log.warning(
+            "the test images are %s; those of %s were %s. If they are of the same data, the "
+            "network was trained on some of them",
+            now,
+            source,
+            then,
+        )
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

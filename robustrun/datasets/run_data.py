@@ -1,5 +1,6 @@
 """The data of a run: loaded, seen as the measured network sees it, cut, and fingerprinted."""
 
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -8,10 +9,13 @@ import torch
 from torch import Tensor
 
 from robustrun.datasets.border import checked_splits
+from robustrun.datasets.checks import SHOWN
 from robustrun.datasets.repeated import tell_repeated
 from robustrun.datasets.validation import cut_validation
+from robustrun.errors import listed
 from robustrun.types import Dataset, Images, Splits
 
+log = logging.getLogger(__name__)
 CPU = torch.device("cpu")
 
 
@@ -50,6 +54,19 @@ def load(
         train = train.to(CPU)
         validation = None if validation is None else validation.to(CPU)
     class_counts = torch.bincount(train.labels, minlength=splits.classes)
+    if view is None:
+        _tell_missing(class_counts, splits.class_names)
     parts = {"train": train, "validation": validation, "test": splits.test}
     prints = {name: None if part is None else part.fingerprint() for name, part in parts.items()}
     return Data(splits, train, validation, examples, places, class_counts, prints)
+
+
+def _tell_missing(class_counts: Tensor, class_names: tuple[str, ...]) -> None:
+    """Warn of classes that a training cannot learn."""
+    counted = zip(class_names, class_counts.tolist(), strict=True)
+    if missing := [name for name, count in counted if count == 0]:
+        log.warning(
+            "no training images are left of %s: these classes are not learnt (the validation "
+            "images, training.validation_fraction, are cut off first)",
+            listed(map(repr, missing), SHOWN),
+        )

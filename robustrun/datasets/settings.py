@@ -6,6 +6,7 @@ from typing import Any, Protocol
 from robustrun.datasets.augmentation import AugmentSettings
 from robustrun.errors import require
 
+HELD_OUT = "held out"  # so begins what is told of a test part that was cut from the training images
 # Keys that runs from before them lack, with the value of what those runs did.
 ADDED_LATER: dict[str, Any] = {
     "crop_border": "zeros",
@@ -75,7 +76,7 @@ def check_subset(settings: Settings) -> None:
     require(
         classes is None or len(classes) >= 2,
         "classes",
-        classes and list(classes),
+        None if classes is None else list(classes),
         "a list of at least two classes, by name or number, or null",
     )
     require(0 < fraction <= 1, "fraction", fraction, "a share, above 0 and at most 1")

@@ -156,8 +156,8 @@ def made(source: Any, root: Path, asked: list[dict[str, Any]], download: bool) -
             f"{name}={value!r}" for keywords in asked for name, value in keywords.items()
         )
         raise ConfigError(
-            f"dataset.source {source.__name__!r} cannot be asked for {words} ({error}). "
-            f"dataset.part, train, test and arguments say how it is asked for its parts."
+            f"dataset.source {source.__name__!r} cannot be asked for {words or 'images'} "
+            f"({error}). dataset.part, train, test and arguments say how it is asked for its parts."
         ) from error
 
 
@@ -182,8 +182,8 @@ def provide(source: Any, root: Path, asked: list[dict[str, Any]], download: bool
             return made(source, root, asked, download=True)  # finds the archives, and unpacks them
     except DAMAGED as error:
         raise DataError(
-            f"{key}: {' '.join(str(error).split()) or type(error).__name__}. Remove what lies "
-            f"there, and it is unpacked again, or {instead}."
+            f"{key}: {' '.join(str(error).split()).rstrip('.') or type(error).__name__}. Remove "
+            f"what lies there, and it is unpacked again, or {instead}."
         ) from error
 
 

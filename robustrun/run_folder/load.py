@@ -87,7 +87,7 @@ def data_section(record: RunRecord) -> DatasetSection:
 def trained_on(record: RunRecord) -> TrainedOn:
     """The images that a run's network learnt."""
     data = data_section(record)
-    return TrainedOn(data.class_names, data.input_shape)
+    return TrainedOn(data.class_names, data.input_shape, data.test_from)
 
 
 def rebuild(

@@ -25,6 +25,7 @@ FIRST = torch.from_numpy(LEVELS).permute(0, 3, 1, 2)
         (LEVELS.astype(">u2"), FIRST),
         (np.float32(LEVELS) / np.float32(255), FIRST / 255),
         (LEVELS / 255, (FIRST.double() / 255).float()),
+        ((LEVELS / 255).astype(np.longdouble), (FIRST.double() / 255).float()),
     ],
 )
 def test_every_layout_and_type_gives_the_same_images(

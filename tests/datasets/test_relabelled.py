@@ -100,3 +100,15 @@ def test_what_is_matched_and_what_is_missing_is_said(
     with caplog.at_level(logging.INFO):
         seen_by(*classes)
     assert (said in caplog.text) if said else (caplog.text == "")
+
+
+def test_a_test_part_that_is_cut_otherwise_than_in_training_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cut, other = (f"held out: {share} of each class" for share in (0.2, 0.5))
+    images = Splits(numbered(6), numbered(5), NAMES, test_from=cut)
+    for before in (cut, None, "val/"):
+        as_trained(images, TrainedOn(NAMES, (1, 2, 2), before), "outputs/run")
+    assert caplog.text == ""
+    as_trained(images, TrainedOn(NAMES, (1, 2, 2), other), "outputs/run")
+    assert f"{cut}; those of outputs/run were {other}. If they are of the same data" in caplog.text

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from datasets.decoding import TRAIN, images, stored
-from datasets.small_sets import folder
+from datasets.small_sets import digits, folder
 from robustrun.datasets import run_data
 from robustrun.datasets.augmentation import as_floats
 from robustrun.errors import DataError
@@ -53,3 +53,17 @@ def test_a_damaged_image_that_is_needed_is_named_before_anything_is_trained(
     (root / name).write_bytes((root / name).read_bytes()[:40])
     with pytest.raises(DataError, match=rf"{name} cannot be read as an image"):
         run_data.load(folder(root), 0.25, 0, three)
+
+
+def test_classes_of_which_the_validation_part_has_all_images_are_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    def all_of(test: Images) -> tuple[Images, np.ndarray]:
+        return test, np.arange(len(test))
+
+    data = run_data.load(digits(fraction=0.001), 0.1, 0, all_of)  # one image of each class
+    (missing,) = (data.class_counts == 0).nonzero().flatten().tolist()
+    assert f"no training images are left of '{missing}': these classes" in caplog.text
+    caplog.clear()
+    run_data.load(digits(), 0.1, 0, all_of)
+    assert "no training images" not in caplog.text
