@@ -259,6 +259,33 @@ def test_takes_empty_single_and_all_wrong_batches(name: str, norm: str) -> None:
     assert counting.seen == 3, "one look shows that there is nothing to do"
 
 
+STRONG: dict[str, dict[str, Any]] = {  # each with room for more than one run
+    "pgd": {"epsilon": 0.9, "step_size": 0.5, "steps": 30, "restarts": 3},
+    "mi_fgsm": {"epsilon": 0.9, "step_size": 0.1, "steps": 30},
+    "multi_targeted": {"epsilon": 0.9, "step_size": 0.3, "steps": 30, "restarts": 2},
+    "screen": {"epsilon": 0.9, "step_size": 0.3},
+    "apgd_ce": {"epsilon": 0.9, "restarts": 3},
+    "apgd_t": {"epsilon": 0.9},
+    "fab": {"epsilon": 0.9, "restarts": 3},
+    "fab_t": {"epsilon": 0.9},
+    "square": {"epsilon": 0.9, "queries": 300, "restarts": 3},
+    "cw_l2": {"epsilon": 20.0, "steps": 60, "constant": 10.0},
+    "fmn": {"epsilon": 0.9},
+}
+
+
+@pytest.mark.parametrize("name", STRONG)
+def test_once_all_images_have_fallen_the_model_is_passed_through_no_more(name: str) -> None:
+    model = network().eval()
+    x, y = batch(model, 6)
+    sizes: list[int] = []
+    model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    found = from_catalogue(name, "l2" if name == "cw_l2" else "linf")
+    found = dataclasses.replace(found, **STRONG[name])(model, x, y, generator=generator())
+    assert min(sizes) > 0, "no batch without images"
+    assert not right(model, found, y).any()
+
+
 @pytest.mark.parametrize(("name", "norm"), PARTS)
 def test_without_a_gradient_square_finds_the_same_and_the_others_say_so(
     name: str, norm: str

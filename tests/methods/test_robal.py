@@ -113,6 +113,13 @@ def test_adapt_replaces_the_last_linear_layer_only(network):
     assert model.hidden is hidden
 
 
+def test_a_new_head_begins_as_a_linear_layer_does():
+    """Uniformly within 1 / sqrt(features), as torch has it."""
+    weight = CosineHead(400, torch.ones(10), 10.0, 0.03, 0.7).weight.detach()
+    assert 0.0499 < weight.abs().max() <= 0.05
+    assert weight.std() == pytest.approx(0.05 / 3**0.5, rel=0.05)  # 4,000 draws: 1% of it
+
+
 def test_adapt_reaches_into_nested_networks_and_bare_layers():
     nested = nn.Sequential(nn.Flatten(), nn.Sequential(nn.Linear(9, 5), nn.ReLU(), nn.Linear(5, 4)))
     assert robal().adapt(nested, COUNTS)(torch.rand(2, 1, 3, 3)).shape == (2, 4)

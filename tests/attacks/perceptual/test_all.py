@@ -85,6 +85,17 @@ def test_an_image_that_is_wrong_already_is_done_at_once(attack):
     assert (x_adv - x).abs().max() < 0.1  # nothing but the starting noise, 0.01 per pixel
 
 
+@pytest.mark.parametrize("attack", [lpa(steps=40, rounds=4), ppgd(steps=60)], ids=["LPA", "PPGD"])
+def test_once_all_images_have_fallen_the_model_is_passed_through_no_more(attack):
+    model = network(torch.float32).eval()
+    x, y = batch(model)
+    sizes: list[int] = []
+    model.first.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    x_adv = with_bound(attack, 2.0)(model, x, y, generator=torch.Generator().manual_seed(0))
+    assert min(sizes) > 0, "no batch without images"
+    assert (model(x_adv).argmax(dim=1) != y).all()
+
+
 def test_an_attack_bounded_by_an_lpips_network_stays_in_the_networks_ball():
     model = network(torch.float32).eval()
     x, y = batch(model)

@@ -16,7 +16,11 @@ from attacks.small_networks import (
 )
 from robustrun.attacks import apgd, fab
 from robustrun.attacks.ensemble import Ensemble
-from robustrun.attacks.search.cascade import call_attack, run_batched_until_fooled
+from robustrun.attacks.search.cascade import (
+    call_attack,
+    run_batched_until_fooled,
+    run_until_fooled,
+)
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.measure import accuracies, measure
 from robustrun.evaluation.setting import Setting
@@ -68,6 +72,34 @@ def test_of_several_runs_at_once_the_worst_counts() -> None:
     x, y = torch.full((3, 1, 1, 1), -2.5), torch.zeros(3, dtype=torch.long)
     found = run_batched_until_fooled(Shows(), x, y, lambda: (2, work), batch_size=6)
     assert found.flatten().tolist() == [-1.0, 0.5, -2.0]
+
+
+@pytest.mark.parametrize("batched", [False, True])
+def test_a_run_is_asked_for_what_is_left_and_none_once_nothing_is(batched: bool) -> None:
+    class Shows(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return torch.cat([torch.zeros(len(x), 1), x.flatten(1)], dim=1)
+
+    asked: list[list[int]] = []
+
+    def run(left: Tensor, number: Tensor | None = None) -> Tensor:
+        """Turns the first that is left, and leaves the others nearer than they were."""
+        asked.append(left.tolist())
+        return torch.tensor([1.0] + [-0.5] * (len(left) - 1)).view(-1, 1, 1, 1)
+
+    x, y = torch.tensor([-2.0, 3.0, -1.0]).view(3, 1, 1, 1), torch.zeros(3, dtype=torch.long)
+    if batched:
+        found = run_batched_until_fooled(Shows(), x, y, lambda: (4, run), batch_size=1)
+    else:
+        found = run_until_fooled(Shows(), x, y, [run] * 4)
+    # A batch of three images, which stays as full where a run may be done several times at once.
+    assert asked == [[0, 2], [2] * (3 if batched else 1)]
+    assert found.flatten().tolist() == [1.0, 3.0, 1.0]
+    asked.clear()
+    one = run_until_fooled(Shows(), x, y, [run])
+    assert one.flatten().tolist() == [1.0, 3.0, -0.5]
+    wrong = run_until_fooled(Shows(), x, y + 1, [run]).flatten().tolist()
+    assert wrong == [-2.0, 1.0, -1.0], "what is wrong already is left alone"
 
 
 @dataclass(frozen=True)

@@ -88,6 +88,16 @@ def test_fools_the_model_within_its_bound_and_keeps_the_first_image_that_does(
     assert (model(tight(model, x, y)).argmax(dim=1) != y).sum() <= fooled.sum()
 
 
+def test_once_all_images_have_fallen_the_model_is_passed_through_no_more() -> None:
+    model, x, y = tanh_network()
+    sizes: list[int] = []
+    model.register_forward_hook(lambda _, inputs, __: sizes.append(len(inputs[0])))
+    strong = recolor(bound=0.5, steps=80, lr=0.05)
+    assert (model(strong(model, x, y)).argmax(dim=1) != y).all()
+    assert min(sizes) > 0, "no batch without images"
+    assert len(sizes) < 80
+
+
 @ATTACKS
 def test_what_is_wrong_already_is_left_alone_and_no_image_at_all_is_fine(
     attack: StAdv | ReColorAdv,
