@@ -1,5 +1,6 @@
 """Square: its schedule, its proposals, and that it needs no gradient."""
 
+import itertools
 import math
 from types import SimpleNamespace
 
@@ -9,7 +10,7 @@ from torch import Tensor, nn
 
 from attacks.small_attacks import attack, part
 from attacks.small_networks import NORMS, SHAPE, Counting, batch, generator, network, right
-from robustrun.attacks.geometry.ball import length
+from robustrun.attacks.geometry.ball import length, project
 from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes, _window
 from robustrun.models.trial import follows_gradient
 
@@ -128,6 +129,34 @@ def test_an_l2_proposal_is_the_papers() -> None:
         torch.testing.assert_close(new[:, :, ~both], old[:, :, ~both])
 
 
+def test_an_l1_proposal_is_the_authors() -> None:
+    """The same in l1, but that each channel gets three times what it has: more than the ball holds,
+    which the projection takes back."""
+    x = torch.full((1, 3, 12, 12), 0.5)
+    its = attack("square", "l1", 2.0, queries=40)
+    search = _Patterns(its, x, generator())
+    best = x + 0.5 * (search.start() - x)
+    for query in (0, 39):
+        side = search._side(query, 12, 12)
+        first, second = (
+            _window(search.places[query][part], side, 12, 12) for part in (slice(2), slice(2, 4))
+        )
+        old, new = best - x, search.propose(query, torch.arange(1), x, best) - x
+        rest = old.clone()
+        rest[first] = rest[second] = 0.0
+        had = (old - rest).abs().sum(dim=(2, 3)) + (2.0 - old.abs().sum()) / 3
+        mine = torch.nan_to_num(old[first] / old[first].abs().sum(dim=(2, 3), keepdim=True))
+        away = []
+        for signs in itertools.product((1.0, -1.0), repeat=3):
+            hump = search._pattern(side, search.turns[query])
+            fresh = mine + torch.tensor(signs).view(1, 3, 1, 1) * hump
+            fresh = fresh / fresh.abs().sum(dim=(2, 3), keepdim=True)
+            there = rest.clone()
+            there[first] = fresh * 3 * had[..., None, None]
+            away.append(float((project(x + there, x, "l1", 2.0) - x - new).abs().max()))
+        assert min(away) < 1e-5  # of one sign for each channel; float32, and 1e-6 of the radius
+
+
 def test_windows_lie_in_the_image_and_the_last_place_is_never_drawn() -> None:
     """As with the authors: their `randint` has no upper end."""
     tops = [_window([share, 0.0], 2, 6, 4)[2].start for share in (0.0, 0.24, 0.26, 0.99)]
@@ -149,6 +178,8 @@ def test_a_hump_falls_off_in_rings() -> None:
     middle = torch.tensor([rings[2], rings[1], rings[0], rings[1], rings[2]])
     assert torch.allclose(hump[1] / hump[1, 2], middle / rings[0])
     assert torch.allclose(hump[0] / hump[1, 2], middle.clamp_max(rings[1]) / rings[0])
+    steeper = _hump(3, 3, 1)[1]  # for l1: the sums of 1 / j^4
+    assert torch.allclose(steeper[0] / steeper[1], torch.tensor((1 / 16) / (1 + 1 / 16)))
     for power in (1, 2):
         both = _humps(5, power)
         assert torch.linalg.vector_norm(both, power) == pytest.approx(1, rel=1e-5)

@@ -42,9 +42,11 @@ class Bar:
 
     def __post_init__(self) -> None:
         self.begun = self.done
+        self.notes: list[str] = []
 
-    def advance(self, count: int = 1, note: object = "") -> None:
+    def advance(self, count: int = 1, note: str = "") -> None:
         self.done += count
+        self.notes.append(note)
         assert self.done <= self.total
 
 
@@ -71,19 +73,26 @@ def test_progress_ends_at_its_total_and_begins_where_an_evaluation_was_interrupt
         grey(0.1, 0.3, 0.45, 0.7, 0.9, 0.2), torch.tensor([0, 0, 0, 1, 1, 1])
     )  # the last one is wrong
     entries = [*accuracies({"pgd": pgd(), "fmn": fmn}), AccuracyCurve("fmn", fmn, (2.0,))]
-    setting = Setting(0, 2, CPU, journal=Journal(tmp_path / "journal", "this"))
-    measure(linear(), images, 2, entries, setting)
+    setting = Setting(0, 3, CPU, journal=Journal(tmp_path / "journal", "this"))
+    found = measure(linear(), images, 2, entries, setting)
+    assert 0 <= found.seconds < 60
+    noted = setting.journal.findings
+    assert all(0 <= noted[f"pgd batch {number}"]["seconds"] < 60 for number in (0, 1))
     assert [(bar.title, bar.total) for bar in bars] == [
         ("predictions", 6),
         ("attack pgd", 5),
         ("attack fmn", 5),
-        ("distances by fmn", 3),
+        ("distances by fmn", 2),
     ]
     assert all(bar.done == bar.total for bar in bars)
+    assert bars[1].notes == [
+        "66.7% stand",
+        "80.0% stand",
+    ]  # 0.45 falls; 0.1, 0.3, 0.7 and 0.9 do not
     whole = (tmp_path / "journal").read_bytes().splitlines(keepends=True)
     (tmp_path / "journal").write_bytes(b"".join(whole[:2]))  # stopped after a batch of PGD
     bars.clear()
-    again = Setting(0, 2, CPU, journal=Journal(tmp_path / "journal", "this"))
+    again = Setting(0, 3, CPU, journal=Journal(tmp_path / "journal", "this"))
     measure(linear(), images, 2, entries[:2], again)
     assert [(bar.title, bar.done, bar.total) for bar in bars[1:]] == [("attack pgd", 5, 5)]
-    assert bars[1].begun == 2
+    assert bars[1].begun == 3

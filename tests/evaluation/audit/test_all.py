@@ -2,21 +2,30 @@
 
 import dataclasses
 import importlib
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from evaluation.audit.small_audits import CPU, QUICK
 from evaluation.grey_images import grey, linear, pgd
 from robustrun import console
+from robustrun.attacks.fgsm import FGSM
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.audit.audit import ATTACK_CHECKS, audit
+from robustrun.evaluation.audit.model_checks import MODEL_CHECKS
+from robustrun.evaluation.findings import Check
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.search_networks import SearchNetworks
 from robustrun.evaluation.setting import Setting
 from robustrun.registry import import_modules
+from robustrun.storage.journal import Journal
 
 LEAST = dataclasses.replace(
     QUICK,
@@ -79,6 +88,51 @@ def test_only_what_stood_under_the_attack_before_is_tried() -> None:
     assert checks["finite_logits"].measured == 0.2
     assert audit(dataclasses.replace(SUBJECT, images=IMAGES.subset(torch.arange(0))), pgd(), plan,
                  setting) == []  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "changed", [{"bounded": False}, {"adversarial": False}, {"norm": "l7"}, {"epsilon": 0.0}]
+)
+def test_what_searches_no_ball_is_compared_with_nothing(changed: dict[str, Any]) -> None:
+    traits = {"norm": "linf", "epsilon": 0.1, "bounded": True, "adversarial": True}
+    attack = SimpleNamespace(**traits | changed)
+    found = audit(SUBJECT, attack, LEAST, Setting(0, 2, CPU))  # type: ignore[arg-type]
+    names = [check.__name__ for check in MODEL_CHECKS]
+    assert [check.check for check in found] == [*names, "adversary"]
+
+
+def test_without_verdicts_the_attack_is_run_first_and_its_answers_count() -> None:
+    class Breaks(torch.nn.Module):
+        """No answer above 0.95."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            dark = x.flatten(1).mean(1, keepdim=True) < 0.95
+            return linear()(x).where(dark, math.nan)
+
+    subject = Subject(SearchNetworks(Breaks(), Breaks()), IMAGES, 2)
+    images = TensorImages(grey(0.1, 0.45, 0.3, 0.8, 0.9), IMAGES.labels)
+    subject = dataclasses.replace(subject, images=images)
+
+    @dataclasses.dataclass(frozen=True)
+    class Brighter(FGSM):
+        def __call__(self, model: Any, x: Tensor, y: Tensor, *, generator: Any = None) -> Tensor:
+            return x + 0.1
+
+    plan = dataclasses.replace(LEAST, examples=None)
+    checks = {c.check: c for c in audit(subject, Brighter("linf", 0.1), plan, Setting(0, 2, CPU))}
+    assert checks["more_effort"].expected == 0.6  # 0.45 falls, and 0.9 has no answer then
+    assert checks["finite_logits"].measured == 0.2
+
+
+def test_a_check_that_the_journal_has_is_not_made_again(tmp_path: Path) -> None:
+    journal, setting = Journal(tmp_path / "journal", "this"), Setting(0, 2, CPU)
+    known = Check("one_step", "warn", 0.25, 0.5, "As it was found.")
+    journal.note("audit one_step", dataclasses.asdict(known))
+    found = audit(SUBJECT, pgd(), LEAST, dataclasses.replace(setting, journal=journal))
+    assert next(check for check in found if check.check == "one_step") == known
+    again = Journal(tmp_path / "journal", "this")
+    noted = [Check(**again.recall(f"audit {check.check}")) for check in found]  # type: ignore[arg-type]
+    assert noted == found
 
 
 def test_numbers_are_drawn_by_the_setting_and_the_networks_mode_is_restored() -> None:
