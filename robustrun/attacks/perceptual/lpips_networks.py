@@ -169,11 +169,9 @@ def _published(url: str) -> Weights:
 
 
 def _layers_only(state: Weights, source: str) -> Weights:
-    """The convolutions of a state dict, whatever a network or a checkpoint puts around them."""
-    inner = state.get("model", state)
-    layers = inner if isinstance(inner, dict) else state
+    """The convolutions of a state dict, whatever a network puts around them."""
     mark = "features."
-    convolutions = {k[k.index(mark) + len(mark) :]: v for k, v in layers.items() if mark in k}
+    convolutions = {k[k.index(mark) + len(mark) :]: v for k, v in state.items() if mark in k}
     if not convolutions:
         raise DataError(f"{source} holds no layers of a network (no key has {mark!r} in its name).")
     return convolutions

@@ -49,6 +49,16 @@ def test_projection_on_the_l1_ball_in_the_box_is_the_nearest_point(
     assert certified(*flat, epsilon) <= tolerance * (1 + scale * 10)
 
 
+def test_a_projection_fills_the_ball_to_the_last_digit() -> None:
+    """The shrinkage is solved for, not only bracketed."""
+    draws = torch.Generator().manual_seed(0)
+    x = 0.4 + 0.2 * torch.rand(20, 1, 4, 6, generator=draws, dtype=torch.float64)
+    point = x + torch.randn(x.shape, generator=draws, dtype=torch.float64)
+    for epsilon in (0.1, 1.0, 5.0):
+        used = (project_l1(point, x, epsilon) - x).abs().flatten(1).sum(dim=1)
+        torch.testing.assert_close(used, torch.full_like(used, epsilon), rtol=0, atol=1e-12)
+
+
 def test_a_sparse_step_takes_the_largest_pixels_equally() -> None:
     slope = torch.arange(1.0, PIXELS + 1).view(1, *SHAPE) * torch.tensor(-1.0)
     step = sparse_sign(slope, torch.tensor([0.25])).flatten()
