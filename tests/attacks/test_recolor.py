@@ -65,5 +65,5 @@ def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> 
 
 
 def test_grey_images_cannot_be_recoloured() -> None:
-    with pytest.raises(ConfigError, match="colour images"):
-        recolor()(nn.Flatten(), torch.rand(1, 1, 4, 4), torch.zeros(1, dtype=torch.long))
+    with pytest.raises(ConfigError, match=r"colour images, but these have 1 channel\(s\)"):
+        recolor()(nn.Flatten(), torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.long))
