@@ -14,11 +14,12 @@ from types import ModuleType
 from typing import Any
 
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 from robustrun.errors import ConfigError, did_you_mean, require
 from robustrun.models.initial_weights import digest_of, started
 from robustrun.models.normalize import Normalize, check_statistics
-from robustrun.models.trial import reason
+from robustrun.models.trial import reason, sample, tried
 from robustrun.types import MODELS, Shape
 
 log = logging.getLogger(__name__)
@@ -106,6 +107,8 @@ class File:
         make = self._maker_of(module)
         with _beside(file.parent):
             network = self._made(make, shape, classes)
+        if self.weights != "random" and any(map(is_lazy, network.parameters())):
+            tried(network, sample(shape), classes, self.title)  # a pass gives them their shapes
         if self.mean is None or self.std is None:
             return started(network, self.weights, nn.Identity(), classes)
         normalize = Normalize(self.mean, self.std, shape[0])
@@ -135,7 +138,7 @@ class File:
 
     def _maker_of(self, module: ModuleType) -> Callable[..., Any]:
         make = getattr(module, self.maker, None)
-        if callable(make):
+        if callable(make) and not isinstance(make, nn.Module) and _has_parameters(make):
             return make  # type: ignore[no-any-return]
         own = [
             name
@@ -172,6 +175,15 @@ class File:
                 f"torch.nn.Module is needed."
             )
         return network
+
+
+def _has_parameters(make: Callable[..., Any]) -> bool:
+    """Whether it says what it is called with, as every class and function of Python does."""
+    try:
+        inspect.signature(make)
+    except ValueError:
+        return False
+    return True
 
 
 def _known(

@@ -310,7 +310,7 @@ def _remarks(how: Adaptation) -> list[str]:
     """What was met, a line each."""
     lines = []
     if how.pick is not None:
-        lines.append(f"answers with several things: its logits are {how.pick!r} of them")
+        lines.append(f"answers with several things, of which {how.pick!r} are its logits")
     if how.image_type is not None:
         lines.append(f"computes in {str(how.image_type)[6:]}: images are converted to it")
     if how.converts:

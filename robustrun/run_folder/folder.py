@@ -34,8 +34,13 @@ def require_finished(folder: Path) -> None:
     """DataError unless the folder is of a finished run."""
     for name in (CONFIGURATION, RESULTS, WEIGHTS):
         if not (folder / name).is_file():
-            lies = runs_below(folder)
-            raise DataError(f"{folder} is no finished run: it has no {name}.{lies}")
+            begun = (folder / FOLDER / FILE).is_file()
+            more = (
+                f" If it was interrupted: robustrun resume {folder}"
+                if begun
+                else runs_below(folder)
+            )
+            raise DataError(f"{folder} is no finished run: it has no {name}.{more}")
 
 
 def runs_below(folder: Path) -> str:

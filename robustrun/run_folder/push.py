@@ -51,7 +51,8 @@ def prepare(
         WEIGHTS: weights_of(folder).read_bytes(),
     }
     code = place.code_of(made.results["config"])
-    left = {} if code is None else {"code": f"left out: whoever loads the network needs {code}"}
+    needs = f"left out: whoever loads the network needs {code} (of its .pt2 or ONNX file, nobody)"
+    left = {} if code is None else {"code": needs}
     return Upload(repository, files, made.changes | left)
 
 

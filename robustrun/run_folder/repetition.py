@@ -84,8 +84,8 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
     typed = words.parse_all(line.words)
     if wrong := {words.group(word) for word in typed} - {*MEASURING, "plugins"}:
         raise ConfigError(
-            f"{' and '.join(sorted(wrong))}: a finished run has these already; what evaluate can "
-            f"choose again is {', '.join(MEASURING)}."
+            f"{' and '.join(sorted(wrong))}: evaluate does not train again. It can choose "
+            f"{', '.join(MEASURING)}; robustrun --config-path RUN repeats a run with any change."
         )
     if not typed:
         return dump(load_config(raw_config(run))), []

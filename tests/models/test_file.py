@@ -42,7 +42,12 @@ def broken(classes):
     return 1 / (classes - 7)
 
 
+def lazy(classes):
+    return nn.Sequential(nn.Flatten(), nn.LazyLinear(classes))
+
+
 number = 3
+made = lazy(7)
 """
 
 
@@ -92,6 +97,14 @@ def test_a_file_begins_with_weights_but_for_a_head_of_other_classes() -> None:
     assert (taken.taken, taken.new) == (2, ("fc.weight", "fc.bias"))
 
 
+def test_layers_that_learn_their_size_from_images_begin_with_weights_too() -> None:
+    donor = built(file("my_net.py:lazy"), SHAPE, 7)
+    torch.save(donor.state_dict(), "weights.pt")
+    again = built(file("my_net.py:lazy", weights="weights.pt"), SHAPE, 7).state_dict()
+    assert all(torch.equal(again[key], value) for key, value in donor.state_dict().items())
+    assert [*again] == ["1.weight", "1.bias"]
+
+
 def test_modules_beside_a_file_are_its_own(there: Path) -> None:
     other = there / "other"
     other.mkdir()
@@ -129,11 +142,14 @@ def test_a_module_is_found_in_the_current_folder(monkeypatch: pytest.MonkeyPatch
         ("absent.networks:Net", None, "names the module 'absent.networks', which is not found"),
         ("my_net.py:Nett", None, r"but Nett is not in it.*Did you mean 'Net'"),
         ("my_net.py:number", None, "but number is a int: a class or function is needed"),
+        ("my_net.py:made", None, "but made is a Sequential: a class or function is needed"),
+        ("builtins:min", None, "but min is a builtin_function_or_method: a class or function is"),
         ("my_net.py:Net", {"widht": 4}, r"my_net\.py:Net\(num_classes.*keyword argument 'widht'"),
         ("my_net.py:Net", {"width": "a"}, r"cannot be made with width='a', num_classes=7.*Error: "),
         ("my_net.py:no_network", None, r"makes a str, but a torch\.nn\.Module is needed"),
         ("my_net.py:broken", None, r"with classes=7: line 26: ZeroDivisionError: division by zero"),
         ("syntax.py:Net", None, r"syntax\.py cannot be imported: line 1: SyntaxError"),
+        ("beside.py:Net", None, r"beside\.py cannot be imported: line 2: SyntaxError.*syntax\.py"),
         ("fails.py:Net", None, r"fails\.py cannot be imported: line 2: NameError: .*'undefined'"),
     ],
 )
@@ -141,6 +157,7 @@ def test_what_is_no_network_is_said_in_a_sentence(
     network: str, arguments: dict[str, Any] | None, message: str
 ) -> None:
     Path("syntax.py").write_text("def\n")
+    Path("beside.py").write_text("\nimport syntax\n")
     Path("fails.py").write_text("\nundefined\n")
     with pytest.raises(ConfigError, match=message):
         file(network, arguments=arguments).build(SHAPE, 7)

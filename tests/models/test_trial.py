@@ -99,9 +99,9 @@ class RefusesOne(Plain):
 
 
 MET: dict[type[Plain], str] = {
-    InATuple: "its logits are 1 of them",
-    InANamedTuple: "its logits are 0 of them",
-    InADictionary: "its logits are 'out' of them",
+    InATuple: "of which 1 are its logits",
+    InANamedTuple: "of which 0 are its logits",
+    InADictionary: "of which 'out' are its logits",
     InPlace: "each pass gets a copy",
     Double: "computes in float64",
     Bfloat16: "computes in bfloat16",

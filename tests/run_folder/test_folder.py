@@ -1,4 +1,4 @@
-"""The lock of a run's folder: one process at a time, and none is held by the dead."""
+"""The lock of a run's folder: one process at a time, and none is held by the dead; what is no run."""
 
 import subprocess
 import sys
@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from robustrun.errors import ConfigError
-from robustrun.run_folder.folder import in_use, locked
+from robustrun.errors import ConfigError, DataError
+from robustrun.run_folder.folder import in_use, locked, require_finished
 
 HOLDS = """
 import sys, time
@@ -71,3 +71,13 @@ def test_a_folder_whose_lock_cannot_be_tried_is_of_no_process_that_is_known(
 
     monkeypatch.setattr(FileLock, "acquire", forbidden)
     assert not in_use(tmp_path)
+
+
+def test_of_a_run_that_has_begun_the_command_that_continues_it_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"no finished run: it has no config\.yaml\.$"):
+        require_finished(tmp_path)
+    (tmp_path / "checkpoint").mkdir()
+    (tmp_path / "checkpoint" / "origin.json").touch()
+    named = rf"it has no config\.yaml\. If it was interrupted: robustrun resume {tmp_path}$"
+    with pytest.raises(DataError, match=named):
+        require_finished(tmp_path)
