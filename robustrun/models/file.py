@@ -227,8 +227,12 @@ def from_module(name: str) -> tuple[ModuleType, dict[str, Path]]:
             f"in the current folder ({Path.cwd()}), on PYTHONPATH or installed. Of a file, write "
             f"FILE.py:NAME."
         ) from None
-    file = Path(str(module.__file__))
-    return module, {file.name: file}
+    if (file := getattr(module, "__file__", None)) is None:
+        raise ConfigError(
+            f"model.network names {name!r}, which is no file: a folder, or built into Python. "
+            f"Write {FORM}."
+        )
+    return module, {Path(file).name: Path(file)}
 
 
 def from_file(file: Path) -> tuple[ModuleType, dict[str, Path]]:

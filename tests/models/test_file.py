@@ -47,6 +47,7 @@ def lazy(classes):
 
 
 number = 3
+least = min
 made = lazy(7)
 """
 
@@ -143,7 +144,8 @@ def test_a_module_is_found_in_the_current_folder(monkeypatch: pytest.MonkeyPatch
         ("my_net.py:Nett", None, r"but Nett is not in it.*Did you mean 'Net'"),
         ("my_net.py:number", None, "but number is a int: a class or function is needed"),
         ("my_net.py:made", None, "but made is a Sequential: a class or function is needed"),
-        ("builtins:min", None, "but min is a builtin_function_or_method: a class or function is"),
+        ("my_net.py:least", None, "but least is a builtin_function_or_method: a class or function"),
+        ("folder:Net", None, "names 'folder', which is no file: a folder, or built into Python"),
         ("my_net.py:Net", {"widht": 4}, r"my_net\.py:Net\(num_classes.*keyword argument 'widht'"),
         ("my_net.py:Net", {"width": "a"}, r"cannot be made with width='a', num_classes=7.*Error: "),
         ("my_net.py:no_network", None, r"makes a str, but a torch\.nn\.Module is needed"),
@@ -156,6 +158,7 @@ def test_a_module_is_found_in_the_current_folder(monkeypatch: pytest.MonkeyPatch
 def test_what_is_no_network_is_said_in_a_sentence(
     network: str, arguments: dict[str, Any] | None, message: str
 ) -> None:
+    Path("folder").mkdir()
     Path("syntax.py").write_text("def\n")
     Path("beside.py").write_text("\nimport syntax\n")
     Path("fails.py").write_text("\nundefined\n")

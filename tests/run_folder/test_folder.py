@@ -1,4 +1,4 @@
-"""The lock of a run's folder: one process at a time, and none is held by the dead; what is no run."""
+"""The lock of a run's folder: one process at a time; and what is no finished run."""
 
 import subprocess
 import sys
