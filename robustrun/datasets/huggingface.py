@@ -163,8 +163,13 @@ def chosen_splits(tables: Mapping[str, Table], settings: HuggingFace) -> Chosen:
     if train is None:
         train = _train_split(tables, settings)
     told = None
+    if train is not None and train == test:
+        raise DataError(
+            f"dataset.test_split: {train!r} is the split to train on: what is measured on it was "
+            f"learnt. Name another one of {', '.join(tables)}."
+        )
     if test is None:
-        test = _test_split(tables, settings)
+        test = _test_split(tables, train, settings)
         told = None if test in (TEST, None) else f"split {test!r}"
     if left := [name for name in tables if name not in (train, test)]:
         log.info("%s: not used: split %s", settings.path, ", ".join(left))
@@ -186,13 +191,16 @@ def _train_split(tables: Mapping[str, Table], settings: HuggingFace) -> str | No
     return others[0] if others else None
 
 
-def _test_split(tables: Mapping[str, Table], settings: HuggingFace) -> str | None:
-    """The split to test on: test, unless its labels are hidden, else validation, and that is
-    said."""
-    validation = next((name for name in tables if WORDS.get(name) == "validation"), None)
-    tests = [name for name in tables if WORDS.get(name) == TEST]
+def _test_split(
+    tables: Mapping[str, Table], train: str | None, settings: HuggingFace
+) -> str | None:
+    """The split to test on, beside that to train on: test, unless its labels are hidden, else
+    validation, and that is said."""
+    others = [name for name in tables if name != train]
+    validation = next((name for name in others if WORDS.get(name) == "validation"), None)
+    tests = [name for name in others if WORDS.get(name) == TEST]
     name = TEST if TEST in tests else next(iter(tests), None)
-    if name is not None and not _is_hidden(tables[name], settings):
+    if name is not None and not _is_hidden(tables[name], tables[train or name], settings):
         return name
     if validation is not None:
         why = "there is no test split" if name is None else f"the labels of {name!r} are hidden"
@@ -201,14 +209,18 @@ def _test_split(tables: Mapping[str, Table], settings: HuggingFace) -> str | Non
     if name is not None:
         raise DataError(
             f"{settings.path}: the labels of split {name!r} are hidden, and there is no validation "
-            f"split. Name another one: dataset.test_split=…"
+            f"split. Name another one, dataset.test_split=…, or give dataset.path the files to "
+            f"train on alone: of these a test part is cut off."
         )
     return None
 
 
-def _is_hidden(table: Table, settings: HuggingFace) -> bool:
-    """Whether no row says its class: -1, or nothing."""
-    column = label_column(table, settings.label_column)
+def _is_hidden(table: Table, labelled: Table, settings: HuggingFace) -> bool:
+    """Whether no row says its class, in the column that holds those of `labelled`: -1, or nothing,
+    or there is no such column."""
+    column = label_column(labelled, settings.label_column)
+    if column not in table.columns:
+        return True
     values = (value for batch in table.batches(column) for value in batch)
     return all(value in (-1, None) for value in values)
 

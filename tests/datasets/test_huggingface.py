@@ -115,6 +115,27 @@ def test_splits_can_be_named_and_a_test_part_alone_can_be_measured(tmp_path: Pat
     assert (len(alone.train), alone.test.labels.tolist()) == (0, [2, 1])
 
 
+def test_what_is_trained_on_is_never_measured(tmp_path: Path) -> None:
+    write(tmp_path, train=[0, 1] * 5, test=[2, 1, 0] * 5)
+    turned = hub(tmp_path, train_split="test").load()
+    assert (len(turned.train), len(turned.test)) == (12, 3)
+    assert str(turned.test_from).startswith("held out: 0.2 of each class")
+    with pytest.raises(DataError, match=r"^dataset\.test_split: 'train' is the split to train on"):
+        hub(tmp_path, test_split="train").load()
+
+
+def test_a_test_part_without_the_column_of_labels_has_them_hidden(tmp_path: Path) -> None:
+    write(tmp_path, train=[0, 1], validation=[1, 0])
+    pictures = tmp_path / "test-00000-of-00001.parquet"
+    write_parquet(pictures, [picture(7)], ["7.png"], names=("img", "file"))
+    assert hub(tmp_path).load().test_from == "split 'validation'"
+    (tmp_path / "validation-00000-of-00001.parquet").unlink()
+    with pytest.raises(
+        DataError, match=r"'test' are hidden.*give dataset\.path the files to train"
+    ):
+        hub(tmp_path).load()
+
+
 def test_images_of_any_size_are_scaled_and_too_many_are_refused(tmp_path: Path) -> None:
     images = [picture(0, (9, 7)), picture(1, (8, 12), "L")]
     write_parquet(tmp_path / "train.parquet", images, [0, 1], FEATURES)
