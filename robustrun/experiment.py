@@ -198,6 +198,7 @@ def _evaluate(
     subset = sections.subset_section(images, cfg.evaluation, data.splits)
     run.note(evaluation=sections.evaluation_section(evaluation, subset))
     artefacts.write_predictions(folder / "predictions.npz", evaluation, data.places)
+    artefacts.write_certificates(folder / "certificates.csv", evaluation, data.places)
     with step("drawing figures") if cfg.keep.figures else nullcontext():
         _draw(run, data, model, runtime, images, evaluation, result)
 

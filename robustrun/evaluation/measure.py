@@ -13,6 +13,7 @@ from robustrun.datasets.border import checked, collected
 from robustrun.datasets.checks import require_labels
 from robustrun.devices import guest
 from robustrun.evaluation.audit.audit import Audit
+from robustrun.evaluation.certificate import CertifiedRadii
 from robustrun.evaluation.clean import CleanAccuracy
 from robustrun.evaluation.corruptions import CorruptionAccuracy, FlipRate
 from robustrun.evaluation.curve import AccuracyCurve
@@ -63,6 +64,8 @@ def measurements(
         entries.append(CorruptionAccuracy(plan.corruptions, examples, splits))
     if plan.perturbations is not None:
         entries.append(FlipRate(plan.perturbations, examples, splits))
+    if plan.certificate is not None:
+        entries.append(CertifiedRadii(plan.certificate))
     return entries
 
 

@@ -7,6 +7,7 @@ import numpy as np
 
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.evaluation.findings import Check, CorruptionResult, FlipResult, StageResult
+from robustrun.evaluation.settings import Certificate
 from robustrun.evaluation.table import as_table, as_text
 from robustrun.types import Images
 
@@ -27,6 +28,22 @@ class AttackResult:
     no_answer: np.ndarray  # whose logits are not finite, on the clean image or under the attack
 
 
+@dataclass(frozen=True)
+class Certificates:
+    """What randomised smoothing certifies, image by image."""
+
+    plan: Certificate
+    places: np.ndarray  # of the images among those measured
+    answers: np.ndarray  # of the smoothed classifier, int64; NO_ANSWER where it abstains
+    radii: np.ndarray  # l2, pixel units, within which it gives no other answer; 0 where it abstains
+    seconds: float
+
+    def right(self, labels: np.ndarray) -> np.ndarray:
+        """Where the smoothed classifier is right, of the labels of all measured images."""
+        right: np.ndarray = self.answers == labels[self.places]
+        return right
+
+
 @dataclass(frozen=True, repr=False)
 class Evaluation:
     """The outcome of an evaluation, per example; shown as a table. A value: each measurement
@@ -41,6 +58,7 @@ class Evaluation:
     checks: tuple[Check, ...] = ()  # of the audit
     corruptions: CorruptionResult | None = None
     perturbations: FlipResult | None = None
+    certificates: Certificates | None = None
 
     @property
     def clean_right(self) -> np.ndarray:

@@ -40,8 +40,29 @@ class Perturbations:
 
 
 @dataclass(frozen=True)
+class Certificate:
+    """How the smoothed classifier is certified: see robustrun.evaluation.certificate."""
+
+    sigma: float  # standard deviation of the noise, pixel units
+    every: int  # every so many of the measured images, from the first on
+    selection_samples: int  # noisy copies of an image that choose the class
+    samples: int  # others, whose votes bound its share
+    alpha: float  # the probability that a certificate is wrong, at most
+    radii: tuple[float, ...]  # l2, pixel units, at which certified accuracy is told
+
+    def __post_init__(self) -> None:
+        require(self.sigma > 0, "sigma", self.sigma, "above 0, in pixel units")
+        for name in ("every", "selection_samples", "samples"):
+            require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        require(0 < self.alpha < 0.5, "alpha", self.alpha, "between 0 and 0.5")
+        require(all(r > 0 for r in self.radii), "radii", list(self.radii), "all above 0")
+
+
+@dataclass(frozen=True)
 class EvaluationPlan:
     """What is measured when training is done, beside the run's own attack."""
+
+    ADDED_LATER: ClassVar[dict[str, Any]] = {"certificate": None}
 
     examples: int | None
     choose: Literal["first", "random"]
@@ -51,6 +72,7 @@ class EvaluationPlan:
     audit: AuditSettings | None
     corruptions: Corruptions | None
     perturbations: Perturbations | None
+    certificate: Certificate | None
 
     def __post_init__(self) -> None:
         require(self.examples is None or self.examples >= 1, "examples", self.examples, ">= 1")

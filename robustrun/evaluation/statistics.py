@@ -1,12 +1,14 @@
 """Accuracies, their intervals, and exact tests of counts: what the luck of a draw explains."""
 
 import math
+from collections.abc import Iterator
 
 import numpy as np
 
 Z95 = 1.959963984540054  # the 97.5% point of the normal distribution
 
 ONE_SIDED = 0.025  # the level of one end of a 95% interval
+NEGLIGIBLE = 1e-20  # of a sum in float64
 
 
 def at_least(successes: int, trials: int, share: float = 0.5) -> float:
@@ -17,31 +19,36 @@ def at_least(successes: int, trials: int, share: float = 0.5) -> float:
         return 1.0
     if share in (0, 1) or successes > trials:
         return float(share == 1 and successes <= trials)
-    whole = math.lgamma(trials + 1)
-    terms = (
-        whole
-        - math.lgamma(k + 1)
-        - math.lgamma(trials - k + 1)
-        + k * math.log(share)
-        + (trials - k) * math.log1p(-share)
-        for k in range(successes, trials + 1)
-    )
-    return min(1.0, math.fsum(map(math.exp, terms)))
+    return min(1.0, math.fsum(_terms(successes, trials, share)))
+
+
+def _terms(successes: int, trials: int, share: float) -> Iterator[float]:
+    """The probabilities of `successes`, of one more, and so on, until they no longer count."""
+    whole, largest = math.lgamma(trials + 1), 0.0
+    for k in range(successes, trials + 1):
+        ways = whole - math.lgamma(k + 1) - math.lgamma(trials - k + 1)
+        term = math.exp(ways + k * math.log(share) + (trials - k) * math.log1p(-share))
+        yield term
+        largest = max(largest, term)
+        if term < largest * NEGLIGIBLE:  # and each further one is smaller
+            return
 
 
 def exact_interval(successes: int, trials: int) -> tuple[float, float]:
     """The 95% interval of a share (Clopper and Pearson 1934,
     https://doi.org/10.1093/biomet/26.4.404): it holds at any size and near 0, where Wilson's
     lower end is too high."""
-    return _lower(successes, trials), 1 - _lower(trials - successes, trials)
+    low, missing = (lower_bound(n, trials, ONE_SIDED) for n in (successes, trials - successes))
+    return low, 1 - missing
 
 
-def _lower(successes: int, trials: int) -> float:
-    """The largest share under which so many successes are still bad luck."""
+def lower_bound(successes: int, trials: int, level: float) -> float:
+    """The largest share under which so many successes or more have at most the probability `level`:
+    the lower end of Clopper and Pearson's interval, one-sided, at most 1e-9 below the exact one."""
     low, high = 0.0, 1.0
     while high - low > 1e-9:
         middle = (low + high) / 2
-        if at_least(successes, trials, middle) > ONE_SIDED:
+        if at_least(successes, trials, middle) > level:
             high = middle
         else:
             low = middle

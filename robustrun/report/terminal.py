@@ -44,8 +44,8 @@ def show_run(record: RunRecord) -> None:
     """The closing table of one run, published numbers beside what was measured, what the audit
     found."""
     evaluation = _measured(record)
-    notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_doubts(evaluation)]
-    notes += _missing(record)
+    notes = [*_no_answers(evaluation), *_corruptions(evaluation), *_certified(evaluation)]
+    notes += [*_doubts(evaluation), *_missing(record)]
     console.show(run_table(record), *_sources(record), *notes, str(record.folder))
 
 
@@ -118,6 +118,18 @@ def _corruptions(evaluation: EvaluationSection) -> list[str]:
     if (perturbations := evaluation.perturbations) is not None:
         said.append(f"mean flip rate {percent(perturbations.flip_rate)}")
     return said
+
+
+def _certified(evaluation: EvaluationSection) -> list[str]:
+    """What holds against every adversary, of another classifier than the table's."""
+    if (found := evaluation.certificate) is None:
+        return []
+    shares = [f"{percent(point.accuracy)} at {point.epsilon:.4g}" for point in found.curve]
+    return [
+        f"certified in l2 (the network smoothed by noise of {found.sigma:.4g}): "
+        f"{', '.join(shares)}, of {found.curve[0].total} images; mean radius "
+        f"{found.average_radius:.4g}; {found.abstained} abstained"
+    ]
 
 
 def _missing(record: RunRecord) -> list[str]:

@@ -52,6 +52,18 @@ def write_predictions(path: Path, measured: Evaluation, indices: np.ndarray) -> 
     write_atomically(path, buffer.getvalue())
 
 
+def write_certificates(path: Path, measured: Evaluation, indices: np.ndarray) -> None:
+    """certificates.csv: per image that was certified its place in the test set, its label, the
+    smoothed classifier's answer (-1: it abstains), and the l2 radius in pixel units within which
+    it gives no other."""
+    if (found := measured.certificates) is None:
+        return
+    columns = indices[found.places], measured.labels[found.places], found.answers, found.radii
+    header = ["index", "label", "answer", "radius"]
+    lines = zip(*(column.tolist() for column in columns), strict=True)
+    write_csv(path, header, (dict(zip(header, line, strict=True)) for line in lines))
+
+
 def write_refusal(folder: Path, raw: Any, error: str) -> None:
     """results.json of a run whose configuration was refused before any work started."""
     run = RunSection(id=folder.name, status="failed", error=error, seconds=0.0)

@@ -71,6 +71,20 @@ class CurvePoint(Score):
 
 
 @dataclass(frozen=True, kw_only=True)
+class CertificateSection:
+    """What randomised smoothing certified, in l2."""
+
+    sigma: float  # of the noise
+    samples: int  # noisy copies of an image that bound the share of its class
+    selection_samples: int  # others, that chose the class
+    alpha: float  # the probability that a certificate is wrong, at most
+    curve: tuple[CurvePoint, ...]  # right, and certified at this radius or a larger one; from 0
+    average_radius: float  # 0 where the smoothed classifier is wrong or abstains
+    abstained: int = 0  # images; they count as wrong
+    seconds: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
 class Subset:
     """Which test images were measured."""
 
@@ -93,6 +107,7 @@ class EvaluationSection:
     audit: tuple[Check, ...] = ()  # empty: none was made
     corruptions: CorruptionResult | None = None
     perturbations: FlipResult | None = None
+    certificate: CertificateSection | None = None
 
     @property
     def verdict(self) -> str:

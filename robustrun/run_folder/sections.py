@@ -16,6 +16,7 @@ import torch
 from torch import nn
 
 from robustrun.compute import processes
+from robustrun.compute.predictions import NO_ANSWER
 from robustrun.configuration.run_config import RunConfig
 from robustrun.datasets.run_data import Data
 from robustrun.evaluation.outcome import AttackResult, Evaluation
@@ -25,6 +26,7 @@ from robustrun.models.initial_weights import taken_by
 from robustrun.run_folder import code
 from robustrun.run_folder.schema import (
     AttackScore,
+    CertificateSection,
     CleanScore,
     CurvePoint,
     DatasetSection,
@@ -188,6 +190,27 @@ def evaluation_section(evaluation: Evaluation, subset: Subset) -> EvaluationSect
         audit=evaluation.checks,
         corruptions=evaluation.corruptions,
         perturbations=evaluation.perturbations,
+        certificate=_certificate(evaluation),
+    )
+
+
+def _certificate(evaluation: Evaluation) -> CertificateSection | None:
+    found = evaluation.certificates
+    if found is None:
+        return None
+    plan, right = found.plan, found.right(evaluation.labels)
+    return CertificateSection(
+        sigma=plan.sigma,
+        samples=plan.samples,
+        selection_samples=plan.selection_samples,
+        alpha=plan.alpha,
+        curve=tuple(
+            CurvePoint(epsilon=radius, **_score(right & (found.radii >= radius)))
+            for radius in sorted({0.0, *plan.radii})
+        ),
+        average_radius=float((found.radii * right).mean()),
+        abstained=int((found.answers == NO_ANSWER).sum()),
+        seconds=found.seconds,
     )
 
 

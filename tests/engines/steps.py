@@ -46,6 +46,7 @@ CASES = {  # and the words of each, whose first is a method
     "fast_at": ["fast_at"],
     "n_fgsm": ["n_fgsm"],
     "fgsm_at": ["fgsm_at"],
+    "gaussian": ["gaussian"],
     "pat": ["pat", "method.lpips.network=self", "method.only_attack_correct=true"],
     "notebook_fgsm_at": ["notebook_fgsm_at"],
     "notebook_pat": ["notebook_pat"],
@@ -117,6 +118,8 @@ def measured(weights: dict[str, Tensor], folder: Path) -> dict[str, Any]:
     words = ["device=cpu", "dataset=digits", "evaluation=audit", "evaluation.radii=[2]", "seed=3"]
     words += ["evaluation.audit.examples=20", "evaluation.audit.surrogate_steps=20"]
     words += ["+attack@evaluation.attacks.autoattack=autoattack", "attack.epsilon=0.05"]
+    words += ["evaluation.certificate={sigma: 0.3, every: 5, selection_samples: 20, samples: 200, "]
+    words[-1] += "alpha: 0.001, radii: []}"
     cfg = robustrun.compose([*words, "+attack@evaluation.attacks.fmn=fmn"])
     model = TinyNetwork()
     model.load_state_dict(weights)
@@ -132,7 +135,10 @@ def measured(weights: dict[str, Tensor], folder: Path) -> dict[str, Any]:
     stages = {name: [stage.standing for stage in a.stages] for name, a in found.attacks.items()}
     robust = {name: attack.robust.tolist() for name, attack in found.attacks.items()}
     clean, checks = found.predictions.tolist(), [asdict(check) for check in found.checks]
-    return {"clean": clean, "robust": robust, "stages": stages, "curve": curve, "checks": checks}
+    assert found.certificates is not None
+    radii = found.certificates.radii.tolist()
+    verdicts = {"clean": clean, "robust": robust, "stages": stages, "curve": curve}
+    return verdicts | {"checks": checks, "radii": radii}
 
 
 def difference(one: dict[str, Tensor], other: dict[str, Tensor]) -> float:

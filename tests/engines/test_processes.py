@@ -35,7 +35,7 @@ TOLERANCE = 1e-9
 TWO = ["standard", "pgd_at", "trades", "trades_awp", "robal", "pat"]
 APART = "apart"  # batch norm of each process's own rows: the processes agree, but not with one
 RESUMED = ["free_at", "trades_l2"]
-FOUR = ["trades", "robal", "notebook_robal"]
+FOUR = ["trades", "robal", "gaussian", "notebook_robal"]
 TEXT: dict[str, Any] = {"capture_output": True, "text": True}
 
 

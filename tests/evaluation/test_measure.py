@@ -37,7 +37,8 @@ FIVE = TensorImages(grey(0.1, 0.2, 0.3, 0.4, 0.5), torch.arange(5))
 
 def plan(**changed: Any) -> EvaluationPlan:
     settings = {"examples": None, "choose": "random", "batch_size": 2, "radii": (), "attacks": {}}
-    return EvaluationPlan(**settings | changed, audit=None, corruptions=None, perturbations=None)
+    nothing = dict.fromkeys(("audit", "corruptions", "perturbations", "certificate"))
+    return EvaluationPlan(**settings | changed, **nothing)
 
 
 def test_robust_accuracy_of_a_linear_model_is_what_the_paper_and_pencil_say() -> None:

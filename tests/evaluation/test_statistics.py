@@ -2,8 +2,16 @@
 
 import numpy as np
 import pytest
+from scipy.stats import beta
 
-from robustrun.evaluation.statistics import accuracy, at_least, exact_interval, per_class, wilson
+from robustrun.evaluation.statistics import (
+    accuracy,
+    at_least,
+    exact_interval,
+    lower_bound,
+    per_class,
+    wilson,
+)
 
 
 def test_wilsons_interval_is_the_published_one() -> None:
@@ -58,3 +66,16 @@ def test_the_exact_interval_of_a_share(
 def test_where_nothing_was_counted_any_share_is_possible() -> None:
     assert wilson(0, 0) == (0.0, 1.0)
     assert accuracy(np.zeros(0, dtype=bool)) == 0.0
+
+
+@pytest.mark.parametrize("trials", [10, 1000, 100_000])
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.502, 0.99, 1.0])
+@pytest.mark.parametrize("level", [0.001, 0.025])
+def test_the_lower_bound_of_a_share_is_a_quantile_of_the_beta_distribution(
+    trials: int, share: float, level: float
+) -> None:
+    successes = int(share * trials)
+    exact = beta.ppf(level, successes, trials - successes + 1) if successes else 0.0
+    bound = lower_bound(successes, trials, level)
+    # It stops at intervals of 1e-9; logarithms of factorials of 100,000 carry 1e-10 of a share.
+    assert bound == pytest.approx(exact, abs=1.2e-9)

@@ -20,7 +20,7 @@ from tests.learners import COUNTS, sgd_learner
 
 # Without robal: torch's `one_hot` looks at the labels on a CPU, and does not on CUDA.
 METHODS = ["standard", "pgd_at", "pgd_at_l2", "trades", "trades_l2", "mart", "fgsm_at", "fast_at"]
-METHODS += ["n_fgsm", "free_at", "at_bsl", "at_awp", "trades_awp"]
+METHODS += ["n_fgsm", "free_at", "at_bsl", "at_awp", "trades_awp", "gaussian"]
 
 
 @pytest.mark.device
@@ -43,6 +43,7 @@ LIMITS: dict[str, list[tuple[str, Any, Any]]] = {  # the last value that is righ
     "fast_at": [("step_size", 0.0, -0.01)],
     "fgsm_at": [("alpha", 0.0, -0.01), ("alpha", 1.0, 1.01)],
     "free_at": [("step_size", 0.0, -0.01), ("replays", 1, 0)],
+    "gaussian": [("sigma", 0.0, -0.01)],
     "mart": [("beta", 0.0, -0.01)],
     "n_fgsm": [("noise", 0.0, -0.01), ("step_size", 0.0, -0.01)],
     "notebook_fgsm_at": [
