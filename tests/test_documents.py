@@ -167,7 +167,7 @@ def overrides(words: list[str]) -> list[str]:
     rest = [word for word in words if word not in PLACEHOLDERS and not word.startswith("-")]
     # Those that the reader writes:
     own = ("mine", "my_method", "corners", "perceptron", "quick_draw", "json_lines")
-    own += ("half_at", "flips", "tiny", "stripes", "aircraft")
+    own += ("half_at", "flips", "tiny", "stripes", "aircraft", "my_net")
     parts = ("…", "...", "NAME", "OVERRIDE", *own)
     groups = {word.partition("=")[0] for word in rest if word.partition("=")[2] in own}
     others = [word for word in rest if word.partition(".")[0] not in groups]
