@@ -21,7 +21,7 @@ from robustrun.errors import DataError
 from robustrun.evaluation.attack_run import _doubtful, run_attack, seconds_before
 from robustrun.evaluation.measure import accuracies, evaluate, measure
 from robustrun.evaluation.measurement import Subject
-from robustrun.evaluation.search_networks import search_networks
+from robustrun.evaluation.search_networks import SearchNetworks, search_networks
 from robustrun.evaluation.setting import Setting
 from robustrun.storage.journal import Journal
 
@@ -249,3 +249,36 @@ def test_a_network_whose_gradient_is_not_finite_is_told_with_how_many_images_it_
     fine = Subject(search_networks(linear(), images, setting), images, 2)
     with pytest.raises(RuntimeError, match="attack a returned images that are not finite"):
         run_attack(Follows("linf", 0.1), "a", fine, np.arange(3), setting)
+
+
+class Bounded(nn.Module):
+    """The linear network of this boundary."""
+
+    def __init__(self, boundary: float) -> None:
+        super().__init__()
+        self.boundary, self.network = boundary, linear(boundary)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self.network(x)
+        return logits
+
+
+def test_what_a_search_with_another_network_just_missed_is_attacked_again() -> None:
+    """The copy's boundary is at 0.48, the network's at 0.5: so is the attack's, the second time."""
+    seen: list[tuple[float, int]] = []
+
+    class Reaches(FGSM):
+        def __call__(self, model, x, y, *, generator=None):
+            seen.append((model.boundary, len(x)))
+            return x + (model.boundary + 0.005 - x).clamp(0, 0.1)
+
+    exact, copied = Bounded(0.5), Bounded(0.48)
+    networks = SearchNetworks(exact, exact, copied)  # type: ignore[arg-type]
+    images = TensorImages(grey(0.45, 0.2, 0.39, 0.1), torch.zeros(4, dtype=torch.long))
+    subject = Subject(networks, images, 2)
+    reaches, tried = Reaches("linf", 0.1), np.arange(4)
+    right, no_answer = run_attack(reaches, "a", subject, tried, Setting(0, 4, CPU))
+    # 0.45 gets to 0.485 at first, and then to 0.505; 0.39 gets to 0.485 and no further than 0.49.
+    assert right.tolist() == [False, True, True, True]
+    assert not no_answer.any()
+    assert seen == [(0.48, 4), (0.5, 2)]

@@ -1,12 +1,15 @@
 """Clean predictions: in eval mode, batch by batch, and what has no answer."""
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from torch import Tensor, nn
 
 from evaluation.grey_images import CPU, grey, linear
+from robustrun.compute import processes
 from robustrun.compute.predictions import NO_ANSWER
 from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.clean import predict
@@ -28,6 +31,25 @@ def test_each_image_has_its_class_in_whatever_batches(
     assert (found.tolist(), found.dtype) == (CLASSES, "int64")
     assert predict(linear(), images(), batch_size, CPU).shape == (0,)
     assert caplog.text == ""
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 100])
+def test_processes_that_take_turns_predict_what_one_does(
+    batch_size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rank = 0
+
+    def in_turn(work: Callable[[], Any]) -> list[Any]:
+        nonlocal rank
+        found = []
+        for rank in (0, 1):  # noqa: B007
+            found.append(work())
+        return found
+
+    monkeypatch.setattr(processes, "rank", lambda: rank)
+    monkeypatch.setattr(processes, "count", lambda: 2)
+    monkeypatch.setattr(processes, "combined", in_turn)
+    assert predict(linear(), images(*LEVELS), batch_size, CPU).tolist() == CLASSES
 
 
 def test_the_network_predicts_in_eval_mode_and_is_as_it_was_afterwards() -> None:

@@ -27,8 +27,12 @@ from robustrun.evaluation import corruptions
 from robustrun.evaluation.corruptions import CorruptionAccuracy
 from robustrun.evaluation.findings import CorruptionResult
 from robustrun.evaluation.measure import measure
+from robustrun.evaluation.measurement import Subject
+from robustrun.evaluation.outcome import nothing_measured
+from robustrun.evaluation.search_networks import SearchNetworks
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Corruptions
+from robustrun.storage.journal import Journal
 from robustrun.types import Splits
 
 COUNT = 4  # test images, officially 10,000
@@ -220,3 +224,52 @@ def test_labels_of_another_test_set_are_refused_and_fewer_warned_of(
     else:
         corruptions._require_same_test_set(labels, test)
     assert ("has 2 images a severity, the test set 3" in caplog.text) == warned
+
+
+@pytest.mark.parametrize(
+    ("folders", "severities", "classes", "known"),
+    [
+        (True, (1, 2, 3, 4, 5), 1000, True),
+        (True, (5, 4, 3, 2, 1), 1000, True),
+        (True, (1, 2, 3, 4), 1000, False),
+        (False, (1, 2, 3, 4, 5), 1000, False),  # CIFAR's has no such error
+        (True, (1, 2, 3, 4, 5), 10, False),
+    ],
+)
+def test_the_error_relative_to_alexnets_is_of_folders_at_all_severities(
+    folders: bool,
+    severities: tuple[int, ...],
+    classes: int,
+    known: bool,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    images = TensorImages(torch.zeros(1, 3, 2, 2), torch.zeros(1, dtype=torch.int64))
+    found = CorruptionResult(0.6, dict.fromkeys(ALEXNET_ERRORS, 0.6), {}, 0, 0.0)
+    monkeypatch.setattr(corruptions, "_in_folders", lambda _: folders)
+    monkeypatch.setattr(corruptions, "corrupted", lambda *_: [])
+    monkeypatch.setattr(corruptions, "_corruptions", lambda *_: found)
+    splits = Splits(images, images, tuple(map(str, range(classes))))
+    entry = CorruptionAccuracy(Corruptions("c", False, None, severities), None, splits)
+    before = nothing_measured(images, classes)
+    subject: Any = None
+    measured = entry.measure(subject, before, Setting(0, 8, torch.device("cpu"))).corruptions
+    assert measured is not None
+    assert (measured.mean_corruption_error is not None) == known
+
+
+def test_predictions_that_the_journal_has_are_not_made_again(tmp_path: Path) -> None:
+    journal = Journal(tmp_path / "journal", "this")
+    journal.note("corruption fog 1", [1, 0])
+    setting = Setting(0, 2, torch.device("cpu"), journal=journal)
+    images = TensorImages(torch.tensor([0.2, 0.9]).view(2, 1, 1, 1), torch.tensor([0, 0]))
+
+    class Bright(nn.Module):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.stack([0.5 - x[:, 0, 0, 0], x[:, 0, 0, 0] - 0.5], dim=1)
+
+    subject = Subject(SearchNetworks(Bright(), Bright()), images, 2)
+    known, new = (
+        corruptions._predictions(subject, setting, images, name) for name in ("fog 1", "fog 2")
+    )
+    assert (known.tolist(), new.tolist()) == ([1, 0], [0, 1])
+    assert Journal(tmp_path / "journal", "this").recall("corruption fog 2") == [0, 1]

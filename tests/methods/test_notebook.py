@@ -4,12 +4,14 @@ import pytest
 import torch
 import torch.nn.functional as F
 
+from robustrun.methods import notebook
 from robustrun.methods.notebook import (
     NotebookFGSMAT,
     NotebookPAT,
     NotebookRoBal,
     NotebookTRADES,
     fgsm,
+    weighted_cross_entropy,
 )
 
 CLAMP = (0.5, 1.0)
@@ -120,3 +122,17 @@ def test_the_notebooks_clamp_leaves_the_ball_and_the_images_own_clamp_does_not(c
     dark = 0.5 if clamp == CLAMP else 0.15
     torch.testing.assert_close(x_adv, torch.tensor([[dark, 0.55, 1.0]]))
     assert not x_adv.requires_grad
+
+
+def test_a_weighted_loss_of_a_part_of_a_batch_has_the_weights_of_the_whole(monkeypatch):
+    """Two processes with a row each: their mean is the mean over both rows."""
+    logits, y = torch.tensor([[2.0, 0.0], [1.0, 3.0]]), torch.tensor([0, 0])
+    weights = torch.tensor([0.5, 1.5])
+    y[1] = 1
+    whole = weighted_cross_entropy(logits, y, weights)
+    each = F.cross_entropy(logits, y, reduction="none")
+    torch.testing.assert_close(whole, (0.5 * each[0] + 1.5 * each[1]) / 2)
+    monkeypatch.setattr(notebook, "share", lambda: 0.5)
+    monkeypatch.setattr(notebook, "batch_mean", lambda mine: torch.tensor(1.0))  # of 0.5 and 1.5
+    parts = [weighted_cross_entropy(logits[[row]], y[[row]], weights) for row in (0, 1)]
+    torch.testing.assert_close((parts[0] + parts[1]) / 2, whole)
