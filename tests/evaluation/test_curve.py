@@ -14,7 +14,7 @@ from robustrun.attacks.fgsm import FGSM
 from robustrun.attacks.fmn import FMN
 from robustrun.attacks.noise import GaussianNoise
 from robustrun.datasets.tensors import TensorImages
-from robustrun.evaluation.curve import AccuracyCurve
+from robustrun.evaluation.curve import AccuracyCurve, accuracy_curve
 from robustrun.evaluation.measure import accuracies, measure
 from robustrun.evaluation.setting import Setting
 from robustrun.storage.journal import Journal
@@ -87,6 +87,33 @@ def test_where_no_radius_can_be_changed_that_is_said(
         found = measure(linear(), images, 2, entries, Setting(0, 2, CPU))
     assert [(radius, int(right.sum())) for radius, right in found.curve] == points
     assert said in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("bounded", "rescales", "points"), [(True, True, 2), (True, False, 0), (False, True, 0)]
+)
+def test_only_what_stays_in_a_ball_of_any_radius_has_a_curve(
+    bounded: bool, rescales: bool, points: int
+) -> None:
+    class Fixed:
+        norm, epsilon, adversarial = "linf", 0.1, True
+
+        def __init__(self) -> None:
+            self.bounded = bounded
+
+        def __call__(self, model: Any, x: Tensor, y: Tensor, *, generator: Any = None) -> Tensor:
+            return x
+
+    class Other(Fixed):
+        def with_radius(self, epsilon: float) -> "Other":
+            return self
+
+    attack: Any = (Other if rescales else Fixed)()
+    images = TensorImages(grey(0.3), torch.tensor([0]))
+    pgd_alone = measure(linear(), images, 2, accuracies({"it": pgd()}), Setting(0, 2, CPU))
+    subject: Any = None
+    found = accuracy_curve("it", attack, subject, pgd_alone, (), Setting(0, 2, CPU))
+    assert [radius for radius, _ in found] == [0.0, 0.1][:points]
 
 
 def test_distances_that_the_journal_has_are_not_searched_again(tmp_path: Path) -> None:
