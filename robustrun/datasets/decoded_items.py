@@ -19,6 +19,7 @@ from robustrun.errors import DataError
 
 log = logging.getLogger(__name__)
 LOG_EVERY = 5000  # images
+SAMPLES = 20  # items, about so many, whose labels are compared
 # Where torchvision's classes keep the paths of their pictures and the labels: together, or apart.
 TOGETHER = ("_samples", "samples", "imgs")
 APART = (("_image_files", "_labels"), ("_images", "_labels"), ("data", "targets"))
@@ -49,7 +50,18 @@ def files_of(part: Any) -> list[tuple[str, int]] | None:
         if not isinstance(path, (str, Path)) or not isinstance(label, int):
             return None
         files.append((os.fspath(path), label))
-    return files or None
+    return files if files and _gives(part, files) else None
+
+
+def _gives(part: Any, files: list[tuple[str, int]]) -> bool:
+    """Whether the part gives these labels, as some of its items show: a class may be asked for
+    others than those that it keeps beside its files (OxfordIIITPet)."""
+    for place in range(0, len(files), max(len(files) // SAMPLES, 1)):
+        path, label = files[place]
+        open_image(Path(path))  # which names it, if it is damaged
+        if _item(part, place)[1] != label:
+            return False
+    return True
 
 
 def from_files(

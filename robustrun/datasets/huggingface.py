@@ -125,9 +125,11 @@ class HuggingFace:
         if len(tables) > 1:
             require_learnt(counted, names, *(table.place for table in tables))
         self._require_memory(sum(table.rows for table in tables), reader.shape)
+        pictures = [image_column(table, self.image_column) for table in tables]
+        log.info("%s: images of %r, labels of %r", chosen.place, pictures[0], columns[0])
         images = [
-            TensorImages(decoded(table, image_column(table, self.image_column), reader), y)
-            for table, y in zip(tables, counted, strict=True)
+            TensorImages(decoded(table, column, reader), y)
+            for table, column, y in zip(tables, pictures, counted, strict=True)
         ]
         if chosen.train is None:
             return names, (images[0].subset(torch.arange(0)), images[0])

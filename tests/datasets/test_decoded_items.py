@@ -76,6 +76,13 @@ def test_a_part_made_of_files_is_decoded_once_and_then_comes_from_the_cache(
     assert cache.is_dir()
 
 
+def test_labels_are_those_that_a_part_gives_and_not_others_beside_its_files(root: Path) -> None:
+    part = ImageFolder(str(root / "train"), target_transform=lambda label: 1 - label)
+    assert part.targets[0] == 0
+    _, labels = arrays_of(part, None)
+    assert labels.tolist() == [1 - label for label in part.targets]
+
+
 def test_a_damaged_file_is_named(root: Path, cache: Path) -> None:
     (root / "train" / "a" / "02.png").write_bytes(b"damaged")
     part = ImageFolder(str(root / "train"))

@@ -1,5 +1,6 @@
 """Data sets of the Hugging Face hub: by name, from their parquet files, and from a saved folder."""
 
+import logging
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,9 +57,13 @@ def write(folder: Path, **labels: list[Any]) -> Path:
     return folder
 
 
-def test_a_folder_of_parquet_files_is_read_with_the_names_of_its_classes(tmp_path: Path) -> None:
+def test_a_folder_of_parquet_files_is_read_with_the_names_of_its_classes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
     write(tmp_path, train=[2, 1, 0, 0], test=[1, 2])
     splits = hub(tmp_path, flip=True).load()
+    assert f"{tmp_path}: images of 'img', labels of 'label'" in caplog.text
     assert splits.class_names == ("ant", "bee", "cat")
     assert splits.train.labels.tolist() == [2, 1, 0, 0]
     assert splits.test.labels.tolist() == [1, 2]
