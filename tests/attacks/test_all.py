@@ -2,6 +2,7 @@
 
 import copy
 import dataclasses
+import inspect
 from typing import Any
 
 import pytest
@@ -33,6 +34,15 @@ from robustrun.types import ATTACKS
 def test_the_package_of_attacks_offers_every_attack_and_nothing_else() -> None:
     attacks = {ATTACKS[name].__name__ for name in ATTACKS if _ours(ATTACKS[name])}
     assert robustrun.attacks.__all__ == sorted(attacks)
+
+
+def test_the_generator_is_given_by_its_name() -> None:
+    for name in filter(lambda name: _ours(ATTACKS[name]), ATTACKS):
+        taken = list(inspect.signature(ATTACKS[name].__call__).parameters.values())
+        assert [its.name for its in taken[1:4]] == ["model", "x", "y"], name
+        assert all(its.kind is its.POSITIONAL_OR_KEYWORD for its in taken[1:4]), name
+        assert {its.name for its in taken[4:]} <= {"generator", "batch_size"}, name
+        assert all(its.kind is its.KEYWORD_ONLY for its in taken[4:]), name
 
 
 def test_an_attack_cannot_be_changed_once_it_is_made() -> None:

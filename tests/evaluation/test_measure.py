@@ -93,6 +93,13 @@ def test_what_is_not_said_is_the_seed_0_in_batches_of_500(monkeypatch: pytest.Mo
     assert not any(setting.search_copy for setting in [*seen, Setting(0, 2, CPU)])
 
 
+def test_the_seed_is_given_by_its_name() -> None:
+    named = evaluate(model=linear(), images=(grey(0.2), torch.tensor([0])), attacks={}, seed=1)
+    assert named.clean_right.tolist() == [True]
+    with pytest.raises(TypeError, match="positional"):
+        evaluate(linear(), FIVE, {}, 1)  # type: ignore[misc]
+
+
 @pytest.mark.parametrize(
     ("model", "images", "attacks", "said"),
     [

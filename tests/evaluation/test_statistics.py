@@ -22,6 +22,13 @@ def test_wilsons_interval_is_the_published_one() -> None:
     assert wilson(1, 29) == pytest.approx((0.0061, 0.1718), abs=5e-5)
 
 
+def test_wilsons_interval_never_leaves_what_a_share_can_be() -> None:
+    """Also where rounding would take it below 0 or above 1."""
+    for total in range(1, 200):
+        assert wilson(0, total)[0] >= 0.0
+        assert wilson(total, total)[1] <= 1.0
+
+
 def test_accuracy_per_class_leaves_out_classes_without_examples() -> None:
     right, labels = np.array([True, False, True]), np.array([0, 0, 2])
     assert per_class(right, labels, 3) == [0.5, None, 1.0]

@@ -96,6 +96,13 @@ def test_batch_norms_are_folded_away_for_several_steps_in_bfloat16(
         assert inner(steps=steps, bn_mode=mode)._network(model, x) is (other if folds else model)
 
 
+def test_the_threat_model_is_given_by_its_names() -> None:
+    model, x, y = images()
+    assert inner()(model=model, x=x, y=y, norm="linf", epsilon=0.1).shape == x.shape
+    with pytest.raises(TypeError, match="positional"):
+        inner()(model, x, y, "linf", epsilon=0.1)  # type: ignore[misc]
+
+
 def test_another_loss_direction_and_projection_take_the_place_of_the_usual_ones() -> None:
     model, x, y = images()
     still = inner(start="zero", steps=2)

@@ -1,5 +1,7 @@
 """Projected ascent: its gradients, its steps written out, and where none comes back."""
 
+import inspect
+
 import pytest
 import torch
 from torch import Tensor, nn
@@ -82,3 +84,10 @@ def test_another_direction_and_projection_are_taken_at_each_step() -> None:
     )
     torch.testing.assert_close(found[0, 0], torch.tensor([[0.6, 0.42]] * 2))
     assert seen == [("linf", 0.01)] * 2
+
+
+def test_numbers_are_given_by_their_names() -> None:
+    taken = inspect.signature(ascend).parameters.values()
+    named = [its.name for its in taken if its.kind is its.KEYWORD_ONLY]
+    assert named == ["norm", "epsilon", "step_size", "steps", "direction", "projection"]
+    assert not any(its.kind is its.POSITIONAL_ONLY for its in taken)

@@ -1,6 +1,7 @@
 """Climbing until the model is fooled: who leaves the batch, and what is kept."""
 
 import copy
+import inspect
 
 import pytest
 import torch
@@ -83,3 +84,10 @@ def test_rows_climb_alike_whoever_leaves_beside_them() -> None:
         alone, fell = climbed(torch.tensor([row]))
         assert bool(fell) == bool(fooled[row])
         torch.testing.assert_close(alone[0], together[row], rtol=0, atol=1e-9)  # order of sums
+
+
+def test_numbers_are_given_by_their_names() -> None:
+    taken = inspect.signature(climb).parameters.values()
+    named = [its.name for its in taken if its.kind is its.KEYWORD_ONLY]
+    assert named == ["norm", "epsilon", "step_size", "steps", "image", "momentum"]
+    assert not any(its.kind is its.POSITIONAL_ONLY for its in taken)

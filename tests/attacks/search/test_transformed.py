@@ -1,5 +1,6 @@
 """The search of StAdv and ReColorAdv: its steps, and who leaves the batch."""
 
+import inspect
 from dataclasses import replace
 
 import pytest
@@ -114,3 +115,10 @@ def test_what_is_wrong_already_is_left_alone_and_no_image_at_all_is_fine(
     assert all(p.grad is None and p.requires_grad for p in model.parameters())
     assert attack(model, x[:0], y[:0]).shape == (0, 3, 8, 8)
     assert attack(model, x[:1], y[:1]).shape == (1, 3, 8, 8)
+
+
+def test_numbers_are_given_by_their_names() -> None:
+    taken = inspect.signature(search).parameters.values()
+    named = [its.name for its in taken if its.kind is its.KEYWORD_ONLY]
+    assert named == ["bound", "smoothness", "lr", "steps"]
+    assert not any(its.kind is its.POSITIONAL_ONLY for its in taken)

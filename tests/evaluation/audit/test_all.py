@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import inspect
 import math
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -145,3 +146,10 @@ def test_numbers_are_drawn_by_the_setting_and_the_networks_mode_is_restored() ->
     assert torch.equal(torch.get_rng_state(), drawn)
     assert [module.training for module in network.modules()] == [True] * 5
     assert all(check.status == "pass" for check in first if check.check == "train_mode")
+
+
+def test_verdicts_and_a_surrogate_are_given_by_their_names() -> None:
+    taken = inspect.signature(audit).parameters.values()
+    named = [its.name for its in taken if its.kind is its.KEYWORD_ONLY]
+    assert named == ["robust", "unanswered", "surrogate"]
+    assert not any(its.kind is its.POSITIONAL_ONLY for its in taken)
