@@ -6,7 +6,9 @@ python docs/draw_rooms.py
 import ast
 from pathlib import Path
 
-PACKAGE = Path(__file__).resolve().parents[1] / "robustrun"
+import robustrun
+
+PACKAGE = Path(robustrun.__file__).parent
 EVERYWHERE = {"errors", "registry", "console", "types", "losses", "storage", "compute"}
 
 

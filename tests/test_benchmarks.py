@@ -36,6 +36,7 @@ from benchmarks import (
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
 from robustrun.compute.search_copy import search_copy
+from robustrun.configuration.catalogue import option_file
 from robustrun.datasets import contents, files
 from robustrun.report import collect, summary
 from tests.report import run_folders
@@ -300,7 +301,7 @@ def test_what_scaling_says_of_the_package_is_so() -> None:
     values = scaling.defaults()
     assert values["digests"] == contents.MOST_RECORDS
     assert values["workers"] == files.MOST_WORKERS
-    assert f"at most {values['workers']:.0f}" in (ROOT / "conf/dataset/imagenet.yaml").read_text()
+    assert f"at most {values['workers']:.0f}" in option_file("dataset", "imagenet").read_text()
 
 
 def fake_run(command: list[str], **_: object) -> None:

@@ -19,6 +19,7 @@ from robustrun.command_line import report
 from robustrun.command_line.main import run_command_line
 from robustrun.command_line.search_space import space
 from robustrun.configuration import composition
+from robustrun.configuration.catalogue import catalogue
 from robustrun.configuration.run_config import RunConfig, load_config
 from tests.faults.process import printed
 from tests.pages import PAGES, ROOT, make_reported, title
@@ -55,7 +56,7 @@ def test_sentences_have_no_words_that_only_some_readers_know(page: Path) -> None
 def test_neither_have_the_comments_of_the_catalogue() -> None:
     comments = [
         (file.name, match[0])
-        for file in sorted((ROOT / "conf").rglob("*.yaml"))
+        for file in sorted(catalogue().rglob("*.yaml"))
         for line in file.read_text().splitlines()
         if (match := re.search(rf"#.*\b(?:{DIALECT})\b", line))
     ]

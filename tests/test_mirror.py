@@ -5,8 +5,10 @@ from pathlib import Path
 
 import pytest
 
+import robustrun
+
 TESTS = Path(__file__).parent
-PACKAGE = TESTS.parent / "robustrun"
+PACKAGE = Path(robustrun.__file__).parent
 LONG = 25  # lines of a function that has something to test although it never branches
 BRANCHES = (ast.If, ast.IfExp, ast.Match, ast.While, ast.Try)
 # Tests of no single module. `test_all.py` is about what all modules of its folder promise.

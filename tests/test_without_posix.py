@@ -7,6 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import robustrun
 from tests.short_run import DRAWN, SHORT
 
 AS_ON_WINDOWS = """
@@ -51,10 +52,10 @@ def as_on_windows(program: str, here: Path, *words: str) -> str:
 
 
 def test_every_module_imports(tmp_path: Path) -> None:
-    top = Path(__file__).resolve().parents[1]
-    files = sorted((top / "robustrun").rglob("*.py"))
+    package = Path(robustrun.__file__).parent
+    files = sorted(package.rglob("*.py"))
     assert files
-    names = [".".join(path.relative_to(top).with_suffix("").parts) for path in files]
+    names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in files]
     for name in ("command_line.ray_launcher", "compute.agent"):
         names.remove(f"robustrun.{name}")  # Ray, and torch's launcher, ask which system this is
     as_on_windows(IMPORTS, tmp_path, *(name.removesuffix(".__init__") for name in names))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.engines.installed import require_launcher
 from tests.engines.misbehaving import (
     of_session,
     put_plugin,
@@ -22,8 +23,11 @@ KINDS = ("good", "raise", "exit", "memory", "kill")
 RAY_ALONE = ("unshare", "-n", "sh", "-c", 'ip link set lo up && exec "$@"', "sh")
 
 
-def require_ray() -> None:
-    pytest.importorskip("ray", reason="Ray is not installed")
+def require(engine: str) -> None:
+    """Skip where an engine is not installed, or cannot be kept from the machine's network."""
+    require_launcher(engine)
+    if engine != "ray":
+        return
     tried = subprocess.run([*RAY_ALONE, "true"], capture_output=True)
     if tried.returncode:
         pytest.skip("no network namespace can be made, and Ray binds the machine's address")
@@ -42,8 +46,7 @@ ENGINES = {
 def test_the_others_finish_each_failure_is_named_and_resume_does_what_is_missing(
     tmp_path: Path, engine: str
 ) -> None:
-    if engine == "ray":
-        require_ray()
+    require(engine)
     words, before = ENGINES[engine]
     put_plugin(tmp_path)
     done = robustrun(tmp_path, *swept(*KINDS), *words, before=before)
@@ -65,8 +68,7 @@ def test_the_others_finish_each_failure_is_named_and_resume_does_what_is_missing
     "engine", ["joblib", "slurm_local", pytest.param("ray", marks=pytest.mark.long)]
 )
 def test_a_signal_to_the_driver_ends_its_jobs(tmp_path: Path, engine: str) -> None:
-    if engine == "ray":
-        require_ray()
+    require(engine)
     words, before = ENGINES[engine]
     put_plugin(tmp_path)
     with started(tmp_path, *swept("slow", "good", epochs=1000), *words, before=before) as driver:

@@ -26,6 +26,7 @@ from robustrun.report import study
 from robustrun.run_folder import provenance, pruning
 from robustrun.run_folder.schema import RunRecord, read_record
 from robustrun.storage import studies
+from tests.engines.installed import require_launcher
 from tests.engines.misbehaving import put_plugin, robustrun, swept
 
 optuna = pytest.importorskip("optuna", reason="robustrun[search] is not installed")
@@ -390,6 +391,7 @@ def test_a_search_that_is_killed_goes_on_to_the_same_trials(whole: Path, here: P
 
 
 def test_runs_are_done_and_pruned_in_the_processes_of_another_launcher(here: Path) -> None:
+    require_launcher("joblib")
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
     pruner = ["hydra.sweeper.pruner=median", "hydra.sweeper.prune_after_trials=2"]
     grid = ["hydra.sweeper.sampler=grid", "optimizer.lr=0.1,0.05,1e-9"]
@@ -405,6 +407,7 @@ def test_runs_are_done_and_pruned_in_the_processes_of_another_launcher(here: Pat
 
 @pytest.mark.long
 def test_a_run_that_kills_its_process_fails_alone_and_is_done_by_resume(here: Path) -> None:
+    require_launcher("joblib")
     put_plugin(here)
     parallel = ["hydra/launcher=joblib", "hydra.launcher.n_jobs=2", "hydra.sweeper.n_jobs=2"]
     grid = ["hydra/sweeper=optuna", "hydra.sweeper.sampler=grid"]

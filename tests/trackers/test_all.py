@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+import robustrun
 from robustrun.command_line.main import run_command_line
 from trackers.tracked_run import SHORT
 
-PACKAGE = Path(__file__).resolve().parents[2] / "robustrun"
+PACKAGE = Path(robustrun.__file__).parent
 
 
 @pytest.mark.parametrize(

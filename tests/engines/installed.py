@@ -1,0 +1,14 @@
+"""What the tests of engines need beside the package alone."""
+
+from importlib.util import find_spec
+
+import pytest
+
+from robustrun.configuration.composition import ENGINES
+
+
+def require_launcher(name: str) -> None:
+    """Skip where the plugin of `hydra/launcher=NAME` is not installed."""
+    plugin, extra = ENGINES[name]
+    if find_spec(f"hydra_plugins.{plugin}") is None:
+        pytest.skip(f"robustrun[{extra}] is not installed")
