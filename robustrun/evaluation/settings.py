@@ -27,6 +27,9 @@ class Corruptions:
     names: tuple[str, ...] | None  # null: the fifteen of the benchmark
     severities: tuple[int, ...]
 
+    def __post_init__(self) -> None:
+        require(len(self.severities) > 0, "severities", list(self.severities), "some of 1 to 5")
+
 
 @dataclass(frozen=True)
 class Perturbations:

@@ -17,7 +17,8 @@ from robustrun.evaluation.settings import (
 
 def plan(**changed: Any) -> EvaluationPlan:
     settings = {"examples": None, "choose": "first", "batch_size": 1, "radii": (), "attacks": {}}
-    return EvaluationPlan(**settings | changed, audit=None, corruptions=None, perturbations=None)
+    nothing = dict.fromkeys(("audit", "corruptions", "perturbations", "certificate"))
+    return EvaluationPlan(**settings | changed, **nothing)
 
 
 def test_a_setting_out_of_its_range_is_refused_by_name() -> None:
@@ -42,3 +43,8 @@ def test_no_attack_may_have_the_name_of_another_column_or_none() -> None:
 
 def test_runs_from_before_there_were_downloads_download_nothing() -> None:
     assert Corruptions.ADDED_LATER == Perturbations.ADDED_LATER == {"download": False}
+
+
+def test_corruptions_of_no_severity_are_refused() -> None:
+    with pytest.raises(ConfigError, match=r"^severities is \[\], but must be some of 1 to 5"):
+        Corruptions("data", False, None, ())
