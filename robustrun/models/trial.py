@@ -57,7 +57,7 @@ class Adapted(nn.Module):
         self.training = network.training
 
     def forward(self, x: Tensor) -> Tensor:
-        count = len(x)
+        count = x.shape[0]  # not len(x), which fixes the batches of an exported network
         if self.how.doubles and count == 1:
             x = torch.cat([x, x])
         if self.how.image_type is not None:

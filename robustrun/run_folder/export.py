@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from robustrun.compute.predictions import logit_difference
 from robustrun.console import step
 from robustrun.errors import ConfigError, DataError, RunFailure, did_you_mean
+from robustrun.models.normalize import Normalize
 from robustrun.models.trial import reason
 from robustrun.run_folder.export_formats import FORMATS, Format
 from robustrun.run_folder.load import data_section, load_run
@@ -92,7 +93,7 @@ def _content(form: Format, network: nn.Module, record: RunRecord) -> bytes:
     """The file; DataError with the reason where the format cannot express the network."""
     shape = data_section(record).input_shape
     try:
-        return form.content(network, torch.rand(2, *shape), about(record))
+        return form.content(network, torch.rand(2, *shape), about(record, network))
     except DataError:
         raise
     except Exception as error:  # exporters fail in their own ways
@@ -102,7 +103,7 @@ def _content(form: Format, network: nn.Module, record: RunRecord) -> bytes:
         ) from error
 
 
-def about(record: RunRecord) -> dict[str, Any]:
+def about(record: RunRecord, network: nn.Module) -> dict[str, Any]:
     """What a file says of itself: all that is needed to use it, and what was measured."""
     data, evaluation, config = data_section(record), record.evaluation, record.config
     scores = evaluation.scores.items() if evaluation else ()
@@ -114,8 +115,7 @@ def about(record: RunRecord) -> dict[str, Any]:
         "class_names": list(data.class_names),
         "input_shape": list(data.input_shape),
         "pixels": "in [0, 1], channels first; the network normalises inside",
-        "mean": _normalisation(config, "mean"),
-        "std": _normalisation(config, "std"),
+        **_normalisation(network),
         "threat_model": {"norm": attack.get("norm"), "epsilon": attack.get("epsilon")},
         "accuracy": {name: score.accuracy for name, score in scores},
         "measured_on": evaluation.images if evaluation else "",
@@ -123,8 +123,13 @@ def about(record: RunRecord) -> dict[str, Any]:
     }
 
 
-def _normalisation(config: dict[str, Any], key: str) -> Any:
-    return config.get("model", {}).get(key, config.get("dataset", {}).get(key))
+def _normalisation(network: nn.Module) -> dict[str, list[float] | None]:
+    """`mean` and `std` of each channel, by which the network normalises; None of one that does it
+    in a way of its own."""
+    ours = next((part for part in network.modules() if isinstance(part, Normalize)), None)
+    values = {} if ours is None else dict(ours.named_buffers())
+    digits = {name: [round(it, 6) for it in values[name].flatten().tolist()] for name in values}
+    return {"mean": digits.get("mean"), "std": digits.get("std")}
 
 
 def _difference(exported: nn.Module, network: nn.Module, shape: Shape) -> float:

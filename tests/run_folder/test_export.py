@@ -236,7 +236,36 @@ from torch import nn
 
 def net(classes):
     return nn.Sequential(nn.Flatten(), nn.Linear(64, classes))
+
+class Pair(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layers = net(10)
+
+    def forward(self, x):
+        return self.layers(x), x
 """
+
+
+def test_a_network_that_answers_with_several_things_is_exported_with_its_logits_alone(
+    images: Tensor,
+) -> None:
+    Path("my_net.py").write_text(NET)
+    words = [*SHORT, "model=file", "model.network=my_net.py:Pair", "model.mean=null"]
+    assert run_command_line([*words, "model.std=null", "hydra.run.dir=pair"]) == 0
+    _, network = load_run("pair")
+    exported = program.load(export("pair", "torch.export").path)
+    for count in (1, 7):
+        assert torch.equal(exported(images[:count]), network(images[:count]))
+    about = header.header(Path("pair.pt2"))
+    assert (about["mean"], about["std"]) == (None, None)
+
+
+def test_a_file_tells_the_normalisation_that_the_weights_of_a_library_have() -> None:
+    words = [*SHORT, "model=timm", "model.architecture=test_resnet", "hydra.run.dir=library"]
+    assert run_command_line([*words, "model.mean=weights", "model.std=weights"]) == 0
+    about = header.header(export("library", "safetensors").path)
+    assert (about["mean"], about["std"]) == ([0.5], [0.5])
 
 
 def test_one_file_of_a_network_of_ones_own_is_exported_again_where_its_code_is_named(
