@@ -160,7 +160,8 @@ class File:
         except TypeError as error:
             raise ConfigError(
                 f"model.arguments: {self.title}{inspect.signature(make)} cannot be called with "
-                f"{', '.join(given) or 'nothing'} ({error})."
+                f"{', '.join(given) or 'nothing'} ({error}). What it needs is given as "
+                f"model.arguments='{{NAME: VALUE}}'."
             ) from None
         try:
             network = make(**given)

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from robustrun.compute.modes import attack_mode, modes_restored
-from robustrun.compute.predictions import REPEATABLE, logit_difference
+from robustrun.compute.predictions import REPEATABLE, are_probabilities, logit_difference
 from robustrun.errors import DataError
 from robustrun.types import (
     ATTACKS,
@@ -100,15 +100,15 @@ def tried(network: nn.Module, x: Tensor, classes: int | None, name: str) -> nn.M
     and random generators are as before. `classes` is None where the number of logits tells.
 
     DataError, which begins with `name`, unless it takes batches of 1, 2 and 3 images, gives logits
-    of N x K, and leaves its buffers and modes alone. What is random or depends on the rest of the
-    batch is warned of.
+    of N x K, and leaves its buffers and modes alone. What is random, depends on the rest of the
+    batch or is no logit but a probability is warned of.
     """
     cuda = [x.device] if x.is_cuda else []
     with torch.random.fork_rng(devices=cuda), torch.no_grad(), _eval_mode(network) as fixed:
         before = _buffers(network), _modes(network)
         how = _adaptation(network, x, classes, Adaptation(fixed=fixed), name)
         adapted = network if how == Adaptation() else Adapted(network, how)
-        _warn_of_changes(adapted, x, name)
+        _warn(adapted, x, name)
         _require_untouched(network, *before, name)
     for line in _remarks(how):
         log.info("%s %s", name, line)
@@ -257,8 +257,16 @@ def _takes_one(network: nn.Module, x: Tensor, classes: int) -> bool:
         return False
 
 
-def _warn_of_changes(network: nn.Module, x: Tensor, name: str) -> None:
+def _warn(network: nn.Module, x: Tensor, name: str) -> None:
+    """Of answers that can be measured and mean something else than they seem to."""
     first, again = network(x), network(x)
+    if are_probabilities(first).all():
+        log.warning(
+            "%s answers with probabilities, not with logits: losses take a softmax of their own, "
+            "so that it learns slowly and attacks on it are weak. Return what comes before its "
+            "softmax.",
+            name,
+        )
     if logit_difference(again, first) > REPEATABLE:
         log.warning(
             "%s gives the same images other logits at each pass: what is measured is one draw of "

@@ -255,6 +255,11 @@ def test_one_logit_for_two_classes_is_refused_by_number_on_the_command_line() ->
         tried(Plain(), sample(SHAPE), 3, "it")
 
 
+class Probabilities(Plain):
+    def forward(self, x: Tensor) -> Any:
+        return self.logits(x).softmax(dim=1)
+
+
 class Noisy(Plain):
     def forward(self, x: Tensor) -> Any:
         return self.logits(x + 0.3 * torch.randn_like(x))
@@ -266,9 +271,14 @@ class OfTheBatch(Plain):
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"), [(Noisy, "other logits at each pass"), (OfTheBatch, "in other batches")]
+    ("kind", "said"),
+    [
+        (Noisy, "other logits at each pass"),
+        (OfTheBatch, "in other batches"),
+        (Probabilities, "answers with probabilities, not with logits"),
+    ],
 )
-def test_randomness_and_companions_are_warned_of_and_measured(
+def test_randomness_companions_and_probabilities_are_warned_of_and_measured(
     kind: type[Plain], said: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     x = images()

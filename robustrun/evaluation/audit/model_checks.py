@@ -4,12 +4,17 @@ import torch
 from torch import nn
 
 from robustrun.compute.modes import BatchNorm
-from robustrun.compute.predictions import NO_ANSWER, REPEATABLE, logit_difference, predicted
+from robustrun.compute.predictions import (
+    NO_ANSWER,
+    REPEATABLE,
+    are_probabilities,
+    logit_difference,
+    predicted,
+)
 from robustrun.evaluation.audit.target import AuditTarget, Status
 from robustrun.evaluation.findings import Check
 from robustrun.types import Attack, Staged
 
-SUMS_TO_ONE = 1e-4  # above the rounding of a float32 softmax over 1,000 classes
 LONE = 64  # images that are looked at one batch at a time: enough for what holds for any image
 
 
@@ -31,8 +36,7 @@ def finite_logits(s: AuditTarget) -> Check:
 def softmax_output(s: AuditTarget) -> Check:
     """Cross-entropy takes the logarithm of a softmax: of a second one, if the network has its own,
     and then its gradient fades out (Carlini & Wagner 2017, https://arxiv.org/abs/1608.04644)."""
-    sums = (s.logits.sum(dim=1) - 1).abs() <= SUMS_TO_ONE
-    share = float((sums & (s.logits >= -SUMS_TO_ONE).all(dim=1)).float().mean())
+    share = float(are_probabilities(s.logits).float().mean())
     why = "The network returns logits."
     if share == 1:
         why = (
