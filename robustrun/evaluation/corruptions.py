@@ -97,7 +97,8 @@ def check(plan: EvaluationPlan, splits: Splits) -> None:
     if plan.corruptions is not None and _in_folders(plan.corruptions):
         corrupted(plan.corruptions, splits, None)
     elif plan.corruptions is not None:
-        _require_fit("corruptions", splits)
+        folders = f" There are no class folders {plan.corruptions.root}/NAME/SEVERITY/CLASS either."
+        _require_fit("corruptions", splits, folders)
         _check_arrays(plan.corruptions, splits)
     if plan.perturbations is not None:
         _require_fit("perturbations", splits)
@@ -112,13 +113,15 @@ def _check_arrays(plan: Corruptions, splits: Splits) -> None:
     _require_same_test_set(_as_seen(first, splits).images.labels, splits.test.labels)
 
 
-def _require_fit(key: str, splits: Splits) -> None:
-    """DataError unless the run's images are those of CIFAR, of all its classes."""
+def _require_fit(key: str, splits: Splits, more: str = "") -> None:
+    """DataError, which ends with `more`, unless the run's images are those of CIFAR, of all its
+    classes."""
     height, width, channels = corruptions.PIXELS
     if splits.test.shape != (channels, height, width):
         raise DataError(
             f"evaluation.{key} measures images of 3 x 32 x 32, but this run's are "
             f"{' x '.join(map(str, splits.test.shape))}: it needs dataset=cifar10 or its like."
+            f"{more}"
         )
     if splits.left_out:
         raise DataError(

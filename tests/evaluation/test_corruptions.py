@@ -98,7 +98,9 @@ def test_missing_files_are_named_before_training(
     words = ["evaluation=corruptions", "training.epochs=1", "device.threads=1"]
     words += ["keep.figures=false"]
     assert run_command_line(words) == 2
-    assert "measures images of 3 x 32 x 32" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert "measures images of 3 x 32 x 32" in said
+    assert "no class folders data/CIFAR-10-C/NAME/SEVERITY/CLASS either" in said
 
 
 def test_corruptions_of_another_data_set_are_refused(
