@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
-from typing import Any
 
 from torch import nn
 
@@ -15,7 +14,7 @@ from robustrun.models.weights import head
 log = logging.getLogger(__name__)
 ALL_BUT_HEAD = "all_but_head"
 SHOWN = 12  # names that an error lists
-OUTER = "network."  # in front of the names of a library's network
+OUTER = "network."  # before the names of a library's or a user's network, also more than once
 
 
 def freeze(model: nn.Module, wanted: str | Iterable[str], classes: int) -> None:
@@ -66,14 +65,14 @@ def _require_parts(model: nn.Module, patterns: list[str]) -> None:
             )
 
 
-def _inner(model: nn.Module) -> Any:
-    """A library's network, without what stands before it."""
-    return getattr(model, OUTER.rstrip("."), model)
+def _inner(model: nn.Module) -> nn.Module:
+    """A library's or a user's network, without what stands before it and around it."""
+    inner = getattr(model, OUTER.rstrip("."), None)
+    return _inner(inner) if isinstance(inner, nn.Module) else model
 
 
 def _named(name: str, pattern: str) -> bool:
     """Whether a part or parameter is what a pattern names, or lies in it."""
-    return any(
-        bool(own) and (fnmatchcase(own, pattern) or own.startswith(f"{pattern}."))
-        for own in {name, name.removeprefix(OUTER)}
-    )
+    if name and (fnmatchcase(name, pattern) or name.startswith(f"{pattern}.")):
+        return True
+    return name.startswith(OUTER) and _named(name.removeprefix(OUTER), pattern)

@@ -82,6 +82,13 @@ def test_names_are_those_of_a_librarys_network_without_what_stands_before_it() -
     model.add_module("network", network())
     freeze(model, ["0", "network.1"], 3)
     assert changed_by_a_step(model) == {f"network.{name}" for name in HEAD}
+    around = nn.Sequential()
+    around.add_module("network", nn.Sequential())
+    around.network.add_module("network", network())  # type: ignore[operator]
+    freeze(around, ["0", "network.1"], 3)
+    assert changed_by_a_step(around) == {f"network.network.{name}" for name in HEAD}
+    with pytest.raises(ConfigError, match=r"Its parts are 0, 1, 2;"):
+        freeze(around, ["layer1"], 3)
 
 
 @pytest.mark.parametrize(
