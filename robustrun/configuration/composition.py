@@ -147,8 +147,9 @@ def listed(override: Override) -> list[Any]:
 
 def named_modules(overrides: Iterable[Override]) -> list[str]:
     """The Python modules that `plugins=[MODULE]` among these overrides names."""
-    named = [override for override in overrides if words.group(override) == "plugins"]
-    return [str(module) for override in named for module in listed(override)]
+    named = [override.value() for override in overrides if words.group(override) == "plugins"]
+    listed = [value if isinstance(value, list) else [value] for value in named if value]
+    return [str(module) for modules in listed for module in modules]
 
 
 def _with_search_path(given: Iterable[str], folders: Iterable[Path]) -> tuple[str, ...]:

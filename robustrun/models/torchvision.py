@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import dataclass
+from os.path import exists
 from typing import Any, ClassVar
 
 from torch import nn
@@ -97,7 +98,13 @@ class Torchvision:
                 f"{did_you_mean(self.architecture, names)}"
             )
         named: Any = models.get_model_weights(self.architecture)
-        return named.__members__.get(self.weights, named.DEFAULT if len(named) else None)
+        members = named.__members__
+        if self.weights.isupper() and self.weights not in members and not exists(self.weights):
+            raise ConfigError(
+                f"model.weights is {self.weights!r}, which torchvision does not have for "
+                f"{self.architecture}.{did_you_mean(self.weights, members)}"
+            )
+        return members.get(self.weights, named.DEFAULT if len(named) else None)
 
     def _downloads(self) -> bool:
         from torchvision import models

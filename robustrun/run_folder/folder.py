@@ -32,6 +32,12 @@ def locked(folder: Path) -> Iterator[None]:
 
 def require_finished(folder: Path) -> None:
     """DataError unless the folder is of a finished run."""
+    if folder.is_file():
+        beside = f", {folder.parent}" if (folder.parent / RESULTS).is_file() else ""
+        raise DataError(
+            f"{folder} is a file that holds no run (robustrun export RUN --to safetensors writes "
+            f"such files): name the folder of a finished run{beside}."
+        )
     for name in (CONFIGURATION, RESULTS, WEIGHTS):
         if not (folder / name).is_file():
             begun = (folder / FOLDER / FILE).is_file()

@@ -95,7 +95,8 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
     chosen = {name: raw[name] for name in MEASURING if touches(name, typed)}
     options = {name: option for name, option in raw["options"].items() if name in chosen}
     chosen["options"] = repetition.before["options"] | options
-    chosen["plugins"] = list(dict.fromkeys([*repetition.before["plugins"], *raw["plugins"]]))
+    modules = [*repetition.before["plugins"], *composition.named_modules(typed)]
+    chosen["plugins"] = list(dict.fromkeys(modules))
     return repetition.before | chosen, repetition.remarks
 
 

@@ -63,3 +63,9 @@ def test_a_word_of_the_user_wins_over_our_setting_of_a_launcher() -> None:
     given = list(composition.for_hydra(line).words)
     ours, theirs = "hydra.launcher.pre_dispatch=n_jobs", "hydra.launcher.pre_dispatch=all"
     assert given.index(ours) < given.index(theirs)
+
+
+def test_the_modules_of_plugins_are_a_list_or_one_name() -> None:
+    given = ["plugins=[one,two.three]", "plugins=four", "plugins=null", "seed=1"]
+    named = [composition.named_modules([words.parse(word)]) for word in given]
+    assert named == [["one", "two.three"], ["four"], [], []]

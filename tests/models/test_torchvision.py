@@ -162,6 +162,8 @@ def test_unknown_torchvision_names_are_refused_with_near_ones() -> None:
         tv("resent50").build(COLOUR, 10)
     with pytest.raises(ConfigError, match="torchvision does not have"):
         tv("fcn_resnet50").build(COLOUR, 10)  # segments images, and does not classify them
+    with pytest.raises(ConfigError, match=r"'IMAGENET1K_V3', .* for resnet50.*'IMAGENET1K_V2'"):
+        tv("resnet50", "IMAGENET1K_V3").build(COLOUR, 10)
 
 
 def test_images_that_a_torchvision_network_cannot_take_are_refused() -> None:

@@ -76,6 +76,10 @@ def test_a_folder_whose_lock_cannot_be_tried_is_of_no_process_that_is_known(
 def test_of_a_run_that_has_begun_the_command_that_continues_it_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"no finished run: it has no config\.yaml\.$"):
         require_finished(tmp_path)
+    (tmp_path / "results.json").touch()
+    named = rf"is a file that holds no run .*name the folder of a finished run, {tmp_path}\.$"
+    with pytest.raises(DataError, match=named):
+        require_finished(tmp_path / "results.json")
     (tmp_path / "checkpoint").mkdir()
     (tmp_path / "checkpoint" / "origin.json").touch()
     named = rf"it has no config\.yaml\. If it was interrupted: robustrun resume {tmp_path}$"

@@ -338,7 +338,7 @@ def test_a_run_is_measured_with_an_attack_of_the_readers_own(finished: Path, her
         "    def __call__(self, model, x, y, *, generator=None):\n"
         "        return x\n"
     )
-    words = ["-cd", "mine", "plugins=[nothing_module]", "attack=nothing", "evaluation=none"]
+    words = ["-cd", "mine", "plugins=nothing_module", "attack=nothing", "evaluation=none"]
     assert run_command_line(["evaluate", str(finished), *words]) == 0
     (file,) = here.glob("outputs/*/*/results.json")
     results = json.loads(file.read_text())
