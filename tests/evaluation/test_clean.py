@@ -61,6 +61,21 @@ def test_the_network_predicts_in_eval_mode_and_is_as_it_was_afterwards() -> None
     assert torch.equal(model[1].running_mean, before)
 
 
+def test_predictions_need_no_graph_and_the_accuracy_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    class Watched(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            assert not torch.is_grad_enabled()
+            logits: Tensor = linear()(x)
+            return logits
+
+    assert predict(Watched(), images(*LEVELS), 2, CPU).tolist() == CLASSES
+    with caplog.at_level("INFO"):
+        evaluate(linear(), (grey(*LEVELS), torch.tensor([0, 0, 1, 1, 1])), {})
+    assert "clean accuracy 80.00%" in caplog.text
+
+
 def test_images_without_an_answer_are_counted_in_a_warning(
     caplog: pytest.LogCaptureFixture,
 ) -> None:

@@ -185,7 +185,10 @@ def answering(answers: dict[str, list[int]]) -> Any:
     return lambda _, name: np.array(answers[name])
 
 
-def test_means_are_over_severities_then_over_corruptions() -> None:
+def test_means_are_over_severities_then_over_corruptions(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     images = TensorImages(torch.zeros(4, 3, 2, 2), torch.tensor([0, 1, 0, 1]))
     answers = {"fog 1": [0, 1, 0, 1], "fog 5": [0, 1, 1, -1], "snow 2": [1, 0, -1, -1]}
     named = [name.split() for name in answers]
@@ -197,9 +200,13 @@ def test_means_are_over_severities_then_over_corruptions() -> None:
     assert found.non_finite == 3
     assert 0 <= found.seconds < 60
     assert found.mean_corruption_error is None
+    assert "fog at severity 5: 50.00%" in caplog.text
 
 
-def test_flips_are_counted_for_each_perturbation_and_their_mean_is_taken() -> None:
+def test_flips_are_counted_for_each_perturbation_and_their_mean_is_taken(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level("INFO")
     images = TensorImages(torch.zeros(6, 3, 2, 2), torch.zeros(6, dtype=torch.long))
     answers = {"tilt": [0, 1, 1, 0, 0, 0], "shot_noise": [0, 1, 0, 2, -1, 2]}
     parts = [PerturbationSequences(name, images, 3) for name in answers]
@@ -207,6 +214,7 @@ def test_flips_are_counted_for_each_perturbation_and_their_mean_is_taken() -> No
     # Tilt changes once in four steps; noise differs from the first frame in two of four.
     assert found.by_perturbation == {"tilt": 0.25, "shot_noise": 0.5}
     assert found.flip_rate == 0.375
+    assert "tilt flips 25.00%" in caplog.text
     assert found.non_finite == 1
     assert 0 <= found.seconds < 60
 

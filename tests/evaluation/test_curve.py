@@ -56,6 +56,24 @@ def test_an_attack_for_the_smallest_perturbation_gives_the_curve_in_one_run() ->
     assert many == few, "further radii cost no further pass"
 
 
+def test_what_has_fallen_at_a_radius_is_not_tried_at_a_larger_one() -> None:
+    tried: list[tuple[float, int]] = []
+
+    class Watched(FGSM):
+        def __call__(self, model: Any, x: Tensor, y: Tensor, *, generator: Any = None) -> Tensor:
+            tried.append((self.epsilon, len(x)))
+            return FGSM(self.norm, self.epsilon)(model, x, y)
+
+    # 0.05, 0.15, 0.25 and 0.35 from the boundary; one is wrong from the start.
+    images = TensorImages(grey(0.45, 0.35, 0.25, 0.15, 0.9), torch.zeros(5, dtype=torch.long))
+    attack = Watched("linf", 0.1)
+    entries = [*accuracies({"it": attack}), AccuracyCurve("it", attack, (0.2, 2.0, 3.0))]
+    found = measure(linear(), images, 2, entries, Setting(0, 8, CPU))
+    assert [count for _, count in tried] == [4, 4, 3, 2]
+    assert [radius for radius, _ in tried] == pytest.approx([0.1, 0.02, 0.2, 0.3])
+    assert [int(right.sum()) for _, right in found.curve] == [4, 4, 3, 2, 1]
+
+
 def test_a_curve_ends_where_the_ball_holds_every_image() -> None:
     stubborn = nn.Sequential(nn.Flatten(), nn.Linear(4, 2))
     with torch.no_grad():

@@ -5,6 +5,7 @@ import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from compute.digits_network import attack, digits, digits_network
@@ -142,6 +143,7 @@ def test_so_many_test_images_are_measured_as_asked_for(
 def test_random_examples_are_the_same_at_every_call_and_in_order() -> None:
     (_, first), (_, again) = (choose_examples(FIVE, plan(examples=3)) for _ in range(2))
     assert first.tolist() == again.tolist() == sorted(set(first.tolist()))
+    assert first.tolist() == sorted(np.random.default_rng(0).permutation(5)[:3])
     (_, more) = choose_examples(FIVE, plan(examples=4))
     assert set(first.tolist()) < set(more.tolist())
 

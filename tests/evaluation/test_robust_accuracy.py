@@ -58,7 +58,8 @@ def test_noise_is_measured_on_wrong_images_too() -> None:
     assert found.attacks["noise"].robust.tolist() == [False, False, True]
 
 
-def test_a_result_says_what_it_is_of() -> None:
+def test_a_result_says_what_it_is_of(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO")
     images = TensorImages(grey(0.45, 0.3), torch.tensor([0, 0]))
     attacks: dict[str, Any] = {"step": FGSM("linf", 0.1), "noise": NotebookNoise("l2", 0.05)}
     found = measure(linear(), images, 2, accuracies(attacks), Setting(0, 2, CPU)).attacks
@@ -68,6 +69,7 @@ def test_a_result_says_what_it_is_of() -> None:
     assert step.settings == {"norm": "linf", "epsilon": 0.1}
     assert (step.stages, step.perturbed_right) == ((), None)
     assert not step.no_answer.any()
+    assert "step accuracy 50.00%" in caplog.text
 
 
 def test_the_seconds_of_an_interrupted_evaluation_count_and_those_of_all_stages() -> None:

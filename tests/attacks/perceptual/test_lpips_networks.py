@@ -50,6 +50,7 @@ def test_a_network_sees_normalised_images_grey_ones_as_colour_and_small_ones_enl
     )
     (shown,) = network(x)
     torch.testing.assert_close(shown, (x.expand(-1, 3, -1, -1) - mean) / std)
+    assert not network.state_dict(), "the figures are no weights"
     assert len(network.features) == 1, "what comes after the last layer shown is not run"
     small = torch.full((1, 3, 6, 8), 0.5)
     assert network(small)[0].shape == (1, 3, 12, 16), "the shorter side is 12"

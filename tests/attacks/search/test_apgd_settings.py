@@ -1,5 +1,6 @@
 """When APGD checks its progress, and which settings are refused."""
 
+from dataclasses import FrozenInstanceError
 from typing import Any
 
 import pytest
@@ -55,3 +56,11 @@ def test_a_setting_out_of_its_range_is_refused_by_name(
     assert getattr(build(**settings | {key: right}), key) == right
     with pytest.raises(ConfigError, match=f"^{key} is .* but must be "):
         build(**settings | {key: wrong})
+
+
+def test_settings_cannot_be_changed() -> None:
+    for its, key in ((Checks(**CHECKS), "first"), (Phase(**PHASE), "share")):
+        with pytest.raises(FrozenInstanceError):
+            setattr(its, key, 0.5)
+    with pytest.raises(FrozenInstanceError):
+        Sparsity(**SPARSITY).start = 0.5  # type: ignore[misc]

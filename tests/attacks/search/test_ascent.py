@@ -37,6 +37,14 @@ def test_a_graph_that_is_kept_gives_the_gradient_twice() -> None:
     assert torch.equal(first, input_gradient(value, x))
 
 
+def test_a_graph_that_is_not_kept_is_freed() -> None:
+    x = torch.rand(2, 3).requires_grad_()
+    value = (x**2).sum()
+    input_gradient(value, x)
+    with pytest.raises(RuntimeError, match="second time"):
+        input_gradient(value, x)
+
+
 @pytest.mark.parametrize("steps", [0, 1, 3, 7])
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_steps_are_madrys(norm: str, steps: int) -> None:
