@@ -109,6 +109,7 @@ LIMITS: dict[str, list[tuple[str, Any, Any]]] = {  # the last value that is righ
     "fast_lpa": [("bound", 0.0, -0.01), ("steps", 1, 0)],
     "fgsm": [("epsilon", 0.0, -0.01), ("epsilon", 1.0, 1.01)],
     "fmn": [
+        ("norm", "l2", "l1"),
         *(("steps", 1, 0), ("alpha", 0.01, 0.0), ("alpha_final", 0.0, -0.01)),
         *(("alpha_final", 1.0, 1.01), ("gamma", 0.99, 1.0), ("gamma", 0.001, 0.0)),
         *(("gamma_final", 0.0, -0.001), ("gamma_final", 0.05, 0.051)),

@@ -25,11 +25,9 @@ from attacks.small_networks import (
     tanh_network,
 )
 from robustrun.attacks.geometry.ball import length
-from robustrun.attacks.search.apgd_settings import Phase
 from robustrun.attacks.search.apgd_state import (
     initial_state,
 )
-from robustrun.errors import ConfigError
 
 PIXELS = 72
 
@@ -224,18 +222,3 @@ def test_l1_comes_in_through_balls_of_three_and_two_radii(monkeypatch: pytest.Mo
     its(model, *batch(model), generator=generator())
     assert [step for _, step in runs] == pytest.approx([0.03, 0.02, 0.01])
     assert [size for size, _ in runs] == pytest.approx([0.03, 0.02, 0.01], rel=1e-3)
-
-
-@pytest.mark.parametrize(
-    ("change", "key"),
-    [
-        ({"targets": 3}, "targets"),
-        ({"steps": 0}, "steps"),
-        ({"rho": 1.5}, "rho"),
-        ({"phases": ()}, "phases"),
-        ({"phases": (Phase(3.0, 0.5), Phase(1.0, 0.5))}, "phases"),
-    ],
-)
-def test_refuses_settings_out_of_range(change: dict[str, Any], key: str) -> None:
-    with pytest.raises(ConfigError, match=key):
-        attack("apgd_ce", "linf", **change)

@@ -51,19 +51,6 @@ def test_results_name_the_bound() -> None:
     assert not recolor().bounded
 
 
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"smoothness": -1.0},
-        {"lattice": (4, 4)},
-        {"lattice": (4, 4, 1)},
-    ],
-)
-def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        recolor(**wrong)
-
-
 def test_grey_images_cannot_be_recoloured() -> None:
     with pytest.raises(ConfigError, match=r"colour images, but these have 1 channel\(s\)"):
         recolor()(nn.Flatten(), torch.rand(2, 1, 4, 4), torch.zeros(2, dtype=torch.long))

@@ -159,14 +159,6 @@ def test_with_few_classes_says_how_many_are_aimed_at() -> None:
     assert "instead" not in screen().effective_settings(10)
 
 
-@pytest.mark.parametrize(
-    "wrong", [{"first_steps": 0}, {"steps": 0}, {"targets": 0}, {"step_size": -1}, {"last_step": 2}]
-)
-def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, Any]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        screen(**wrong)
-
-
 # --- AutoAttack after the screen ------------------------------------------------------------------
 
 

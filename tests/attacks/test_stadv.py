@@ -1,12 +1,10 @@
 """StAdv: what its displacements do, and their bound."""
 
-import pytest
 import torch
 
 from attacks.small_attacks import stadv
 from attacks.small_networks import tanh_network
 from robustrun.attacks.stadv import displace
-from robustrun.errors import ConfigError
 
 
 def test_no_displacement_is_the_image_itself_and_two_of_them_are_a_shift() -> None:
@@ -34,16 +32,3 @@ def test_the_flow_never_reaches_further_than_its_bound() -> None:
 def test_results_name_the_bound() -> None:
     assert stadv().own_radius == ("flow", 0.1)
     assert not stadv().bounded
-
-
-@pytest.mark.parametrize(
-    "wrong",
-    [
-        {"bound": 0.0},
-        {"steps": 0},
-        {"lr": 0.0},
-    ],
-)
-def test_settings_out_of_range_are_refused_by_name(wrong: dict[str, object]) -> None:
-    with pytest.raises(ConfigError, match=next(iter(wrong))):
-        stadv(**wrong)
