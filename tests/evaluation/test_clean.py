@@ -95,7 +95,7 @@ class Answers(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         answer = (x[:, 0, 0, 0] * 10).round().long()
-        return nn.functional.one_hot(answer, 10).float() + 0 * x.sum((1, 2, 3))[:, None]
+        return 5.0 * nn.functional.one_hot(answer, 10) + 0 * x.sum((1, 2, 3))[:, None]
 
 
 @pytest.mark.parametrize(
