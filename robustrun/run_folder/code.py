@@ -12,6 +12,7 @@ from robustrun.configuration.run_config import RunConfig
 from robustrun.models.initial_weights import digest_of
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import FILE, FOLDER
+from robustrun.run_folder.schema import RunRecord
 from robustrun.storage import files
 from robustrun.types import HasCode
 
@@ -44,6 +45,21 @@ def of_run(run_config: RunConfig, folder: Path) -> RunConfig:
         names = ", ".join(changed)
         log.warning("%s changed since %s was trained: %s", names, folder, taken)
     return dataclasses.replace(run_config, model=kept)
+
+
+def warn_of_another(run_config: RunConfig, record: RunRecord) -> None:
+    """Say if the network of a run that came without its code, as one file or from the hub, is made
+    of other code here than it was trained with."""
+    model, known = run_config.model, record.model.code if record.model else {}
+    if not isinstance(model, HasCode) or not known or (record.folder / CODE).is_dir():
+        return
+    here = {Path(name).as_posix(): digest_of(file) for name, file in model.code().items()}
+    changed = [name for name in {**known, **here} if known.get(name) != here.get(name)]
+    if changed:
+        names = ", ".join(changed)
+        log.warning(
+            "%s is not what %s was trained with: its answers may differ", names, record.folder
+        )
 
 
 def digests(folder: Path) -> dict[str, str]:

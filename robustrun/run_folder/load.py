@@ -62,6 +62,7 @@ def loaded(folder: Path) -> tuple[RunRecord, nn.Module]:
     """As `load_run`, of what was looked through or is trusted."""
     run_config = code.of_run(load_config(raw_config(folder)), folder)
     record = read_record(folder)
+    code.warn_of_another(run_config, record)
     data = data_section(record)
     network = rebuild(run_config, data.input_shape, data.classes, data.class_counts)
     state = read(str(weights_of(folder)), f"The run {folder}")

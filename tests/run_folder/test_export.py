@@ -269,7 +269,7 @@ def test_a_file_tells_the_normalisation_that_the_weights_of_a_library_have() -> 
 
 
 def test_one_file_of_a_network_of_ones_own_is_exported_again_where_its_code_is_named(
-    images: Tensor, capsys: pytest.CaptureFixture[str]
+    images: Tensor, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
     Path("my_net.py").write_text(NET)
     words = [*SHORT, "model=file", "model.network=my_net.py:net", "hydra.run.dir=own"]
@@ -285,6 +285,10 @@ def test_one_file_of_a_network_of_ones_own_is_exported_again_where_its_code_is_n
     assert torch.equal(program.load(Path("own.pt2"))(images), network(images))
     card = push.prepare("own.safetensors", "me/net", plugins=["my_net"]).files["README.md"]
     assert b'load_run("hf://me/net", plugins=["my_net"])' in card
+    assert "is not what" not in caplog.text
+    Path("my_net.py").write_text(f"{NET}# changed\n")
+    load_run("own.safetensors", plugins=["my_net"])
+    assert "my_net.py is not what own.safetensors was trained with" in caplog.text
     Path("my_net.py").rename("elsewhere.py")
     with pytest.raises(
         ConfigError, match=r"names my_net\.py, but there is no such file in the cur"
