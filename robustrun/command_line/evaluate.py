@@ -51,35 +51,22 @@ def parser() -> CommandParser:
 
 def evaluate(arguments: list[str]) -> int:
     """`robustrun evaluate RUN_OR_WEIGHTS [OVERRIDE ...]`"""
-    if not arguments:
-        parser().error(f"{FIRST}, as in robustrun evaluate outputs/RUN attack=autoattack")
-    options = parser().read(arguments)
-    as_configured = "=" in options.source and not Path(options.source).exists()
-    first = [options.source] if as_configured else []
-    line = line_of([*first, *options.overrides], options.config_dir)
-    known = as_configured or options.source.startswith(HUB) or Path(options.source).exists()
-    if not known:
-        parser().error(f"{options.source} does not exist. {FIRST}")
-    typos.require_overrides(line)
-    words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
-    if Path(options.source).is_dir():
-        require_finished(Path(options.source))
+    named, line = _read(arguments)
     process.log_to_terminal()
     process.import_torch()
     from robustrun.configuration.decoding import dump
     from robustrun.configuration.run_config import left_out, load_config
     from robustrun.run_folder.load import as_source
 
-    source = Path(options.source) if as_configured else _local(options.source, line)
-    raw = _as_configured(line) if as_configured else _to_measure(source, line)
+    local = None if named is None else _local(named, line)
+    raw = _as_configured(line) if local is None else _to_measure(local, line)
     run_config = load_config(raw, composition.named_folders(line))
-    if as_configured:
-        source = as_source(run_config)
+    source = as_source(run_config) if local is None else local
     for key, remark in left_out(raw).items():
         if key.startswith("evaluation."):
             log.warning(remark)
-    measured = source.stem if source.is_file() else run_config.name_of("method")
-    folder = _new_folder(source.name if as_configured else measured, run_config.name_of("dataset"))
+    measured = run_config.name_of("method") if source.is_dir() else source.stem
+    folder = _new_folder(source.name if local is None else measured, run_config.name_of("dataset"))
     about = provenance.new(
         source,
         shlex.join(["robustrun", "evaluate", *arguments]),
@@ -89,6 +76,25 @@ def evaluate(arguments: list[str]) -> int:
     )
     execute(run_config, provenance.claim(folder, about), source)
     return DONE
+
+
+def _read(arguments: list[str]) -> tuple[str | None, Line]:
+    """The run or file that is named, or None for the network that the overrides make, and these;
+    RobustrunError for what is wrong in them and can be told before torch is imported."""
+    if not arguments:
+        parser().error(f"{FIRST}, as in robustrun evaluate outputs/RUN attack=autoattack")
+    options = parser().read(arguments)
+    place = Path(options.source)
+    as_configured = "=" in options.source and not place.exists()
+    first = [options.source] if as_configured else []
+    line = line_of([*first, *options.overrides], options.config_dir)
+    if not (as_configured or options.source.startswith(HUB) or place.exists()):
+        parser().error(f"{options.source} does not exist. {FIRST}")
+    typos.require_overrides(line)
+    words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
+    if place.is_dir():
+        require_finished(place)
+    return (None if as_configured else options.source), line
 
 
 def _new_folder(measured: str, dataset: str) -> Path:

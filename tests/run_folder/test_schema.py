@@ -75,7 +75,7 @@ def test_a_newer_version_is_refused_and_keys_that_it_added_to_this_one_are_passe
     results = run_folders.results("trades", 0, 90, 50)
     with pytest.raises(DataError, match="schema_version 2 is newer"):
         run_folders.record(results | {"schema_version": 2})
-    results["evaluation"]["certificate"] = {"radius": 0.5}
+    results["evaluation"]["of_a_later_version"] = {"radius": 0.5}
     assert run_folders.record(results).evaluation is not None
 
 

@@ -12,7 +12,7 @@ NEEDED_BY = {  # each extra of pyproject.toml
     "slurm": "hydra/launcher=slurm and slurm_local",
     "ray": "hydra/launcher=ray",
     "search": "hydra/sweeper=optuna, a search for the best settings",
-    "timm": "model=timm",
+    "timm": "model=timm, and the ViT, XCiT and ConvNeXt of the catalogue",
     "svhn": "dataset=svhn",
     "onnx": "robustrun export --to onnx, and the measuring of .onnx files",
     "hub": "robustrun push, and runs named hf://OWNER/NAME",
