@@ -66,7 +66,7 @@ INPUTS = (
     Input("small-run-entries", 11, f"with `keep.checkpoint` and `keep.figures` false, {MEASURED}"),
     Input("small-run-kilobytes", 186, f"kB in them, {MEASURED}"),
     Input("results-kilobytes", 11.4, f"kB of `results.json`, {MEASURED}"),
-    Input("report-seconds", 20.1, "s of a core for 10,000 runs, `python -m benchmarks.many_runs`"),
+    Input("report-seconds", 11.5, "s of a core for 10,000 runs, `python -m benchmarks.many_runs`"),
     Input("imagenet-images", 1281167, "training images, [ILSVRC 2012][imagenet]"),
     Input("imagenet-gigabytes", 144, "GB, training and validation files, [ILSVRC 2012][imagenet]"),
     Input("certified-samples", 100100, "noisy copies an image (n0 + n), [Cohen et al.][cohen]"),
