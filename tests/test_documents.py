@@ -17,10 +17,10 @@ from torch import nn
 import robustrun
 from robustrun.command_line import report
 from robustrun.command_line.main import run_command_line
-from robustrun.command_line.search_space import space
 from robustrun.configuration import composition
 from robustrun.configuration.catalogue import catalogue
 from robustrun.configuration.run_config import RunConfig, load_config
+from tests.engines.installed import require_launcher
 from tests.faults.process import printed
 from tests.pages import PAGES, ROOT, make_reported, title
 
@@ -201,7 +201,12 @@ def test_a_command_that_only_shows_something_shows_it(
 @pytest.mark.parametrize("words", COMMANDS)
 def test_a_command_of_a_page_is_a_valid_configuration(words: list[str]) -> None:
     parsed = OverridesParser.create().parse_overrides(overrides(words))
+    for launcher in (word.partition("=")[2] for word in words if "hydra/launcher=" in word):
+        require_launcher(launcher)
     if "hydra/sweeper=optuna" in words:
+        pytest.importorskip("optuna", reason="robustrun[search] is not installed")
+        from robustrun.command_line.search_space import space
+
         searched = space(parsed)
         combinations = [searched.words(values) for values in searched.extremes()]
     else:

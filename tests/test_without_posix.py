@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import robustrun
@@ -30,6 +31,11 @@ import importlib
 for name in sys.argv[1:]:
     importlib.import_module(name)
 """
+
+NEEDS = {  # modules of command_line/ that are imported only where an optional package is installed
+    "optuna": ("search", "search_settings", "search_space", "study"),
+    "submitit": ("slurm_launcher",),
+}
 
 COMMANDS = """
 from robustrun.command_line.main import run_command_line
@@ -58,6 +64,10 @@ def test_every_module_imports(tmp_path: Path) -> None:
     names = [".".join(path.relative_to(package.parent).with_suffix("").parts) for path in files]
     for name in ("command_line.ray_launcher", "compute.agent"):
         names.remove(f"robustrun.{name}")  # Ray, and torch's launcher, ask which system this is
+    for needed, modules in NEEDS.items():
+        if find_spec(needed) is None:
+            for module in modules:
+                names.remove(f"robustrun.command_line.{module}")
     as_on_windows(IMPORTS, tmp_path, *(name.removesuffix(".__init__") for name in names))
 
 
