@@ -212,6 +212,27 @@ def test_standing_images_without_a_usable_gradient_are_counted(
     assert attack_checks.gradients(nothing).measured == 0.0
 
 
+@pytest.mark.parametrize(
+    ("cut", "saturated", "said"),
+    [(20, 20, "the softmax is saturated"), (21, 20, "a layer lets none through")],
+)
+def test_what_takes_the_gradient_from_more_than_half_of_them_is_named(
+    cut: int, saturated: int, said: str
+) -> None:
+    class Both(nn.Module):
+        """Dark images without a gradient, bright ones with one that the softmax drowns."""
+
+        def forward(self, x: Tensor) -> Tensor:
+            dark = x.flatten(1).mean(1)[:, None, None, None] < 0.5
+            return 1e6 * linear()(torch.where(dark, x.detach(), x))
+
+    places = torch.arange(100)  # the first fifty are dark
+    robust = (places < cut) | (places >= 100 - saturated)
+    check = attack_checks.gradients(target(Both(), HUNDRED, LABELS, robust=robust))
+    assert (check.status, check.measured) == ("fail", (cut + saturated) / 100)
+    assert said in check.why
+
+
 class Shows(nn.Module):
     """These logits, whatever the images are."""
 
