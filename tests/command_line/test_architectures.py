@@ -4,6 +4,8 @@ import socket
 from typing import NoReturn
 
 import pytest
+
+pytest.importorskip("timm", reason="robustrun[timm] is not installed")
 import timm
 
 from robustrun.command_line.main import run_command_line

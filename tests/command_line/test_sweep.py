@@ -21,6 +21,7 @@ from robustrun.report import collect
 from robustrun.report.summary import SweepSummary
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import locked
+from tests.engines.installed import require_launcher
 
 SMALL = ("model=simple_cnn", "method=standard", "training.epochs=1", "evaluation=none")
 SMALL += ("keep.figures=false",)
@@ -60,6 +61,7 @@ def started(session: Session, folder: Path, sweeper: str = sweep.BASIC_SWEEPER) 
 
 
 def test_a_sweep_in_other_processes_is_told_from_its_folders(tmp_path: Path) -> None:
+    require_launcher("joblib")
     typed = ("-m", "hydra/launcher=joblib", *SMALL, "attack.epsilon=0.1,7", "hydra.sweep.dir=all")
     done = command(tmp_path, *typed)
     assert done.returncode == 1

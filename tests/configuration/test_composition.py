@@ -8,6 +8,7 @@ from hypothesis import HealthCheck, example, given, settings
 from configuration.nasty_text import NASTY
 from robustrun.configuration import composition, words
 from robustrun.errors import ConfigError
+from tests.engines.installed import require_launcher
 
 FOLDERS = NASTY.map(lambda name: name.replace("/", "")).filter(lambda n: n not in ("", ".", ".."))
 
@@ -59,6 +60,7 @@ def test_a_launcher_whose_engine_is_not_installed_is_refused_with_what_installs_
 
 
 def test_a_word_of_the_user_wins_over_our_setting_of_a_launcher() -> None:
+    require_launcher("joblib")
     line = words.split(["-m", "hydra/launcher=joblib", "hydra.launcher.pre_dispatch=all"])
     given = list(composition.for_hydra(line).words)
     ours, theirs = "hydra.launcher.pre_dispatch=n_jobs", "hydra.launcher.pre_dispatch=all"

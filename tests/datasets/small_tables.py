@@ -6,9 +6,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
+from PIL import Image
+
+pytest.importorskip("pyarrow", reason="robustrun[hf] is not installed")
 import pyarrow as pa
 import pyarrow.parquet as pq
-from PIL import Image
 
 IMAGE = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 NAMES = ["ant", "bee", "cat"]

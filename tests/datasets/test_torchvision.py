@@ -88,6 +88,11 @@ def test_damaged_archives_and_files_are_named(tmp_path: Path, monkeypatch: Patch
         of_torchvision("MNIST", tmp_path).load()
 
 
+def require(source: str) -> None:
+    if source == "SVHN":
+        pytest.importorskip("scipy", reason="robustrun[svhn] is not installed")
+
+
 @pytest.mark.parametrize(
     ("source", "named"),
     [
@@ -103,6 +108,7 @@ def test_damaged_archives_and_files_are_named(tmp_path: Path, monkeypatch: Patch
     ],
 )
 def test_what_is_not_there_is_explained(tmp_path: Path, source: str, named: str) -> None:
+    require(source)
     how = SPLIT if source in ("SVHN", "STL10") else {}
     how = how | ({"arguments": {"split": "balanced"}} if source == "EMNIST" else {})
     with pytest.raises(DataError) as caught:
@@ -269,6 +275,7 @@ def test_of_a_class_without_parts_a_test_part_is_held_out(tmp_path: Path) -> Non
 def test_what_torchvision_does_not_know_is_refused(
     tmp_path: Path, source: str, changed: dict[str, Any], message: str
 ) -> None:
+    require(source)
     with pytest.raises(ConfigError, match=message):
         of_torchvision(source, tmp_path, **changed).load()
 

@@ -18,6 +18,9 @@ from filelock import FileLock
 from hydra.core.plugins import Plugins
 from short_run import SHORT
 
+pytest.importorskip("optuna", reason="robustrun[search] is not installed")
+import optuna
+
 import hydra_plugins.robustrun
 from robustrun import experiment
 from robustrun.command_line import search
@@ -29,7 +32,6 @@ from robustrun.storage import studies
 from tests.engines.installed import require_launcher
 from tests.engines.misbehaving import put_plugin, robustrun, swept
 
-optuna = pytest.importorskip("optuna", reason="robustrun[search] is not installed")
 pytestmark = pytest.mark.engines
 OPTUNA = ["-m", "hydra/sweeper=optuna", "hydra.sweep.dir=all"]
 RATE = "optimizer.lr=tag(log, interval(0.001,0.1))"

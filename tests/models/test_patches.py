@@ -14,6 +14,8 @@ from robustrun.compute.search_copy import as_bfloat16, search_copy
 from robustrun.errors import ConfigError
 from robustrun.models.patches import ConvStem, with_conv_stem, with_fewer_strides
 
+pytest.importorskip("timm", reason="robustrun[timm] is not installed")
+
 CIFAR = (3, 32, 32)
 TINY: dict[str, dict[str, Any]] = {  # arguments that leave a layer or two of each option
     "vit_tiny_patch4": {"depth": 2, "embed_dim": 48},

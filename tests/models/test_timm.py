@@ -17,6 +17,8 @@ from robustrun.models.timm import Timm
 from robustrun.types import Model
 from tests.short_run import SHORT
 
+pytest.importorskip("timm", reason="robustrun[timm] is not installed")
+
 SETTINGS: dict[str, Any] = {
     "arguments": None,
     "patch_size": None,
