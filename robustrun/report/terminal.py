@@ -124,9 +124,9 @@ def _certified(evaluation: EvaluationSection) -> list[str]:
     """What holds against every adversary, of another classifier than the table's."""
     if (found := evaluation.certificate) is None:
         return []
-    shares = [f"{percent(point.accuracy)} at {point.epsilon:.4g}" for point in found.curve]
+    shares = [f"{percent(point.accuracy)} at {as_text(point.epsilon)}" for point in found.curve]
     return [
-        f"certified in l2 (the network smoothed by noise of {found.sigma:.4g}): "
+        f"certified in l2 (the network smoothed by noise of {as_text(found.sigma)}): "
         f"{', '.join(shares)}, of {found.curve[0].total} images; mean radius "
         f"{found.average_radius:.4g}; {found.abstained} abstained"
     ]

@@ -29,7 +29,8 @@ def test_a_missing_extra_is_shown_with_the_line_that_installs_it(
     rows = {row.name: row.text for row in extras.section().findings}
     use = "hydra/sweeper=optuna, a search for the best settings"
     assert rows["search"] == f"not installed. For {use}: pip install 'robustrun[search]'"
-    assert rows["timm"] == "timm 1.0. For model=timm"
+    use = "model=timm, and the ViT, XCiT and ConvNeXt of the catalogue"
+    assert rows["timm"] == f"timm 1.0. For {use}"
 
 
 @pytest.mark.parametrize("sbatch", [None, "/usr/bin/sbatch"])
