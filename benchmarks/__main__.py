@@ -98,13 +98,16 @@ def _settings(arguments: argparse.Namespace) -> Settings:
         networks=tuple(arguments.networks),
         parts=arguments.parts,
         quick=arguments.quick,
+        effort=0.25 if arguments.quick else 1.0,
         paths={name: path for name, path in named.items() if path},
     )
 
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser("python -m benchmarks", description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="few images and rounds: minutes")
+    parser.add_argument(
+        "--quick", action="store_true", help="few images, rounds, sizes and steps: three minutes"
+    )
     parser.add_argument("--only", nargs="+", choices=WORKS, default=WORKS, help="kinds of work")
     parser.add_argument("--cpu", action="store_true", help="even where there is a GPU")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()

@@ -45,7 +45,7 @@ def compared(
     contestants += [official(*given, for_speed=True)] if with_official else []
     contestants += [ours(*given, precision) for precision in PRECISIONS]
     return compare(
-        f"AutoAttack: {part}" if part else "AutoAttack",
+        _work(part, settings.effort),
         name,
         contestants,
         rounds=sizes.slow_rounds,
@@ -55,6 +55,11 @@ def compared(
         goal="" if part else "6x the official code" if settings.device.type == "cpu" else "8x",
         warm=False,
     )
+
+
+def _work(part: str, effort: float) -> str:
+    whole = f"AutoAttack: {part}" if part else "AutoAttack"
+    return whole if effort == 1 else f"{whole}, {effort:.0%} of its steps and queries"
 
 
 def official(

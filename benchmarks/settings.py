@@ -27,7 +27,7 @@ class Sizes:
 
 
 FULL = Sizes(5, 5, 128, 1000, 256, 1000, 10_000, 10, 10_000, 2, 1, 128, 20_000, 2560)
-QUICK = Sizes(2, 1, 64, 128, 8, 8, 2560, 2, 128, 1, 1, 8, 4000, 128)
+QUICK = Sizes(2, 1, 64, 128, 8, 8, 1280, 2, 128, 1, 1, 8, 4000, 128)
 GPU = Sizes(5, 5, 512, 10_000, 10_000, 10_000, 50_000, 10, 50_000, 10, 20, 128, 50_000, 50_000)
 ONE_GPU = Sizes(3, 1, 500, 500, 500, 500, 20_000, 3, 20_000, 3, 5, 128, 20_000, 20_000)
 DRY = Sizes(1, 1, 16, 4, 4, 4, 1000, 4, 1000, 4, 1, 8, 64, 32)  # of ONE_GPU on a CPU
@@ -48,5 +48,5 @@ class Settings:
     networks: tuple[str, ...] = ()  # others, instead of these two
     parts: bool = False  # of AutoAttack, each on its own
     effort: float = 1.0  # share of AutoAttack's steps and queries; below 1 it is another attack
-    quick: bool = False  # without peers on networks that are not tuned, and slow precisions
+    quick: bool = False  # without untuned peers, slow precisions and the largest sizes
     paths: dict[str, Path] = field(default_factory=dict)  # checkouts of peers

@@ -247,11 +247,11 @@ def test_growth_is_measured_in_each_direction_and_fitted(
     assert last.found == pytest.approx(1.5)
 
 
-def test_a_first_impression_leaves_out_middle_sizes_and_a_slow_precision(
+def test_a_first_impression_leaves_out_most_sizes_and_a_slow_precision(
     settings: Settings, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     quick = replace(settings, quick=True)
-    assert growth.series_of((5, 10, 20, 40), quick) == (5, 40)
+    assert growth.series_of((5, 10, 20, 40), quick) == (5, 20)
     assert growth.series_of((5, 10, 20, 40), settings) == (5, 10, 20, 40)
     for has_units, precisions in ((False, ("float32",)), (True, ("float32", "bfloat16"))):
         monkeypatch.setattr(networks, "has_bfloat16_units", lambda kind, has=has_units: has)
