@@ -84,7 +84,7 @@ def run_forked(module: str, timeout: float) -> "tuple[TestOutcome, str]":
     with tempfile.TemporaryFile("w+") as output:
         child = os.fork()
         if child == 0:
-            test_and_exit(module, output.fileno())
+            run_tests_and_exit(module, output.fileno())
         code = code_of(child, timeout)
         output.seek(0)
         text = output.read()
@@ -93,7 +93,7 @@ def run_forked(module: str, timeout: float) -> "tuple[TestOutcome, str]":
     return (TestOutcome.SURVIVED if code == 0 else TestOutcome.KILLED), text
 
 
-def test_and_exit(module: str, output: int) -> NoReturn:
+def run_tests_and_exit(module: str, output: int) -> NoReturn:
     """Whatever happens here, this process ends here."""
     code = 1
     try:

@@ -1,7 +1,6 @@
 """What all measurements promise."""
 
 import dataclasses
-import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,20 +15,12 @@ from robustrun.datasets.tensors import TensorImages
 from robustrun.evaluation.curve import AccuracyCurve
 from robustrun.evaluation.measure import accuracies, measure
 from robustrun.evaluation.setting import Setting
-from robustrun.registry import import_modules
 from robustrun.storage.journal import Journal
+from tests.frozen import changeable
 
 
 def test_what_is_to_be_measured_and_what_was_found_cannot_be_changed() -> None:
-    classes = {
-        its
-        for name in import_modules("robustrun.evaluation")
-        for its in vars(importlib.import_module(name)).values()
-        if dataclasses.is_dataclass(its) and its.__module__ == name
-    }
-    assert len(classes) >= 15
-    changed = [its for its in classes if not its.__dataclass_params__.frozen]  # type: ignore[attr-defined]
-    assert [its.__qualname__ for its in changed] == ["_Run"]  # what stages hand on
+    assert changeable("robustrun.evaluation", least=15) == ["_Run"]  # what stages hand on
 
 
 @dataclasses.dataclass

@@ -26,17 +26,23 @@ def outer(model, x, x_adv, y, beta=6.0):
     return natural + beta * kl(model(x), adversarial) / len(x)
 
 
+def attacked(model, x, reference_climb):
+    """The authors' inner attack, in eval mode; the model trains again afterwards."""
+    model.eval()
+    start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
+    target = model(x).detach()
+    x_adv = reference_climb(
+        lambda z: kl(target, model(z)), x, start, epsilon=0.05, size=0.02, steps=4
+    )
+    model.train()
+    return x_adv
+
+
 def test_trades_is_the_authors_loss_and_batch_norm_sees_clean_adversarial_clean(
     assert_golden, golden_step, reference_climb
 ):
     def loss(model, x, y):
-        model.eval()
-        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
-        target = model(x).detach()
-        x_adv = reference_climb(
-            lambda z: kl(target, model(z)), x, start, epsilon=0.05, size=0.02, steps=4
-        )
-        model.train()
+        x_adv = attacked(model, x, reference_climb)
         return outer(model, x, x_adv, y)
 
     assert_golden(TRADES(6.0, "linf", 0.05, INNER, "clean"), golden_step(loss))
@@ -46,13 +52,7 @@ def test_the_adversarial_images_may_pass_first_as_trades_awp_has_it(
     assert_golden, golden_step, reference_climb
 ):
     def loss(model, x, y):
-        model.eval()
-        start = x + 0.001 * torch.randn(x.shape, dtype=x.dtype, device=x.device)
-        target = model(x).detach()
-        x_adv = reference_climb(
-            lambda z: kl(target, model(z)), x, start, epsilon=0.05, size=0.02, steps=4
-        )
-        model.train()
+        x_adv = attacked(model, x, reference_climb)
         adversarial = model(x_adv)
         natural = F.cross_entropy(model(x), y)
         return natural + 6 * kl(model(x), adversarial) / len(x)

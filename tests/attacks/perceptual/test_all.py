@@ -1,15 +1,12 @@
 """What the attacks in the LPIPS ball promise: LPA, PPGD and Fast-LPA."""
 
-import dataclasses
-import importlib
-
 import pytest
 import torch
 
 from attacks.networks_with_features import batch, network, written_out_distance
 from attacks.small_attacks import BOUND, RANDOM_ALEXNET, fast_lpa, lpa, ppgd, with_bound
 from robustrun.attacks.perceptual.lpips import PerceptualModel
-from robustrun.registry import import_modules
+from tests.frozen import changeable
 
 ATTACKS = pytest.mark.parametrize(
     "attack", [lpa(), ppgd(), fast_lpa()], ids=lambda a: type(a).__name__
@@ -17,14 +14,7 @@ ATTACKS = pytest.mark.parametrize(
 
 
 def test_what_measures_a_distance_cannot_be_changed():
-    classes = {
-        its
-        for name in import_modules("robustrun.attacks.perceptual")
-        for its in vars(importlib.import_module(name)).values()
-        if dataclasses.is_dataclass(its) and its.__module__ == name
-    }
-    assert len(classes) >= 7
-    assert all(its.__dataclass_params__.frozen for its in classes)
+    assert changeable("robustrun.attacks.perceptual", least=7) == []
 
 
 @ATTACKS

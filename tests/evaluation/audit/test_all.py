@@ -1,7 +1,6 @@
 """What all of an audit promises: on a handful of images, with the least effort."""
 
 import dataclasses
-import importlib
 import inspect
 import math
 from collections.abc import Iterator
@@ -25,8 +24,8 @@ from robustrun.evaluation.findings import Check
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.search_networks import SearchNetworks
 from robustrun.evaluation.setting import Setting
-from robustrun.registry import import_modules
 from robustrun.storage.journal import Journal
+from tests.frozen import changeable
 
 LEAST = dataclasses.replace(
     QUICK,
@@ -42,14 +41,7 @@ SUBJECT = Subject(SearchNetworks(linear(), linear()), IMAGES, 2)
 
 
 def test_what_is_audited_and_how_cannot_be_changed() -> None:
-    classes = {
-        its
-        for name in import_modules("robustrun.evaluation.audit")
-        for its in vars(importlib.import_module(name)).values()
-        if dataclasses.is_dataclass(its) and its.__module__ == name
-    }
-    assert len(classes) >= 4
-    assert all(its.__dataclass_params__.frozen for its in classes)  # type: ignore[attr-defined]
+    assert changeable("robustrun.evaluation.audit", least=4) == []
 
 
 @pytest.mark.parametrize(("examples", "count"), [(3, 3), (5, 5), (99, 5), (None, 5)])
