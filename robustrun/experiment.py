@@ -22,7 +22,7 @@ from robustrun.console import logging_to, paused, step
 from robustrun.datasets import run_data
 from robustrun.datasets.relabelled import TrainedOn, as_trained
 from robustrun.datasets.run_data import Data
-from robustrun.evaluation import corruptions
+from robustrun.evaluation import certificate, corruptions
 from robustrun.evaluation.measure import choose_examples, measure, measurements
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
@@ -132,6 +132,7 @@ def _asked_from_python(run_config: RunConfig) -> provenance.Provenance:
 
 def run_stages(run: RunInProgress) -> None:
     cfg, folder = run.config, run.folder
+    certificate.warn_of_other_noise(cfg.evaluation.certificate, cfg.method)
     with_code = code.with_kept_code(cfg, folder)  # first: a mistake in it is soon found
     data = load_data(cfg, folder)
     run.note(dataset=sections.dataset_section(cfg, data))
@@ -155,6 +156,8 @@ def run_stages(run: RunInProgress) -> None:
 def evaluation_stages(run: RunInProgress, source: Source) -> None:
     cfg, trained = run.config, source.trained_on
     run.note(evaluated=source.section())
+    if source.kind == "run":  # how other networks were trained is not known
+        certificate.warn_of_other_noise(cfg.evaluation.certificate, cfg.method)
     data = load_data(cfg, run.folder, lambda splits: _as_trained(splits, trained, source.path))
     run.note(dataset=sections.dataset_section(cfg, data))
     made = code.with_kept_code(cfg, run.folder) if source.kind in ("weights", "model") else cfg

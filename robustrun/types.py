@@ -198,6 +198,14 @@ class Adapts(Protocol):
 
 
 @runtime_checkable
+class LearnsNoise(Protocol):
+    """A method that trains on images with Gaussian noise, as certificates by smoothing want it."""
+
+    @property
+    def gaussian_noise(self) -> float: ...  # standard deviation, pixel units
+
+
+@runtime_checkable
 class HasFeatures(Protocol):
     """A network that shows the activations between its stages, for perceptual distances."""
 

@@ -28,6 +28,8 @@ from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.settings import Certificate
 from robustrun.evaluation.shards import batches_of, findings
 from robustrun.evaluation.statistics import accuracy, lower_bound
+from robustrun.evaluation.table import as_text
+from robustrun.types import LearnsNoise
 
 log = logging.getLogger(__name__)
 NAME = "certificate"
@@ -65,6 +67,20 @@ def certified(answer: int, votes: int, plan: Certificate) -> tuple[int, float]:
     if share <= 0.5:
         return NO_ANSWER, 0.0
     return answer, plan.sigma * NormalDist().inv_cdf(share)
+
+
+def warn_of_other_noise(plan: Certificate | None, method: object) -> None:
+    """A warning where `method` trains with other noise than the network is certified with. A
+    network that learns no noise may be certified on purpose: nothing is said of it."""
+    if plan is None or not isinstance(method, LearnsNoise) or method.gaussian_noise == plan.sigma:
+        return
+    trained, sigma = as_text(method.gaussian_noise), as_text(plan.sigma)
+    log.warning(
+        "evaluation.certificate.sigma is %s, but the training has noise of %s: certificates hold "
+        "with any noise, and usually reach furthest with that of the training",
+        sigma,
+        trained,
+    )
 
 
 def _warn_of_reach(plan: Certificate) -> None:

@@ -23,6 +23,10 @@ class Gaussian:
     def __post_init__(self) -> None:
         require(self.sigma >= 0, "sigma", self.sigma, "a standard deviation >= 0 in pixel units")
 
+    @property
+    def gaussian_noise(self) -> float:
+        return self.sigma
+
     def perturb(self, learner: Learner, x: Tensor, y: Tensor) -> Tensor:
         return gaussian_start(x, self.sigma)
 

@@ -140,6 +140,25 @@ def test_a_radius_that_no_vote_can_reach_is_told(caplog: pytest.LogCaptureFixtur
     assert f"with noise of 0.3 and 10 samples no radius above {reach} can be cert" in caplog.text
 
 
+def test_other_noise_than_the_trainings_is_told_where_the_training_is_known(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    short = ["evaluation.certificate.samples=10", "evaluation.certificate.radii=[]"]
+    certify = ["evaluation=certificate", "device.threads=1", *short]
+
+    def said(*words: str) -> bool:
+        assert run_command_line([*words, *certify]) == 0
+        text = "evaluation.certificate.sigma is 0.25, but the training has noise of 0.5"
+        return text in capsys.readouterr().err
+
+    train = ["method=gaussian", "method.sigma=0.5", "training.epochs=1", "keep.figures=false"]
+    assert said(*train, "evaluation.examples=20", "hydra.run.dir=run")
+    assert said("evaluate", "run")
+    assert not said("evaluate", "run", "evaluation.certificate.sigma=1/2")
+    assert not said("evaluate", "run/model.safetensors", "evaluation.examples=20")
+
+
 @pytest.mark.parametrize(
     ("key", "wrong"),
     [
