@@ -97,8 +97,8 @@ class TorchvisionSet:
     def _tell_lying(self) -> None:
         if self.source == "EMNIST" and not self.transpose:
             log.warning(
-                "EMNIST's files have rows and columns exchanged, and its letters are read so; "
-                "dataset.transpose=true turns them upright"
+                "EMNIST's files have rows and columns exchanged, and its letters are read so; in a "
+                "new run, dataset.transpose=true turns them upright"
             )
 
 

@@ -92,6 +92,7 @@ def measured_again(run: Path, line: Line) -> tuple[dict[str, Any], list[str]]:
     repetition = settled(run, line, MEASURING)
     raw = composition.compose_config(with_others(repetition, line.words), repetition.folders)
     _require_own_normalisation(repetition, typed, raw)
+    _keep_own_orientation(repetition, typed, raw)
     chosen = {name: raw[name] for name in MEASURING if touches(name, typed)}
     options = {name: option for name, option in raw["options"].items() if name in chosen}
     chosen["options"] = repetition.before["options"] | options
@@ -113,6 +114,25 @@ def _require_own_normalisation(
                 f"itself with {own}, as it was trained: images are given to it in [0, 1]. Leave "
                 "the word out."
             )
+
+
+def _keep_own_orientation(
+    repetition: Repetition, typed: Iterable[Override], raw: dict[str, Any]
+) -> None:
+    """Have the images of the run's own data set lie as its network learnt them (EMNIST's lay on
+    their side in earlier versions), unless the words say otherwise; either is told."""
+    before, now = repetition.before["dataset"], raw["dataset"]
+    own, key = before.get("transpose"), "dataset.transpose"
+    if before.get("source") != now.get("source") or own == now.get("transpose"):
+        return
+    taught = f"{before['source']} with {key}={words.literal(own)}"
+    learnt = f"the network of {repetition.run} learnt {taught}"
+    if key in {words.key(word) for word in typed}:
+        unknown = "As it is read now, the network does not know the images."
+        repetition.remarks.append(f"{learnt}. {unknown}")
+        return
+    now["transpose"] = own
+    repetition.remarks.append(f"{learnt}: so it is read here.")
 
 
 def touches(section: str, typed: Iterable[Override]) -> bool:

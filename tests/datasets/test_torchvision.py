@@ -152,7 +152,7 @@ def test_letters_stand_upright_unless_a_run_is_older(
     del plain["dataset"]["transpose"]  # as in the folder of a run from before that key
     older = load_config(plain).dataset.load()
     assert is_made_of(older.test, stored["test"][:, None], [*range(47)])
-    assert "dataset.transpose=true turns them upright" in caplog.text
+    assert "in a new run, dataset.transpose=true turns them upright" in caplog.text
 
 
 def test_svhn_has_its_zeros_labelled_ten_in_the_files(tmp_path: Path, monkeypatch: Patch) -> None:

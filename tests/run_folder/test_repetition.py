@@ -237,6 +237,31 @@ def test_another_normalisation_than_the_networks_own_is_refused(
         repetition.measured_again(finished, words.split([f"dataset.{key}=[1/4]"]))
 
 
+@pytest.mark.parametrize(
+    ("given", "read", "told"),
+    [
+        ("dataset=emnist", False, [": so it is read here."]),
+        (
+            "dataset=emnist dataset.transpose=true",
+            True,
+            [". As it is read now, the network does not know the images."],
+        ),
+        ("dataset=mnist", False, []),
+    ],
+)
+def test_letters_lie_as_the_network_of_an_older_run_learnt_them(
+    here: Path, given: str, read: bool, told: list[str]
+) -> None:
+    made_from = ["dataset=torchvision", "dataset.source=EMNIST", "model=simple_cnn"]
+    raw = dump(load_config(compose_config(made_from)))
+    del raw["dataset"]["transpose"]  # as in the folder of a run from before that key
+    (here / "config.yaml").write_text(yaml.safe_dump(raw))
+    found, remarks = repetition.measured_again(here, words.split(given.split()))
+    assert found["dataset"]["transpose"] is read
+    learnt = f"the network of {here} learnt EMNIST with dataset.transpose=false"
+    assert [remark for remark in remarks if "transpose=" in remark] == [learnt + it for it in told]
+
+
 @pytest.mark.parametrize("older", [False, True])
 def test_evaluate_keeps_the_threat_model_and_what_the_training_was(
     finished: Path, here: Path, older: bool
