@@ -16,9 +16,9 @@ from robustrun.configuration import composition, plugins, words
 from robustrun.configuration.words import Line
 from robustrun.run_folder import provenance
 from robustrun.run_folder.folder import require_finished
+from robustrun.run_folder.place import is_remote, local
 
 log = logging.getLogger(__name__)
-HUB = "hf:/"  # of an address of the Hugging Face hub
 MEASURED_WITH = ("attack", "evaluation", "device", "tracker")  # nothing of a training
 FIRST = "robustrun evaluate takes a finished run's folder or a file of weights first"
 DESCRIPTION = """\
@@ -88,7 +88,7 @@ def _read(arguments: list[str]) -> tuple[str | None, Line]:
     as_configured = "=" in options.source and not place.exists()
     first = [options.source] if as_configured else []
     line = line_of([*first, *options.overrides], options.config_dir)
-    if not (as_configured or options.source.startswith(HUB) or place.exists()):
+    if not (as_configured or is_remote(options.source) or place.exists()):
         parser().error(f"{options.source} does not exist. {FIRST}")
     typos.require_overrides(line)
     words.require_single(words.parse_all(line.words), "An evaluation has one: give one value.")
@@ -105,8 +105,6 @@ def _new_folder(measured: str, dataset: str) -> Path:
 
 def _local(source: str, line: Line) -> Path:
     """The run or file, downloaded if it is of the hub."""
-    from robustrun.run_folder.place import local
-
     return local(source, trusted=composition.named_modules(words.parse_all(line.words)))
 
 

@@ -3,11 +3,11 @@
 from pathlib import Path
 
 from robustrun import console
-from robustrun.command_line.evaluate import HUB
+from robustrun.command_line import process
 from robustrun.command_line.exit_codes import DONE
 from robustrun.command_line.parser import CommandParser
 from robustrun.errors import did_you_mean
-from robustrun.run_folder.folder import require_finished
+from robustrun.run_folder.place import require_run
 
 FORMATS = ("safetensors", "onnx", "torch.export")  # known before torch is imported
 DESCRIPTION = """\
@@ -43,10 +43,7 @@ def command(arguments: list[str]) -> int:
     modules = parser().modules(options)
     if options.to not in FORMATS:  # before torch is imported
         parser().error(f"--to {options.to} is no format.{did_you_mean(options.to, FORMATS)}")
-    if not options.run.startswith(HUB) and not Path(options.run).is_file():
-        require_finished(Path(options.run))  # before torch is imported
-    from robustrun.command_line import process
-
+    require_run(options.run)  # before torch is imported
     process.log_to_terminal()
     process.import_torch()
     from robustrun.run_folder.export import BATCHES, TOLERANCE, export

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 from robustrun import console
-from robustrun.command_line.evaluate import HUB
+from robustrun.command_line import process
 from robustrun.command_line.exit_codes import DONE
 from robustrun.command_line.parser import CommandParser
-from robustrun.run_folder.folder import require_finished
+from robustrun.run_folder.place import require_run
 
 DESCRIPTION = """\
 Puts a finished run into a repository of the Hugging Face hub, in one commit: its weights, its
@@ -43,10 +43,7 @@ def command(arguments: list[str]) -> int:
     modules = parser().modules(options)
     if options.output is not None and not options.dry_run:
         parser().error("--output goes with --dry-run: it takes the files in the hub's place")
-    if not options.run.startswith(HUB) and not Path(options.run).is_file():
-        require_finished(Path(options.run))  # before torch is imported
-    from robustrun.command_line import process
-
+    require_run(options.run)  # before torch is imported
     process.log_to_terminal()
     process.import_torch()
     from robustrun.run_folder import push

@@ -8,9 +8,22 @@ from typing import Any
 from robustrun.configuration import composition, words
 from robustrun.errors import DataError
 from robustrun.run_folder import hub, provenance
+from robustrun.run_folder.folder import require_finished
 from robustrun.run_folder.portable import NO_TRACKER
 from robustrun.run_folder.schema import read_run
 from robustrun.storage.header import holds_run
+
+
+def is_remote(place: str) -> bool:
+    """Whether `place` is an address of the Hugging Face hub."""
+    return place.startswith("hf:/")  # as a Path has it, with one slash
+
+
+def require_run(place: str) -> None:
+    """DataError for a folder of no finished run, and for what does not exist. What a file or the
+    hub has is seen when it is read."""
+    if not is_remote(place) and not Path(place).is_file():
+        require_finished(Path(place))
 
 
 def local(place: str | Path, trusted: Iterable[str] = ()) -> Path:
@@ -21,7 +34,7 @@ def local(place: str | Path, trusted: Iterable[str] = ()) -> Path:
     variables, or send numbers to a tracker.
     """
     text = str(place)
-    remote = text.startswith("hf:/")  # as a Path has it, with one slash
+    remote = is_remote(text)
     path = hub.fetched(text) if remote else Path(place)
     if remote or holds_run(path):
         _require_harmless(provenance.configuration(path), path, text, set(trusted))
