@@ -25,7 +25,9 @@ from robustrun.configuration.hydra_errors import in_plain_words
 from robustrun.errors import RobustrunError, RunFailure
 
 USERS_ERRORS = (RobustrunError, HydraException, OmegaConfBaseException, yaml.YAMLError)
-UNUSABLE_PATHS = (FileNotFoundError, NotADirectoryError, IsADirectoryError, PermissionError)
+UNUSABLE_PATHS = (
+    *(FileNotFoundError, FileExistsError, NotADirectoryError, IsADirectoryError, PermissionError),
+)
 
 
 def explain_failure(error: BaseException, arguments: list[str], full_error: bool) -> int:
@@ -80,7 +82,8 @@ def _of_a_path(error: OSError) -> str:
         return text
     return (
         f"{text} Start the command in a folder where files can be made, or say where: "
-        f"hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir=FOLDER, of a report --output FOLDER."
+        f"hydra.run.dir=FOLDER, of a sweep hydra.sweep.dir=FOLDER, of a report --output FOLDER, of "
+        f"an export --output FILE."
     )
 
 

@@ -18,7 +18,7 @@ from robustrun.run_folder.export_formats import FORMATS, Format
 from robustrun.run_folder.load import data_section, load_run
 from robustrun.run_folder.portable import portable
 from robustrun.run_folder.schema import RunRecord
-from robustrun.storage.files import replace, write_atomically
+from robustrun.storage.files import naming, replace, write_atomically
 from robustrun.storage.header import RUN
 from robustrun.types import Shape
 
@@ -58,7 +58,7 @@ def export(
     with step(f"writing {target} as {to}"):
         content = _content(form, network, record)
     target.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=".export", dir=target.parent) as aside:
+    with naming(target), TemporaryDirectory(prefix=".export", dir=target.parent) as aside:
         written = Path(aside, f"network{form.suffix}")
         write_atomically(written, content)
         with step("comparing its logits with the network's"):

@@ -7,14 +7,26 @@ import math
 import os
 import secrets
 import time
-from collections.abc import Callable, Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO, Any
 
 PART = ".part"  # of a file that is being written
 SYSTEM = os.name
 WAITS = (0.1, 0.3, 1.0, 3.0)  # seconds between tries to replace a file that another program reads
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """In this context, an error that names a file names `path`, which the user knows, and not the
+    one beside it that is to become it."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None:
+            raise
+        raise OSError(error.errno, error.strerror, str(path)) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -41,7 +53,8 @@ def replace(source: Path, target: Path) -> None:
             os.replace(source, target)
             return
         time.sleep(wait)
-    os.replace(source, target)
+    with naming(target):
+        os.replace(source, target)
 
 
 def create_atomically(path: Path, content: bytes) -> bool:
@@ -68,7 +81,8 @@ def _create(path: Path, content: bytes) -> bool:
 def _part_of(path: Path, write: Callable[[IO[bytes]], object]) -> Path:
     """A new file beside `path` that holds what is written into it, on the disk."""
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(8)}{PART}")
-    handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
+    with naming(path):
+        handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
             write(file)

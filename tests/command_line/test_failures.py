@@ -55,6 +55,7 @@ def test_where_nothing_had_begun_there_is_nothing_to_continue(
         (OSError(errno.EROFS, "Read-only file system", "outputs"), True),
         (PermissionError(errno.EACCES, "Permission denied", "nowhere/outputs"), True),
         (FileNotFoundError(errno.ENOENT, "No such file or directory", "data.npz"), False),
+        (FileExistsError(errno.EEXIST, "File exists", "report.html"), False),
     ],
 )
 def test_a_path_that_cannot_be_used_is_told_and_where_nothing_can_be_written_what_to_do(
@@ -62,5 +63,6 @@ def test_a_path_that_cannot_be_used_is_told_and_where_nothing_can_be_written_wha
 ) -> None:
     said = failures.message_of(error, [])
     assert said.startswith(f"{error.filename}: {error.strerror}.")
+    assert failures.exit_code_of(error) == 2
     assert "Errno" not in said
     assert ("hydra.run.dir=FOLDER" in said) == advised

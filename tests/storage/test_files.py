@@ -62,6 +62,20 @@ def test_a_write_that_fails_leaves_the_old_file_and_nothing_else(
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_place_that_takes_no_file_is_named_and_not_the_file_beside_it(tmp_path: Path) -> None:
+    file, folder = tmp_path / "file", tmp_path / "folder"
+    file.write_bytes(b"old")
+    (folder / "in it").mkdir(parents=True)
+    for write in (files.write_atomically, files.create_atomically):
+        with pytest.raises(NotADirectoryError) as caught:
+            write(file / "report.html", b"new")
+        assert caught.value.filename == str(file / "report.html")
+    with pytest.raises(OSError, match="directory") as refused:
+        files.write_csv(folder, ["name"], [])
+    assert (refused.value.filename, refused.value.filename2) == (str(folder), None)
+    assert sorted(tmp_path.iterdir()) == [file, folder]  # nothing half is left
+
+
 def test_json_has_no_numbers_that_json_lacks(tmp_path: Path) -> None:
     files.write_json(tmp_path / "a.json", {"loss": float("nan"), "list": [float("inf"), 1.5]})
     assert json.loads((tmp_path / "a.json").read_text()) == {"loss": None, "list": [None, 1.5]}
