@@ -2,7 +2,8 @@
 
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,12 +46,33 @@ def files_of(part: Any) -> list[tuple[str, int]] | None:
     for paths, labels in APART:
         if not pairs and hasattr(part, paths) and hasattr(part, labels):
             pairs = zip(getattr(part, paths), getattr(part, labels), strict=True)
+    with suppress(AttributeError):  # in another version of torchvision: its items are decoded
+        pairs = pairs or [(os.path.join(part.root, *path), label) for path, label in _built(part)]
     files = []
     for path, label in pairs:
         if not isinstance(path, (str, Path)) or not isinstance(label, int):
             return None
         files.append((os.fspath(path), label))
     return files if files and _gives(part, files) else None
+
+
+def _built(part: Any) -> Iterator[tuple[tuple[str, ...], int]]:
+    """The path below the root, and the label, of each picture of the classes that keep no list of
+    them: as their items build it."""
+    match type(part).__name__:
+        case "Caltech101":
+            for number, y in zip(part.index, part.y, strict=True):
+                yield ("101_ObjectCategories", part.categories[y], f"image_{number:04d}.jpg"), y
+        case "Caltech256":
+            for number, y in zip(part.index, part.y, strict=True):
+                name = f"{y + 1:03d}_{number:04d}.jpg"
+                yield ("256_ObjectCategories", part.categories[y], name), y
+        case "INaturalist":
+            for y, name in part.index:
+                yield (part.all_categories[y], name), y
+        case "Omniglot":
+            for name, y in part._flat_character_images:
+                yield (part.target_folder, part._characters[y], name), y
 
 
 def _gives(part: Any, files: list[tuple[str, int]]) -> bool:
@@ -70,7 +92,7 @@ def from_files(
     """The pictures of these files N x H x W x C, in the mode of the part's first, and their labels;
     what was decoded before comes from the cache."""
     image, _ = open_image(Path(files[0][0]))
-    channels = channels_of(part[0][0].mode)
+    channels = channels_of(_item(part, 0)[0].mode)
     shape = channels, image_size or image.height, image_size or image.width
     names = np.array([os.fsencode(os.path.relpath(path, part.root)) for path, _ in files])
     labels = torch.tensor([label for _, label in files])
@@ -103,6 +125,8 @@ def decoded(part: Any, image_size: int | None) -> tuple[np.ndarray, np.ndarray]:
 def _item(part: Any, place: int) -> tuple[Image.Image, int]:
     try:
         image, label = part[place]
+        if isinstance(image, Image.Image):
+            image.load()  # which closes its file, where a class leaves that open (Caltech101)
     except (OSError, SyntaxError, ValueError) as error:  # PIL, of damaged files
         raise DataError(f"Image {place} cannot be read ({error}).") from error
     for item, wanted in ((image, Image.Image), (label, int | np.integer)):

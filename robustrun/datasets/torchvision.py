@@ -24,7 +24,8 @@ from robustrun.storage.transfer import RemoteFile
 from robustrun.types import DATASETS, Splits
 
 log = logging.getLogger(__name__)
-NEEDS = {"SVHN": ("scipy", "svhn")}  # a class, what it imports, and the extra that brings it
+SCIPY = ("Caltech101", "Flowers102", "StanfordCars", "SVHN")
+NEEDS = dict.fromkeys(SCIPY, ("scipy", "svhn"))  # what a class imports, and the extra that has it
 DAMAGED = (RuntimeError, OSError, EOFError, AssertionError)  # of torchvision, for its files
 
 

@@ -1,12 +1,16 @@
 """Pairs of a picture and its label as arrays."""
 
+import hashlib
 import logging
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import torchvision
 from PIL import Image
 from torchvision.datasets import ImageFolder
 
@@ -14,8 +18,14 @@ from robustrun.datasets import decoded_items
 from robustrun.datasets.decoded_items import arrays_of, decoded
 from robustrun.errors import DataError
 
+DRAWN = np.random.default_rng(0)
 LEVELS = np.random.default_rng(0).integers(0, 256, (4, 6, 5, 3), dtype=np.uint8)
 PAIRS = [(Image.fromarray(levels), label) for label, levels in enumerate(LEVELS)]
+
+
+def write(file: Path, mode: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    Image.fromarray(DRAWN.integers(0, 256, (6, 5, 3), dtype=np.uint8)).convert(mode).save(file)
 
 
 def test_pictures_are_decoded_in_order(
@@ -74,6 +84,59 @@ def test_a_part_made_of_files_is_decoded_once_and_then_comes_from_the_cache(
         assert labels.tolist() == its_labels.tolist()
         assert set(reads.values()) == {1}
     assert cache.is_dir()
+
+
+def caltech101(root: Path) -> Any:
+    # In the real one, a class that is left out, pictures from 1 on, grey ones among coloured ones.
+    for name, count in (("BACKGROUND_Google", 1), ("Faces", 2), ("airplanes", 3)):
+        for number in range(1, count + 1):
+            place = root / "caltech101" / "101_ObjectCategories" / name
+            write(
+                place / f"image_{number:04}.jpg", "L" if (name, number) == ("Faces", 2) else "RGB"
+            )
+    (root / "caltech101" / "Annotations").mkdir()
+    return torchvision.datasets.Caltech101(root)
+
+
+def caltech256(root: Path) -> Any:
+    for number, (name, count) in enumerate((("001.ak47", 2), ("002.flag", 1)), 1):
+        for image in range(1, count + 1):
+            place = root / "caltech256" / "256_ObjectCategories" / name
+            write(place / f"{number:03}_{image:04}.jpg", "RGB")
+    return torchvision.datasets.Caltech256(root)
+
+
+def inaturalist(root: Path) -> Any:
+    for number, name in enumerate(("frog", "newt")):
+        ranks = "Animalia_Chordata_Amphibia_Anura_Aus_Bus"
+        write(root / "2021_valid" / f"{number:05}_{ranks}_{name}" / "a4b1.jpg", "RGB")
+    return torchvision.datasets.INaturalist(root, "2021_valid")
+
+
+def omniglot(root: Path) -> Any:
+    archive = root / "omniglot-py" / "images_background.zip"
+    for place in ("Greek/character01/0394_01", "Greek/character02/0395_01", "Latin/a/0684_01"):
+        write(archive.with_suffix("") / f"{place}.png", "1")
+    archive.write_bytes(b"")
+    sums = {"images_background": hashlib.md5(b"").hexdigest()}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(torchvision.datasets.Omniglot, "zips_md5", sums)
+        return torchvision.datasets.Omniglot(root)
+
+
+@pytest.mark.parametrize("source", [caltech101, caltech256, inaturalist, omniglot])
+def test_pictures_whose_paths_no_list_has_come_from_the_cache_too(
+    source: Callable[[Path], Any], tmp_path: Path, cache: Path, reads: Counter[str]
+) -> None:
+    if source is caltech101:
+        pytest.importorskip("scipy", reason="robustrun[svhn] is not installed")
+    part = source(tmp_path)
+    for _ in range(2):
+        images, labels = arrays_of(part, 4)
+        expected, its_labels = decoded(part, 4)  # item by item
+        assert np.array_equal(images, expected)
+        assert labels.tolist() == its_labels.tolist()
+        assert list(reads.values()) == [1] * len(part)
 
 
 def test_labels_are_those_that_a_part_gives_and_not_others_beside_its_files(root: Path) -> None:

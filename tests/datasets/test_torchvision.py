@@ -174,10 +174,13 @@ def test_svhn_has_its_zeros_labelled_ten_in_the_files(tmp_path: Path, monkeypatc
     assert is_made_of(splits.test, stored["test"], labels)
 
 
-def test_svhn_without_scipy_names_the_extra(tmp_path: Path, monkeypatch: Patch) -> None:
+@pytest.mark.parametrize("source", ["Caltech101", "SVHN"])
+def test_a_class_that_needs_scipy_names_the_extra(
+    tmp_path: Path, monkeypatch: Patch, source: str
+) -> None:
     monkeypatch.setattr("robustrun.datasets.torchvision.find_spec", lambda name: None)
     with pytest.raises(ConfigError, match=r"pip install 'robustrun\[svhn\]'"):
-        of_torchvision("SVHN", tmp_path, **SPLIT).load()
+        of_torchvision(source, tmp_path).load()
 
 
 def test_stl10_is_stored_by_columns(tmp_path: Path, monkeypatch: Patch) -> None:
