@@ -4,9 +4,10 @@
 #     benchmarks/gpu.sh [--dry] OUT DATA [STEP[=SECONDS] ...]
 #
 # OUT: a folder for the results, at most 8 small files. DATA: what benchmarks/gpu_data.sh has made.
-# STEP: tests, steps, evaluation, record or profile, each with its own time limit in seconds; without
-# any, all of them. A step writes as it goes, and what befalls it stops no other. The record trains
-# for its limit less 120 s: record=405 is the whole of `+experiment=record`.
+# STEP: tests, steps, evaluation, batch_sizes, record or profile, each with its own time limit in
+# seconds; without any, all of them. A step writes as it goes, and what befalls it stops no other.
+# batch_sizes, at the top of record.log, is what other batch sizes would do to the record; that
+# trains for its limit less 120 s: record=405 is the whole of `+experiment=record`.
 # --dry: every line of it on the CPU, on next to no images.
 set -uo pipefail
 shopt -s nullglob
@@ -17,7 +18,9 @@ if [ "${1:-}" = --dry ]; then dry=--dry; shift; fi
 mkdir -p "$1" || exit 2
 out=$(cd "$1" && pwd) data=$(cd "$2" && pwd) root=$(cd "$(dirname "$0")/.." && pwd) || exit 2
 shift 2
-declare -A limit=([tests]=70 [steps]=100 [evaluation]=110 [record]=230 [profile]=30)
+declare -A limit=([tests]=70 [steps]=100 [evaluation]=110 [batch_sizes]=60 [record]=170
+  [profile]=30)
+declare -A logs=([batch_sizes]=record)
 if [ $# -gt 0 ]; then
   for step in "${!limit[@]}"; do
     wanted=
@@ -71,12 +74,12 @@ with zipfile.ZipFile(sys.argv[1]) as archive:
 PY
 }
 
-step() { # NAME COMMAND ...: within its limit, into its file
-  local name=$1 began=$SECONDS
+step() { # NAME COMMAND ...: within its limit, at the end of its file
+  local name=$1 began=$SECONDS log=$out/${logs[$1]:-$1}.log
   shift
   [ -n "${limit[$name]}" ] || return 0
-  timeout --kill-after=5 "${limit[$name]}" "$@" >"$out/$name.log" 2>&1
-  echo "$name: exit code $? after $((SECONDS - began)) of ${limit[$name]} s" | tee -a "$out/$name.log"
+  timeout --kill-after=5 "${limit[$name]}" "$@" >>"$log" 2>&1
+  echo "$name: exit code $? after $((SECONDS - began)) of ${limit[$name]} s" | tee -a "$log"
 }
 
 measure() { # NAME: a part of benchmarks/gpu.py
@@ -84,8 +87,8 @@ measure() { # NAME: a part of benchmarks/gpu.py
     --peers "$data" --cache "$work/cache"
 }
 
-train() {
-  local words=(+experiment=record keep.figures=false "hydra.run.dir=$work/record" "device=$device")
+record() { # Other batch sizes first, since the record measures its own
+  local words=(+experiment=record "device=$device") sizes=(512 1024 256) examples=1000
   local seconds=$((${limit[record]:-0} - 120))
   if [ -d "$work/images/train" ]; then
     words+=(dataset=image_folder "dataset.root=$work/images")
@@ -93,13 +96,13 @@ train() {
     words+=(dataset=digits)
   fi
   if [ -n "$dry" ]; then
-    seconds=5
-    words+=(model=small_cnn recipe.epochs=2 training.batch_size=64 evaluation.examples=2
-      device.compile=false device.threads=1)
-  else
-    words+=(evaluation.examples=1000)
+    sizes=(128 64) examples=2 seconds=5
+    words+=(model=small_cnn recipe.epochs=2 training.batch_size=64 device.compile=false
+      device.threads=1)
   fi
-  step record python3 -m robustrun "${words[@]}" "training.seconds=$seconds"
+  step batch_sizes python3 -m benchmarks.batch_sizes "${words[@]}" --sizes "${sizes[@]}" --seconds 10
+  step record python3 -m robustrun "${words[@]}" keep.figures=false "hydra.run.dir=$work/record" \
+    "evaluation.examples=$examples" "training.seconds=$seconds"
   [ ! -f "$work/record/results.json" ] || cp "$work/record/results.json" "$out/record.json"
 }
 
@@ -111,5 +114,5 @@ wait
 [ ! -s "$work/unpacking" ] || tail -n 1 "$work/unpacking"
 measure steps
 measure evaluation
-train
+record
 measure profile

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -15,6 +16,7 @@ from torch import nn
 from benchmarks import (
     arithmetic,
     autoattack,
+    batch_sizes,
     bound,
     gpu,
     gpu_profile,
@@ -36,9 +38,12 @@ from benchmarks import (
 from benchmarks.settings import TINY, Settings
 from benchmarks.timing import Contestant, Row, compare, counted
 from robustrun.compute.search_copy import search_copy
+from robustrun.configuration import objects
 from robustrun.configuration.catalogue import option_file
 from robustrun.datasets import contents, files
+from robustrun.errors import ConfigError
 from robustrun.report import collect, summary
+from robustrun.training import time_limit
 from tests.report import run_folders
 
 CPU = torch.device("cpu")
@@ -376,6 +381,55 @@ def test_many_runs_are_made_like_one_and_differ_in_what_they_say(tmp_path: Path)
         assert (run.folder / "metrics.csv").is_file()
 
 
+# --- batch sizes ----------------------------------------------------------------------------------
+
+RUN = ["method=standard", "device=cpu", "device.threads=1", "attack=fgsm", "evaluation=none"]
+RUN += ["training.batch_size=100", "optimizer.lr=0.1", "training.ema_decay=0.99"]
+
+
+def test_other_batch_sizes_are_measured_with_the_words_that_train_with_them(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pace(*given: Any) -> time_limit.Pace:
+        size = given[4].training.batch_size
+        if size == 800:
+            raise torch.OutOfMemoryError("no room")
+        return time_limit.Pace(size / 1000, math.ceil(len(given[2]) / size), 7.0)
+
+    monkeypatch.setattr(batch_sizes, "measured_pace", pace)
+    limit = ["training.seconds=10", "training.epochs=9"]
+    batch_sizes.calibrate([*RUN, *limit], [100, 800, 400], 0.0)
+    table = capsys.readouterr().out.partition("computed in\n")[2].splitlines()
+    # 1,293 images in 13 steps of 0.1 s, and in 4 of 0.4 s
+    assert table[0].split()[:8] == ["100", "100", "995", "1.3", "7", "0.1", "-", "7.0"]
+    assert table[1] == "    robustrun " + " ".join([*RUN, *limit])
+    assert table[2] == "       800  does not fit into the memory"
+    assert table[3].split()[:8] == ["400", "400", "808", "1.6", "6", "0.2", "-", "7.0"]
+    assert table[4].startswith("    robustrun method=standard ")
+    training = objects.compose(table[4].split()[1:]).training
+    assert (training.batch_size, training.ema_decay) == (400, pytest.approx(0.99**4, rel=1e-5))
+
+
+def test_batch_sizes_of_several_processes_are_not_those_of_one() -> None:
+    with pytest.raises(ConfigError, match=r"processes is 2, but .* measured in one"):
+        batch_sizes.calibrate([*RUN, "device.processes=2"], None, 0.0)
+
+
+def test_the_steps_of_a_batch_size_are_those_of_a_training(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["batch_sizes", *RUN, "--sizes", "400", "1294", "--seconds", "0"]
+    monkeypatch.setattr(sys, "argv", command)
+    assert batch_sizes.main() == 2
+    assert "batch_size is 1294, but the training set has 1293 images" in capsys.readouterr().err
+    monkeypatch.setattr(sys, "argv", [word for word in command if word != "1294"])
+    assert batch_sizes.main() == 0
+    size, step, speed, epoch, epochs, *_ = capsys.readouterr().out.splitlines()[-2].split()
+    assert (size, epochs) == ("400", "30"), "all, without a limit"
+    assert float(epoch) == pytest.approx(4 * float(step) / 1000, rel=1e-3), "as printed"
+    assert float(speed.replace(",", "")) == pytest.approx(1293 / float(epoch), rel=1e-3)
+
+
 # --- what benchmarks/gpu.sh does ------------------------------------------------------------------
 
 
@@ -400,12 +454,14 @@ esac
 """)
     fake.chmod(0o755)
     path = f"{fake.parent}:{os.environ['PATH']}"
-    said = shell(out, data, "tests", "evaluation=1", "steps", "record", "profile=9", PATH=path)
+    chosen = ("tests", "evaluation=1", "steps", "batch_sizes", "record", "profile=9")
+    said = shell(out, data, *chosen, PATH=path)
     codes = [line.split(" after")[0] for line in said.splitlines()]
     assert codes == [
         "tests: exit code 0",
         "steps: exit code 3",
         "evaluation: exit code 124",
+        "batch_sizes: exit code 0",
         "record: exit code 0",
         "profile: exit code 0",
     ]
@@ -414,17 +470,20 @@ esac
     assert logs["evaluation"].startswith("half\nevaluation: exit code 124 after")
     assert "of 9 s" in logs["profile"]
     assert "-m device --device cuda" in logs["tests"]
-    assert "+experiment=record" in logs["record"]
-    assert "training.seconds=110" in logs["record"], "what its limit leaves"
+    sizes, record = logs["record"].split("batch_sizes: exit code 0")
+    assert "benchmarks.batch_sizes +experiment=record" in sizes
+    assert "robustrun +experiment=record" in record
+    assert "training.seconds=50" in record, "what its limit leaves"
     assert shell(out, data, "profile", PATH=path).count("exit code") == 1, "only what is named"
 
 
 @pytest.mark.long
 def test_each_step_on_the_gpu_leaves_its_files_also_without_a_gpu(tmp_path: Path) -> None:
     (tmp_path / "data" / "wheels").mkdir(parents=True)
-    steps = [f"{name}=600" for name in ("steps", "evaluation", "record", "profile")]
+    names = ("steps", "evaluation", "batch_sizes", "record", "profile")
+    steps = [f"{name}=600" for name in names]
     said = shell("--dry", tmp_path / "out", tmp_path / "data", *steps)
-    assert said.count("exit code 0") == 4
+    assert said.count("exit code 0") == 5
     assert "No such file or directory" in said, "of the images"
     read = {path.name: path.read_text() for path in (tmp_path / "out").iterdir()}
     for name in ("steps", "evaluation"):

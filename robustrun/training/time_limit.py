@@ -2,6 +2,7 @@
 
 import logging
 import time
+from dataclasses import dataclass
 from itertools import islice
 
 import torch
@@ -24,33 +25,33 @@ MEASURING = 0.02  # share of the limit that is measured, beside it
 SPARE = 0.02  # share of the limit that stays free: a machine that warms up may become slower
 
 
+@dataclass(frozen=True)
+class Pace:
+    """What steps of a training take on this machine."""
+
+    step: float  # seconds, in the slowest of the processes
+    steps: int  # of an epoch
+    set_up: float  # seconds that the first steps took beside their own: compiling above all
+
+    @property
+    def epoch(self) -> float:
+        """Seconds of an epoch's steps."""
+        return self.step * self.steps
+
+
 def epochs_that_fit(
     model: nn.Module, method: AnyMethod, train: Images, class_counts: Tensor, how: TrainingPlan
 ) -> int:
     """The epochs, at most `training.epochs`, whose steps take `training.seconds` on this machine.
 
-    Measured are steps of the training itself: images, augmentation, the network as it is compiled,
-    optimizer and weight average, but at a learning rate of 0. Network and random numbers are as
-    before afterwards. What comes before and between the steps (compiling, this measurement,
-    validation) is not part of the limit. ConfigError if not even one epoch fits.
+    What comes before and between the steps (compiling, this measurement, validation) is not part of
+    the limit. ConfigError if not even one epoch fits.
     """
-    before = {name: value.clone() for name, value in model.state_dict().items()}
-    generators = rng_state()
-    try:
-        with modes_restored(model), synchronised(model, how.runtime.sync_batchnorm):
-            step, steps = _seconds_of_step(model.train(), method, train, class_counts, how)
-    finally:
-        model.load_state_dict(before)
-        restore_rng(generators)
-    return _fitting(step, steps, how)
-
-
-def _fitting(step: float, steps: int, how: TrainingPlan) -> int:
-    """Epochs of so many steps, of so many seconds each, within the limit."""
     limit, most = how.training.seconds, how.training.epochs
     assert limit is not None
-    epochs = min(most, int((1 - SPARE) * limit / (step * steps)))
-    takes = f"takes {step * steps:.3g} s here ({steps:,} steps of {1000 * step:.3g} ms)"
+    pace = measured_pace(model, method, train, class_counts, how, MEASURING * limit)
+    epochs = epochs_within(limit, most, pace)
+    takes = f"takes {pace.epoch:.3g} s here ({pace.steps:,} steps of {1000 * pace.step:.3g} ms)"
     if not epochs:
         raise ConfigError(f"training.seconds is {limit:g}, but one epoch {takes}.")
     log.info(
@@ -61,24 +62,55 @@ def _fitting(step: float, steps: int, how: TrainingPlan) -> int:
     return epochs
 
 
-def _seconds_of_step(
-    model: nn.Module, method: AnyMethod, train: Images, class_counts: Tensor, how: TrainingPlan
-) -> tuple[float, int]:
-    """Seconds of a step in the slowest of the processes, and how many an epoch has."""
-    assert how.training.seconds is not None
+def epochs_within(limit: float, most: int, pace: Pace) -> int:
+    """Whole epochs that fit into so many seconds, `most` of them at most; 0 if none does."""
+    return min(most, int((1 - SPARE) * limit / pace.epoch))
+
+
+def measured_pace(
+    model: nn.Module,
+    method: AnyMethod,
+    train: Images,
+    class_counts: Tensor,
+    how: TrainingPlan,
+    seconds: float,
+) -> Pace:
+    """What a step takes, found in about so many seconds of steps and at most an epoch.
+
+    Measured are steps of the training itself: images, augmentation, the network as it is compiled,
+    optimizer and weight average, but at a learning rate of 0. Network and random numbers are as
+    before afterwards.
+    """
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    generators = rng_state()
+    try:
+        with modes_restored(model), synchronised(model, how.runtime.sync_batchnorm):
+            return _pace(model.train(), method, train, class_counts, how, seconds)
+    finally:
+        model.load_state_dict(before)
+        restore_rng(generators)
+
+
+def _pace(
+    model: nn.Module,
+    method: AnyMethod,
+    train: Images,
+    class_counts: Tensor,
+    how: TrainingPlan,
+    seconds: float,
+) -> Pace:
     state = start_state(model, train, class_counts, how)
     learner = state.learner
     steps = learner.batching.count(len(train))
     learner.batches = learner.total_steps - steps  # past whatever begins in the course of the run
     learner.base_rates = [0.0] * len(learner.base_rates)
     few = min(FEW, steps)
-    _timed(state, method, train, how, steps - few, few)  # the last ones: another size of batch
-    (rough,) = processes.agreed(_timed(state, method, train, how, 0, few) / few)
-    count = min(int(MEASURING * how.training.seconds / rough), steps)
-    if count <= few:
-        return rough, steps
-    (seconds,) = processes.agreed(_timed(state, method, train, how, 0, count) / count)
-    return seconds, steps
+    first = _timed(state, method, train, how, steps - few, few)  # the last ones: another size
+    (step,) = processes.agreed(_timed(state, method, train, how, 0, few) / few)
+    count = min(int(seconds / step), steps)
+    if count > few:
+        (step,) = processes.agreed(_timed(state, method, train, how, 0, count) / count)
+    return Pace(step, steps, max(0.0, first - few * step))
 
 
 def _timed(

@@ -11,7 +11,7 @@ from torch import nn
 
 from robustrun import experiment
 from robustrun.configuration import composition
-from robustrun.configuration.run_config import load_config
+from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.datasets.tensors import TensorImages
 from robustrun.errors import ConfigError
 from robustrun.training import time_limit
@@ -29,12 +29,17 @@ def network() -> nn.Module:
     return nn.Sequential(nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 4))
 
 
-def fitting(network: nn.Module, *words: str) -> int:
-    """The epochs of three steps that fit."""
+def planned(*words: str) -> tuple[RunConfig, TrainingPlan]:
+    """A training whose epochs have three steps."""
     given = ["attack.epsilon=0.1", "training.batch_size=4", *words]
     run = load_config(composition.compose_config(given))
     runtime = Runtime(CPU, "test", 1, 1, "float32", False, torch.contiguous_format)
-    plan = TrainingPlan(run.training, run.optimizer, run.schedule, runtime, run.seed)
+    return run, TrainingPlan(run.training, run.optimizer, run.schedule, runtime, run.seed)
+
+
+def fitting(network: nn.Module, *words: str) -> int:
+    """The epochs that fit."""
+    run, plan = planned(*words)
     return time_limit.epochs_that_fit(network, run.method, IMAGES, COUNTS, plan)
 
 
@@ -69,6 +74,16 @@ def test_what_has_to_be_set_up_first_is_not_measured_nor_is_more_than_an_epoch(
     fitting(network, "training.seconds=1000")
     first = [(1, 2), (0, 2)]  # the last steps, with the smaller batch, before all else
     assert timed == [*first, *first, (0, 3)]
+
+
+def test_what_the_first_steps_take_beside_their_own_time_is_told_apart(
+    network: nn.Module, timed: list[tuple[int, int]]
+) -> None:
+    run, plan = planned()
+    pace = time_limit.measured_pace(network, run.method, IMAGES, COUNTS, plan, 1.0)
+    assert (pace.steps, pace.step) == (3, pytest.approx(0.02))
+    assert pace.set_up == pytest.approx(9 - 3 * 0.02)
+    assert pace.epoch == pytest.approx(0.06)
 
 
 @pytest.mark.usefixtures("timed")
