@@ -9,11 +9,12 @@ from typing import IO
 import numpy as np
 
 from robustrun.errors import DataError, shown
+from robustrun.storage.zip_faults import ZIP_FAULTS
 
 ENDING = ".npy"
 CHUNK = 1 << 24  # bytes whose checksum is taken at once
 LOCAL_HEADER = 30  # bytes before a member's name, as the zip format has it
-FAULTS = (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+FAULTS = (OSError, ValueError, *ZIP_FAULTS)
 
 
 class StoredArrays:
@@ -46,7 +47,7 @@ class StoredArrays:
             mapped = _mapped(self.path, member)
             if mapped is not None:
                 return mapped
-            with zipfile.ZipFile(self.path) as archive, archive.open(member) as file:
+            with zipfile.ZipFile(self.path) as archive, archive.open(member.filename) as file:
                 array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
                 return array
         except FAULTS as error:

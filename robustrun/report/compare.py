@@ -5,7 +5,6 @@ paired proportions (2005, https://doi.org/10.1002/sim.1781).
 """
 
 import math
-import zipfile
 from dataclasses import dataclass
 from functools import reduce
 from pathlib import Path
@@ -18,6 +17,7 @@ from robustrun.evaluation.statistics import Z95
 from robustrun.report import collect
 from robustrun.report.collect import StoredRun
 from robustrun.run_folder.schema import DatasetSection
+from robustrun.storage.zip_faults import ZIP_FAULTS
 
 LEVEL = 0.05  # a p-value below it is called a difference
 Examples = dict[str, np.ndarray]
@@ -131,7 +131,7 @@ def predictions(folder: Path) -> Examples:
         lengths = {len(arrays[name]) for name in ("index", "label", "prediction")}
     except FileNotFoundError:
         raise DataError(f"{folder} has no predictions.npz to compare.") from None
-    except (OSError, ValueError, KeyError, EOFError, TypeError, zipfile.BadZipFile) as error:
+    except (OSError, ValueError, KeyError, TypeError, *ZIP_FAULTS) as error:
         raise DataError(f"{path} cannot be read: {error}") from None
     if len(lengths | {len(array) for array in arrays.values()}) != 1:
         raise DataError(f"{path} is damaged: its arrays are of different lengths.")

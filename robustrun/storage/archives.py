@@ -7,7 +7,6 @@ import shutil
 import stat
 import tarfile
 import zipfile
-import zlib
 from collections.abc import Iterator
 from pathlib import Path, PurePosixPath
 from typing import IO, NamedTuple
@@ -16,9 +15,10 @@ from robustrun import console
 from robustrun.errors import DataError, RunFailure
 from robustrun.storage.downloads import FULL, alone, fetch, missing, require_right
 from robustrun.storage.transfer import RemoteFile
+from robustrun.storage.zip_faults import ZIP_FAULTS
 
 log = logging.getLogger(__name__)
-DAMAGED = (tarfile.TarError, zipfile.BadZipFile, EOFError, zlib.error, NotImplementedError)
+DAMAGED = (tarfile.TarError, *ZIP_FAULTS)
 FORBIDDEN = set("\\:\0")  # in the name of a member: they leave the folder on some system
 
 
@@ -125,7 +125,7 @@ def _zip_members(packed: IO[bytes]) -> Iterator[_Member]:
             if stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise zipfile.BadZipFile(f"{member.filename!r} in it is a link or a device")
             if not member.is_dir():
-                with archive.open(member) as content:
+                with archive.open(member.filename) as content:
                     yield _Member(member.filename, content)
 
 

@@ -7,6 +7,8 @@ from typing import Any
 
 import safetensors
 
+from robustrun.storage.zip_faults import ZIP_FAULTS
+
 KEY = "robustrun"  # of the header's entry, one JSON text
 RUN = "run"  # in it, of a file that robustrun export wrote: the results of the run, as results.json
 EXTRA = f"{KEY}.json"  # the same text in a program of torch.export
@@ -17,7 +19,7 @@ def header(file: Path) -> dict[str, Any]:
     any other file. Needs no torch."""
     try:
         about = json.loads(_text(file))
-    except (safetensors.SafetensorError, zipfile.BadZipFile, OSError, ValueError):
+    except (safetensors.SafetensorError, OSError, ValueError, *ZIP_FAULTS):
         return {}
     return about if isinstance(about, dict) else {}
 

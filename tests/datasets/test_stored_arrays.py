@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from storage.zips import encrypt
 
 from robustrun.datasets.stored_arrays import StoredArrays
 from robustrun.errors import DataError
@@ -49,6 +50,16 @@ def test_one_changed_byte_is_noticed(tmp_path: Path, save: object) -> None:
     path.write_bytes(content)
     with pytest.raises(DataError, match=r"^dataset\.file: the array 'mine' of .* cannot be read"):
         StoredArrays(path, "dataset.file")["mine"]
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed])
+def test_an_encrypted_file_is_told_so(tmp_path: Path, save: object) -> None:
+    save(tmp_path / "a.npz", mine=LEVELS)  # type: ignore[operator]
+    stored = StoredArrays(encrypt(tmp_path / "a.npz"), "dataset.file")
+    with pytest.raises(
+        DataError, match=r"'mine' of .*a\.npz cannot be read \(File 'mine\.npy' is enc"
+    ):
+        stored["mine"]
 
 
 class MakesFolder:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import run_folders
+from storage.zips import encrypt
 
 from robustrun.errors import DataError
 from robustrun.report import compare
@@ -101,6 +102,10 @@ def cut_short(b: Path) -> None:
     (b / "predictions.npz").write_bytes(content[: len(content) // 2])
 
 
+def encrypted(b: Path) -> None:
+    encrypt(b / "predictions.npz")
+
+
 def pickled(b: Path) -> None:
     run_folders.predictions(b, 9, 5, prediction=np.array([object()] * run_folders.EXAMPLES))
 
@@ -123,6 +128,7 @@ def nothing_in_common(b: Path) -> None:
         (other_data, "fingerprints"),
         (no_predictions, "no predictions.npz"),
         (cut_short, "cannot be read"),
+        (encrypted, "cannot be read.*encrypted"),
         (pickled, "cannot be read"),
         (uneven, "different lengths"),
         (other_labels, "other labels"),

@@ -15,6 +15,7 @@ from robustrun.errors import DataError, RunFailure
 from robustrun.storage import archives
 from robustrun.storage.archives import unpack, unpacked
 from robustrun.storage.transfer import RemoteFile
+from storage.zips import encrypt
 
 FILES = {"set/a/1.txt": b"one", "set/b/2.txt": random.Random(0).randbytes(3000)}
 
@@ -88,6 +89,16 @@ def test_an_archive_that_was_cut_short_is_told_and_leaves_nothing(
     path.write_bytes(path.read_bytes()[:1500])
     (tmp_path / "into").mkdir()
     with pytest.raises(DataError, match="cannot be unpacked"):
+        unpack(path, tmp_path / "into", "dataset.root")
+    assert list((tmp_path / "into").iterdir()) == []
+
+
+def test_an_encrypted_archive_is_told_and_leaves_nothing(tmp_path: Path) -> None:
+    path = encrypt(make_zip(tmp_path / "a.zip", FILES))
+    (tmp_path / "into").mkdir()
+    with pytest.raises(
+        DataError, match=r"a\.zip cannot be unpacked \(File 'set/a/1.txt' is encryp"
+    ):
         unpack(path, tmp_path / "into", "dataset.root")
     assert list((tmp_path / "into").iterdir()) == []
 

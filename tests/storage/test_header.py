@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 from robustrun.storage.header import EXTRA, KEY, header, holds_run
+from storage.zips import encrypt
 
 
 def weights(file: Path, about: str) -> Path:
@@ -31,6 +32,13 @@ def test_other_files_say_nothing(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert header(tmp_path / "file") == {}
     assert not holds_run(tmp_path / "file")
+
+
+def test_neither_does_an_encrypted_program(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "a.pt2", "w") as archive:
+        archive.writestr(f"a/extra/{EXTRA}", '{"run": {}}')
+    assert holds_run(tmp_path / "a.pt2")
+    assert header(encrypt(tmp_path / "a.pt2")) == {}
 
 
 def test_neither_do_a_folder_a_missing_file_and_damaged_words(tmp_path: Path) -> None:
