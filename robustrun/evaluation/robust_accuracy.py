@@ -13,6 +13,7 @@ from robustrun.evaluation.findings import StageResult
 from robustrun.evaluation.measurement import Subject
 from robustrun.evaluation.outcome import AttackResult, Evaluation
 from robustrun.evaluation.setting import Setting
+from robustrun.evaluation.slopes import warn_of_lost
 from robustrun.evaluation.statistics import accuracy
 from robustrun.types import ATTACKS, Attack, HasEffectiveSettings, HasOwnUnit, Staged
 
@@ -33,6 +34,7 @@ class RobustAccuracy:
             log.warning(
                 "%s: %d images have logits that are NaN or infinite under it", self.name, count
             )
+        warn_of_lost(self.attack, self.name, result.robust, subject, setting)
         return replace(before, attacks={**before.attacks, self.name: result})
 
 

@@ -1,19 +1,15 @@
 """Checks of the number: other attacks on what the run's own attack left standing."""
 
 import math
-from collections.abc import Callable
 from dataclasses import replace
-from functools import partial
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from robustrun.attacks.fgsm import FGSM
-from robustrun.attacks.geometry.ball import TINY, l2_norm, sphere_start
+from robustrun.attacks.geometry.ball import sphere_start
 from robustrun.attacks.pgd import PGD
-from robustrun.attacks.search.ascent import input_gradient
-from robustrun.compute.modes import attack_mode
+from robustrun.evaluation import slopes
 from robustrun.evaluation.audit.target import (
     AuditTarget,
     Status,
@@ -24,7 +20,6 @@ from robustrun.evaluation.audit.target import (
 )
 from robustrun.evaluation.findings import Check
 from robustrun.evaluation.statistics import ONE_SIDED, at_least, exact_interval
-from robustrun.losses import margin
 from robustrun.types import Rescalable
 
 
@@ -49,8 +44,8 @@ def gradients(s: AuditTarget) -> Check:
     places = s.robust.nonzero()[:, 0]
     for part in torch.split(places, s.setting.batch_size) if len(places) else ():
         x, y = s.x[part], s.y[part]
-        lost[part] = _lost(_slope(s, x, partial(_cross_entropy, y)), s.attack.norm)
-        flat[part] = _lost(_slope(s, x, partial(_margin, y)), s.attack.norm)
+        lost[part] = slopes.lost(s.network, x, y, slopes.cross_entropy, s.attack.norm)
+        flat[part] = slopes.lost(s.network, x, y, slopes.margins, s.attack.norm)
     extra = int(lost.sum())
     status = status_of(extra, len(s.y), s.settings.tolerance)
     why = (
@@ -60,38 +55,10 @@ def gradients(s: AuditTarget) -> Check:
     if status == "pass":
         why += "."
     elif int(flat.sum()) * 2 > extra:
-        why += (
-            ": a layer lets none through (rounding, JPEG, detach, argmax). Attack it with that "
-            "layer replaced by the identity backwards (BPDA), or with attack=square."
-        )
+        why += f": {slopes.BLOCKED}."
     else:
-        why += (
-            ", although the logits have one: the softmax is saturated by their scale. Measure "
-            "with a loss that scale does not change (attack.loss=margin, or AutoAttack)."
-        )
+        why += f", although the logits have one: {slopes.SATURATED}."
     return Check("gradients", status, extra / len(s.y), f"at most {s.settings.tolerance:g}", why)
-
-
-def _cross_entropy(y: Tensor, logits: Tensor) -> Tensor:
-    return F.cross_entropy(logits, y, reduction="sum")
-
-
-def _margin(y: Tensor, logits: Tensor) -> Tensor:
-    return margin(logits, y).sum()
-
-
-def _slope(s: AuditTarget, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-    with attack_mode(s.network):
-        x = x.detach().clone().requires_grad_()
-        # Where no gradient comes back, zero does.
-        return input_gradient(loss(s.network(x)) + 0.0 * x.sum(), x)
-
-
-def _lost(slope: Tensor, norm: str) -> Tensor:
-    """Where the gradient is zero or not finite; for l2, too small to be normalised as well."""
-    smallest = TINY if norm == "l2" else 0.0
-    finite = slope.flatten(1).isfinite().all(dim=1)
-    return ~finite | (l2_norm(slope).flatten() <= smallest)
 
 
 def one_step(s: AuditTarget) -> Check:
