@@ -40,6 +40,8 @@ def make_splits(
     splits = Splits(train, test, class_names, validation_from)
     if settings.classes is not None:
         splits = with_classes(splits, settings.classes)
+    else:
+        _tell_order(class_names)
     if len(splits.train) == 0:  # measured alone
         return splits
     labels, classes = splits.train.labels, splits.classes
@@ -52,6 +54,21 @@ def make_splits(
         kept = long_tailed_indices(splits.train.labels, classes, ratio, seed)
         splits = with_training_part(splits, kept)
     return splits
+
+
+def _tell_order(names: tuple[str, ...]) -> None:
+    """Say that classes which are called by numbers are not counted by these: folders and texts are
+    in the order of texts, as torchvision and Hugging Face have them."""
+    if not all(name.isdecimal() and str(int(name)) == name for name in names):
+        return
+    by_value = sorted(names, key=int)
+    if list(names) == sorted(names) != by_value:
+        more = ",…" if len(names) > SHOWN else ""
+        log.info(
+            "the classes are counted in the order of texts: %s. For a network that counts them by "
+            "their value: dataset.classes=[%s%s]",
+            *(listed(names, 4), ",".join(by_value[:SHOWN]), more),
+        )
 
 
 def with_training_part(splits: Splits, kept: Tensor) -> Splits:

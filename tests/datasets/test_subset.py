@@ -54,6 +54,20 @@ def test_a_number_is_the_class_that_is_called_so_before_it_is_a_place() -> None:
         cut(numbered(6), names, classes=("1", 0))
 
 
+def test_classes_that_are_numbers_out_of_order_are_told_with_the_words_for_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    caplog.set_level(logging.INFO)
+    cut(numbered(6), ("1", "10", "2"))
+    assert "in the order of texts: 1, 10, 2. For a network" in caplog.text
+    assert caplog.text.rstrip().endswith("dataset.classes=[1,2,10]")
+    caplog.clear()
+    assert cut(numbered(6), ("1", "10", "2"), classes=(1, 2, 10)).class_names == ("1", "2", "10")
+    for names in (("1", "2", "10"), ("2", "10", "1"), ("01", "10", "2"), ("1", "10", "a")):
+        cut(numbered(6), names)  # by value, as somebody ordered them, and no plain numbers
+    assert not caplog.text
+
+
 def test_all_classes_in_their_order_change_nothing() -> None:
     splits = cut(numbered(6), classes=NAMES)
     assert splits.chosen is None
