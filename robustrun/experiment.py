@@ -154,7 +154,7 @@ def run_stages(run: RunInProgress) -> None:
 
 
 def evaluation_stages(run: RunInProgress, source: Source) -> None:
-    cfg, trained = run.config, source.trained_on
+    cfg, trained = run.config, source.trained_on(run.config)
     run.note(evaluated=source.section())
     if source.kind == "run":  # how other networks were trained is not known
         certificate.warn_of_other_noise(cfg.evaluation.certificate, cfg.method)

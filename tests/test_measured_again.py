@@ -167,6 +167,33 @@ def test_a_runs_file_of_weights_says_what_it_was_trained_on(
     assert "does not know class 'd'" in capsys.readouterr().err
 
 
+def test_a_configured_network_is_measured_on_the_classes_that_its_weights_know(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("dataset=image_folder", "dataset.workers=0", "attack.epsilon=0.02", "evaluation=none")
+    configured = Path("model=simple_cnn")
+    bc, bcd = images(tmp_path / "bc", "bc"), images(tmp_path / "bcd", "bcd")
+    for weights in (run, run / "model.safetensors"):
+        told = (f"model.weights={weights}", *words)
+        assert evaluate(configured, *told, f"dataset.root={bc}") == 0
+        clean = measured(latest())["evaluation"]["clean"]
+        assert (clean["correct"], clean["per_class"]) == (8, [None, 1.0, 1.0])
+        assert evaluate(configured, *told, f"dataset.root={bcd}") == 2
+        assert "does not know class 'd'" in capsys.readouterr().err
+
+
+def test_a_configured_network_without_all_of_its_weights_is_not_measured(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(safetensors.torch.load_file(run / "model.safetensors"), "of three.pth")
+    words = ("dataset=image_folder", "dataset.workers=0", "attack.epsilon=0.02", "evaluation=none")
+    told = ("model.weights='of three.pth'", *words)
+    assert evaluate(Path("model=simple_cnn"), *told, f"dataset.root={images(tmp_path, 'bc')}") == 2
+    error = capsys.readouterr().err
+    assert "of three.pth has no weights for fc3.weight, fc3.bias: those would be random" in error
+    assert "as many classes as the data set (2)" in error
+
+
 def test_a_file_is_nobodys_method(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -25,10 +25,14 @@ class ONNXNetwork(nn.Module):
         self.session = _session(file)
         self.training = False
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Tensor | dict[str, Tensor]:
+        """What the file answers; of several outputs, each by its name."""
         (entry,) = self.session.get_inputs()
         images: np.ndarray = x.detach().cpu().numpy()
-        return torch.from_numpy(self.session.run(None, {entry.name: images})[0]).to(x.device)
+        names = [output.name for output in self.session.get_outputs()]
+        answers = self.session.run(None, {entry.name: images})
+        tensors = [torch.from_numpy(answer).to(x.device) for answer in answers]
+        return tensors[0] if len(tensors) == 1 else dict(zip(names, tensors, strict=True))
 
     def __deepcopy__(self, memo: dict[int, Any]) -> "ONNXNetwork":
         return ONNXNetwork(self.file)

@@ -13,8 +13,9 @@ from torch import nn
 
 from robustrun.configuration.run_config import RunConfig, load_config
 from robustrun.datasets.relabelled import TrainedOn
-from robustrun.errors import ConfigError, DataError
+from robustrun.errors import ConfigError, DataError, listed
 from robustrun.models import program
+from robustrun.models.initial_weights import file_of, taken_by
 from robustrun.models.trial import built, reason
 from robustrun.models.weights import aligned, fill
 from robustrun.run_folder import code, hub, provenance
@@ -31,6 +32,7 @@ from robustrun.storage.weights import read
 from robustrun.types import Adapts, HasCode, Shape, Splits
 
 log = logging.getLogger(__name__)
+SHOWN = 4  # tensors that a message lists
 CONFIGURED = "model="  # begins what stands for the network that a configuration describes
 
 
@@ -118,14 +120,13 @@ class Source:
             return "model"
         return "program" if program.kind(self.path) else "weights"
 
-    @property
-    def trained_on(self) -> TrainedOn | None:
-        """What it learnt, where a run says so, or the file itself: weights or a program."""
+    def trained_on(self, run_config: RunConfig) -> TrainedOn | None:
+        """What it learnt, where a run says so, or the file itself: weights or a program; of a
+        network as `run_config` describes it, the file that it begins with."""
         if self.kind == "run":
             return trained_on(read_record(self.path))
-        if self.kind == "model":
-            return None
-        about = header(self.path)
+        configured = str(getattr(run_config.model, "weights", ""))
+        about = header(file_of(configured) if self.kind == "model" else self.path)
         return TrainedOn.of(about) if about.keys() >= {"class_names", "input_shape"} else None
 
     def network(self, run_config: RunConfig, splits: Splits) -> nn.Module:
@@ -133,8 +134,10 @@ class Source:
         if self.kind == "run":
             return loaded(self.path)[1]
         if self.kind == "model":
-            return built(run_config.model, splits.test.shape, splits.classes).eval()
-        shape = trained.shape if (trained := self.trained_on) else splits.test.shape
+            network = built(run_config.model, splits.test.shape, splits.classes)
+            _require_learnt(network, splits.classes)
+            return network.eval()
+        shape = trained.shape if (trained := self.trained_on(run_config)) else splits.test.shape
         counts = torch.bincount(splits.train.labels, minlength=splits.classes).tolist()
         network = rebuild(run_config, shape, splits.classes, counts)
         if self.kind == "weights":  # a program has its own
@@ -168,6 +171,17 @@ def _require_trained(run_config: RunConfig) -> None:
             f"model.weights is 'random': {run_config.name_of('model')} has learnt nothing that "
             f"could be measured. Name a file or a run, pretrained where the network has that, or "
             f"put the run or file first: robustrun evaluate RUN_OR_WEIGHTS."
+        )
+
+
+def _require_learnt(network: nn.Module, classes: int) -> None:
+    """DataError for a network that is configured with weights of which it lacks some."""
+    about = taken_by(network)
+    if about is not None and about.new:
+        raise DataError(
+            f"{about.source} has no weights for {listed(about.new, SHOWN)}: those would be random, "
+            f"and what is measured would be chance. To be measured, it must have as many classes "
+            f"as the data set ({classes}); for other classes it must be trained first."
         )
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from robustrun.command_line.main import run_command_line
 from robustrun.errors import ConfigError, DataError
 from robustrun.models import onnx, program
+from robustrun.models.trial import tried
 
 SHAPE = (1, 8, 8)
 QUICK = ["evaluation=none", "evaluation.examples=8", "device.threads=1", "keep.figures=false"]
@@ -51,6 +52,39 @@ def test_an_onnx_file_answers_as_the_network_it_was_made_from(file: Path) -> Non
     loaded = program.load(file)
     for count in (1, 5):
         torch.testing.assert_close(loaded(x[:count]), network(x[:count]).detach())
+
+
+class Several(Tiny):
+    """Logits behind what could be taken for them."""
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:  # type: ignore[override]
+        logits = super().forward(x)
+        return logits.roll(1, 1), logits
+
+
+@pytest.mark.parametrize("called", ["logits", "z"])
+def test_of_several_outputs_the_one_named_logits_is_measured_and_none_is_guessed(
+    file: Path, tmp_path: Path, called: str
+) -> None:
+    torch.manual_seed(0)
+    network, x = Several().eval(), torch.rand(3, *SHAPE)
+    path = tmp_path / "several.onnx"
+    made = torch.onnx.export(
+        network,
+        (x,),
+        dynamo=True,
+        dynamic_shapes=({0: torch.export.Dim("batch", min=1)},),
+        output_names=["auxiliary", called],
+        verbose=False,
+    )
+    assert made is not None
+    path.write_bytes(onnx.described(made.model_proto, {}))
+    loaded = program.load(path)
+    if called == "logits":
+        torch.testing.assert_close(tried(loaded, x, 10, "it")(x), network(x)[1].detach())
+    else:
+        with pytest.raises(DataError, match="auxiliary: 2 x 10 float32, z: 2 x 10 float32"):
+            tried(loaded, x, 10, "it")
 
 
 def test_it_is_measured_by_attacks_that_need_no_gradient(
