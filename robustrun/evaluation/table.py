@@ -9,6 +9,7 @@ import numpy as np
 from robustrun.evaluation.statistics import accuracy, wilson
 
 LEVELS = 255  # of a pixel's brightness above black
+TICKS = 6  # of an axis, beside that at 0, at most
 HEAD = ("measured with", "radius", "accuracy", "95% interval", "correct")
 
 
@@ -31,6 +32,22 @@ def as_text(value: float) -> str:
     if is_decimal or not 0 < levels < LEVELS or abs(levels - LEVELS * value) > 1e-4:
         return text
     return f"{levels:g}/{LEVELS}"
+
+
+def level_ticks(radii: Sequence[float]) -> dict[float, str]:
+    """Where an axis of these radii has its ticks, and what they say: 2/255, 4/255 …; none unless
+    all are so many levels of a pixel, or half ones, and `as_text` writes one of them so."""
+    halves = [2 * LEVELS * radius for radius in radii]
+    if not all(abs(half - round(half)) < 1e-3 for half in halves):
+        return {}
+    if not any("/" in as_text(radius) for radius in radii):
+        return {}
+    most = max(halves) / 2
+    step = 2 ** max(math.ceil(math.log2(most / TICKS)), 0)
+    return {
+        level / LEVELS: f"{level}/{LEVELS}" if level else "0"
+        for level in range(0, math.floor(most + 1e-3) + 1, step)
+    }
 
 
 def _score(right: np.ndarray) -> tuple[str, str, str]:

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from robustrun.evaluation.table import as_text, level_ticks
 from robustrun.report import collect, encoding, grouping, published, summary
 from robustrun.report.collect import StoredRun
 from robustrun.report.grouping import Group
@@ -67,10 +68,16 @@ def _run(run: StoredRun, group: int | None, varying: list[str]) -> dict[str, Any
         "error": record.run.error,
         "audit": summary.verdict(run),
         "environment": _environment(record),
-        "settings": {k: run.settings[k] for k in varying if k in run.settings},
+        "settings": {k: _as_typed(run.settings[k]) for k in varying if k in run.settings},
         "training": training(run.folder / "metrics.csv"),
     }
     return entry | (_measured(run, record) if record.evaluation else {})
+
+
+def _as_typed(value: Any) -> Any:
+    """A radius as it is typed (8/255); any other value as it is."""
+    typed = as_text(value) if isinstance(value, float) else ""
+    return typed if "/" in typed else value
 
 
 def _environment(record: RunRecord) -> dict[str, Any]:
@@ -83,17 +90,27 @@ def _measured(run: StoredRun, record: RunRecord) -> dict[str, Any]:
     assert evaluation is not None  # the record of a measured run
     attack = evaluation.attacks[0] if evaluation.attacks else None
     classes = record.dataset.class_names if record.dataset else ()
-    curve = [[p.epsilon, _round(p.accuracy), *map(_round, p.ci95)] for p in evaluation.curve]
+    curve = [
+        [p.epsilon, _round(p.accuracy), *map(_round, p.ci95), as_text(p.epsilon)]
+        for p in evaluation.curve
+    ]
     return {
         "accuracy": {k: _round(v) for k, v in summary.accuracies(run).items()},
         "interval": {k: [_round(x) for x in v] for k, v in summary.intervals(run).items()},
         "curve": curve,
+        "ticks": _ticks([point.epsilon for point in evaluation.curve]),
         "attack": f"{attack.name}, {attack.norm}" if attack else "",
         "norm": attack.norm if attack else "",
         "classes": list(classes),
         "per_class": [_per_class(evaluation.clean), _per_class(attack)],
         "checks": [[check.status, check.check, check.why] for check in evaluation.audit],
     }
+
+
+def _ticks(radii: list[float]) -> list[list[Any]] | None:
+    """The places of an axis' ticks, and what they say; None: as the chart has them."""
+    ticks = level_ticks(radii)
+    return [[*ticks], [*ticks.values()]] if ticks else None
 
 
 def _per_class(score: CleanScore | None) -> list[float | None]:
@@ -154,12 +171,14 @@ def _sweep(key: str, groups: list[Group]) -> dict[str, Any]:
         lines.setdefault(Group(others).title, []).append(group)
     return {
         "key": key,
+        "ticks": _ticks([float(group.values[key]) for group in groups]),
         "encoding": _encoding(looks),
         "lines": [
             {
                 "name": name,
                 "look": looks.look(there[0]),
                 "x": [group.values[key] for group in there],
+                "x_text": [summary.text(group.values[key]) for group in there],
                 **{
                     c: [_spread(g, c) for g in there]
                     for c in grouping.accuracy_columns(there[0].runs)

@@ -21,7 +21,7 @@ from robustrun.compute.predictions import NO_ANSWER, predicted
 from robustrun.evaluation.outcome import Evaluation
 from robustrun.evaluation.setting import Setting
 from robustrun.evaluation.statistics import accuracy, wilson
-from robustrun.evaluation.table import as_text
+from robustrun.evaluation.table import as_text, level_ticks
 from robustrun.run_folder.schema import worst_status
 from robustrun.storage.files import write_atomically
 from robustrun.training.metrics import EpochMetrics
@@ -95,6 +95,8 @@ def accuracy_against_radius(path: Path, measured: Evaluation, attack: Attack, ru
     axes.errorbar(radii, 100 * shares, 100 * reach, fmt=".-", color=BLUE, capsize=3, label=said)
     if attack.bounded:
         axes.axvline(attack.epsilon, color=ORANGE, linestyle="--", label="radius of this run")
+    if ticks := level_ticks(radii):
+        axes.set_xticks([*ticks], [*ticks.values()])
     axes.legend()
     axes.set(
         xlabel=f"radius ({attack.norm}, pixel units)", ylabel="robust accuracy (%)", ylim=(0, 100)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from robustrun.evaluation.table import as_table, as_text
+from robustrun.evaluation.table import as_table, as_text, level_ticks
 
 
 def test_names_stand_left_and_numbers_right_below_their_heads() -> None:
@@ -45,3 +45,22 @@ def test_where_nothing_was_measured_the_interval_is_everything() -> None:
 )
 def test_a_radius_is_shown_as_it_is_typed(value: float, text: str) -> None:
     assert as_text(value) == text
+
+
+@pytest.mark.parametrize(
+    ("levels", "ticks"),
+    [
+        ((0, 4, 8), (0, 2, 4, 6, 8)),
+        ((0, 2, 8, 16), (0, 4, 8, 12, 16)),
+        ((0, 0.5, 1), (0, 1)),
+        ((0, 128, 256), (0, 64, 128, 192, 256)),
+        ((0, 2.4, 8), ()),  # no level
+        ((0, 25.5, 51), ()),  # 0.1 and 0.2
+    ],
+)
+def test_an_axis_of_pixel_levels_has_ticks_at_some_of_them(
+    levels: tuple[float, ...], ticks: tuple[int, ...]
+) -> None:
+    expected = {tick / 255: f"{tick}/255" if tick else "0" for tick in ticks}
+    assert level_ticks([level / 255 for level in levels]) == expected
+    assert level_ticks([]) == {}

@@ -145,6 +145,24 @@ def test_points_are_groups_with_intervals_and_the_front_is_drawn_over_them(
     assert runs == [[37, 38, 60]]
 
 
+def test_radii_are_shown_as_they_are_typed(browser: Any, tmp_path: Path) -> None:
+    for number, levels in enumerate((8, 16)):
+        attack = {"name": "pgd", "norm": "linf", "epsilon": levels / 255}
+        run_folders.run(tmp_path / f"{number}", run_folders.results("a", 0, 90, 40, attack=attack))
+    browser.get(written(tmp_path, tmp_path / "report.html").as_uri())
+    until(browser, "return document.body.dataset.ready === 'yes'")
+    axes = "return ['radius', 'sweep-0'].map(id => document.getElementById(id).layout.xaxis)"
+    curve, swept = browser.execute_script(axes)
+    assert curve["ticktext"] == ["0", "2/255", "4/255", "6/255", "8/255"]
+    assert swept["ticktext"] == ["0", "4/255", "8/255", "12/255", "16/255"]
+    assert swept["tickvals"] == pytest.approx([0, 4 / 255, 8 / 255, 12 / 255, 16 / 255])
+    points = "return document.getElementById('radius').data[0].customdata"
+    assert browser.execute_script(points) == ["0", "8/255"]
+    details = "document.querySelector('button.more').click(); const box = document.getElementById("
+    cells = browser.execute_script(f"{details}'details'); return box.textContent")
+    assert "attack.epsilon8/255" in cells
+
+
 def test_a_narrow_page_does_not_scroll_sideways(browser: Any, report: Path) -> None:
     size = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": False}
     browser.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)

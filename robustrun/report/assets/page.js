@@ -214,14 +214,23 @@
     return runs.length ? [...drawn, ...entries(data.encoding, places(data, runs), "lines+markers")] : [];
   }
 
+  // An axis of radii in levels of a pixel has the ticks of what reaches furthest; any other has plotly's.
+  function ticked(shape, sides) {
+    const last = (ticks) => ticks[0][ticks[0].length - 1];
+    if (!sides.length || !sides.every(Boolean)) return shape;
+    const [tickvals, ticktext] = sides.reduce((a, b) => last(b) > last(a) ? b : a);
+    return {...shape, xaxis: {...shape.xaxis, tickvals, ticktext}};
+  }
+
   function radius(data, runs) {
     const there = runs.filter((run) => run.curve && run.curve.length > 1);
     const norms = [...new Set(there.map((run) => run.norm))].join(", ");
     draw("radius", lines(data, there, (run) => ({
       x: run.curve.map((point) => point[0]), y: run.curve.map((point) => percent(point[1])),
       text: run.curve.map((point) => `${hovered(run)}<br>${plain(run.attack)}<br>95%: ${percent(point[2]).toFixed(1)} to ${percent(point[3]).toFixed(1)}`),
-      hovertemplate: "%{text}<br>radius %{x:.4g}: %{y:.2f}%<extra></extra>",
-    })), layout(`radius (${plain(norms)}, pixel units)`, "robust accuracy (%)"));
+      customdata: run.curve.map((point) => point[4]),
+      hovertemplate: "%{text}<br>radius %{customdata}: %{y:.2f}%<extra></extra>",
+    })), ticked(layout(`radius (${plain(norms)}, pixel units)`, "robust accuracy (%)"), there.map((run) => run.ticks)));
   }
 
   function training(data, runs) {
@@ -260,13 +269,14 @@
         text: line[column].map((entry) => entry ? `${plain(line.name)}<br>${spread(column, entry)}` : ""),
         line: {color: look(sweep.encoding, line.look).colour, dash: column === "clean" ? "dot" : "solid"},
         marker: {symbol: look(sweep.encoding, line.look).symbol + (column === "clean" ? "-open" : "")},
-        hovertemplate: `%{text}<br>${plain(sweep.key)} %{x:.4g}<extra></extra>`,
+        customdata: line.x_text,
+        hovertemplate: `%{text}<br>${plain(sweep.key)} %{customdata}<extra></extra>`,
       })));
       const kinds = [["clean", "dot", "circle-open"], ["worst case", "solid", "circle"]].map(([name, dash, symbol]) => ({
         type: "scatter", mode: "lines+markers", x: [null], y: [null], name, legendgroup: name, showlegend: true, line: {color: GREY, dash}, marker: {color: GREY, symbol},
       }));
       const drawn = sweep.lines.length > 1 ? entries(sweep.encoding, sweep.lines.map((line) => line.look), "markers") : [];
-      draw(id, [...traces, ...drawn, ...kinds], layout(plain(sweep.key), "accuracy (%), with 95% intervals"));
+      draw(id, [...traces, ...drawn, ...kinds], ticked(layout(plain(sweep.key), "accuracy (%), with 95% intervals"), [sweep.ticks]));
     });
   }
 
