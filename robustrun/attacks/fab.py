@@ -15,9 +15,9 @@ from robustrun.attacks.geometry.ball import (
     check_threat_model,
     distance,
     length,
-    per_example,
     same_at_radius,
     sphere_start,
+    where_rows,
 )
 from robustrun.attacks.geometry.hyperplane import to_hyperplane
 from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages
@@ -107,21 +107,25 @@ class FAB:
         for _ in range(self.steps):
             point = self._step(model, point, x, y, aim)
             fooled = ~still_correct(model, point, y)
-            done = fooled & (distance(point, x, self.norm) <= self.epsilon)
+            far = map_rows(partial(distance, norm=self.norm), point, x)
+            done = fooled & (far <= self.epsilon)
             kept = active.leave(done, point)
             point, x, y, aim, fooled = (each[kept] for each in (point, x, y, aim, fooled))
             if active.empty:
                 break
-            back = x + self.beta * (point - x)
-            point = torch.where(per_example(fooled, x), back, point)
+            point = map_rows(self._drawn_back, point, x, fooled)
         return active.images
+
+    def _drawn_back(self, point: Tensor, x: Tensor, fooled: Tensor) -> Tensor:
+        """Points that fool the model, nearer to the clean images."""
+        return where_rows(fooled, x + self.beta * (point - x), point)
 
     def _start(self, x: Tensor, at_random: Tensor, generator: torch.Generator | None) -> Tensor:
         """The clean images, or random points nearby."""
         if not bool(at_random.any()):
             return x
         drawn = sphere_start(x, self.norm, self.epsilon / 2, generator)
-        return torch.where(per_example(at_random, x), drawn, x)
+        return where_rows(at_random, drawn, x)
 
     def _step(self, model: nn.Module, point: Tensor, x: Tensor, y: Tensor, aim: Tensor) -> Tensor:
         """Towards the boundary from `point` and, by a share of at most alpha_max, from `x`."""
@@ -164,7 +168,7 @@ class FAB:
             far = its_gap.abs() / (length(its_slope, DUAL[self.norm]).flatten() + TINY)
             closer = (far < nearest) & (y != label)
             gap = torch.where(closer, its_gap, gap)
-            slope = torch.where(per_example(closer, slope), its_slope, slope)
+            slope = where_rows(closer, its_slope, slope)
             nearest = torch.where(closer, far, nearest)
         return gap.detach(), slope.detach()
 

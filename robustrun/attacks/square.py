@@ -34,6 +34,8 @@ HALVED_AFTER = (10, 50, 200, 500, 1000, 2000, 4000, 6000, 8000)
 INSIDE = 1.0 - 1e-6  # l1: rounding of the sum must not leave the ball
 
 Window = tuple[slice, slice, slice, slice]
+Proposal = tuple[Window, Tensor]  # where the images change, and to what
+EVERYWHERE = (slice(None),) * 4
 
 
 @ATTACKS.register("square")
@@ -92,20 +94,23 @@ class Square:
         x, y = x[left], y[left]
         search = (_Stripes if self.norm == "linf" else _Patterns)(self, x, generator)
         active = ActiveImages(x, QUERIES)
-        point = best = search.start()
+        best = search.start()
+        point, changed = best.clone(), EVERYWHERE
         highest = torch.full_like(x[:, 0, 0, 0], -torch.inf)
         for query in range(self.queries + 1):
             logits = model(point)
             fooled, height = predicted(logits) != y, margin(logits, y)
             higher = height > highest
-            best = torch.where(per_example(higher, x), point, best)
+            best[changed] = torch.where(per_example(higher, x), point[changed], best[changed])
             highest = torch.where(higher, height, highest)
             kept = active.leave(fooled, point)
-            x, y, best, highest = (each[kept] for each in (x, y, best, highest))
+            x, y, best, point, highest = (each[kept] for each in (x, y, best, point, highest))
             if active.empty:
                 break
             if query < self.queries:
-                point = search.propose(query, active.rows, x, best)
+                point[changed] = best[changed]
+                changed, values = search.propose(query, active.rows, x, best)
+                point[changed] = values
         active.store(best)
         return active.images
 
@@ -132,14 +137,12 @@ class _Stripes:
         stripes = _signs((count, channels, 1, width), self.x, self.generator)
         return (self.x + self.attack.epsilon * stripes).clamp(0.0, 1.0)
 
-    def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Tensor:
+    def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Proposal:
         height, width = x.shape[2:]
         side = min(max(self.attack.side(query, height, width), 1), height, width)
         window = _window(self.places[query], side, height, width)
-        point = best.clone()
         colour = self.attack.epsilon * self.colours[query]
-        point[window] = (x[window] + colour).clamp(0.0, 1.0)
-        return point
+        return window, (x[window] + colour).clamp_(0.0, 1.0)
 
 
 class _Patterns:
@@ -167,7 +170,7 @@ class _Patterns:
                 delta[:, :, top : top + side, left : left + side] = tile
         return self._inside(self.x, delta)
 
-    def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Tensor:
+    def propose(self, query: int, index: Tensor, x: Tensor, best: Tensor) -> Proposal:
         height, width = x.shape[2:]
         side = self._side(query, height, width)
         first = _window(self.places[query][:2], side, height, width)
@@ -185,7 +188,7 @@ class _Patterns:
             mass = mass * x.shape[1]  # the authors' l1 version asks for more than the ball has
         root = 1 / self.power
         delta[first] = fresh / (TINY + self._mass(fresh) ** root) * mass**root
-        return self._inside(x, delta)
+        return EVERYWHERE, self._inside(x, delta)
 
     def _inside(self, x: Tensor, delta: Tensor) -> Tensor:
         norm, epsilon = self.attack.norm, self.attack.epsilon

@@ -12,7 +12,16 @@ from attacks.small_attacks import attack, part
 from attacks.small_networks import NORMS, SHAPE, Counting, batch, generator, network, right
 from robustrun.attacks.geometry.ball import length, project
 from robustrun.attacks.square import _hump, _humps, _Patterns, _Stripes, _window
+from robustrun.losses import margin
 from robustrun.models.trial import follows_gradient
+
+
+def proposed(search: _Stripes | _Patterns, query: int, x: Tensor, best: Tensor) -> Tensor:
+    """The images that are tried next, when `best` are the best so far."""
+    window, values = search.propose(query, torch.arange(len(x)), x, best)
+    point = best.clone()
+    point[window] = values
+    return point
 
 
 def test_the_squares_shrink_as_the_authors_have_it() -> None:
@@ -37,7 +46,7 @@ def test_linf_proposals_change_one_square_to_one_colour_per_channel() -> None:
     assert torch.equal(start, start[:, :, :1].expand_as(start)), "vertical stripes"
     sides = []
     for query in range(30):
-        changed = search.propose(query, torch.arange(3), x, x) - x  # from x, all changes show
+        changed = proposed(search, query, x, x) - x  # from x, all changes show
         rows, columns = changed[0, 0].nonzero().unbind(dim=1)
         sides.append(int(rows.max() - rows.min()) + 1)
         assert sides[-1] == int(columns.max() - columns.min()) + 1
@@ -49,6 +58,28 @@ def test_linf_proposals_change_one_square_to_one_colour_per_channel() -> None:
     assert sides[-1] == round(math.sqrt(0.4 * 36))
 
 
+def test_each_query_tries_the_best_images_so_far_with_one_square_changed() -> None:
+    torch.manual_seed(0)
+    x, seen = torch.full((4, 3, 16, 16), 0.5), []
+    model = nn.Sequential(nn.Flatten(), nn.Linear(3 * 16 * 16, 4)).eval()
+    y = model(x).argmax(dim=1)
+
+    def note(_: nn.Module, given: tuple[Tensor], logits: Tensor) -> None:
+        seen.append((given[0].clone(), margin(logits, y)))
+
+    its = attack("square", "linf", 1e-4, queries=60)  # so small a radius fools for none of them
+    with model.register_forward_hook(note):
+        its(model, x, y, generator=generator())
+    best, highest = seen[1]  # the start, after the clean images
+    for query, (point, height) in enumerate(seen[2:62]):
+        rows, columns = (point != best).any(dim=1).any(dim=0).nonzero().unbind(dim=1)
+        for places in (rows, columns):
+            assert int(places.max() - places.min()) < its.side(query, 16, 16)
+        better = height > highest
+        best = torch.where(better[:, None, None, None], point, best)
+        highest = torch.maximum(height, highest)
+
+
 @pytest.mark.parametrize(("norm", "epsilon"), [("l2", 0.5), ("l1", 1.5)])
 def test_l2_and_l1_proposals_use_the_whole_ball(norm: str, epsilon: float) -> None:
     x = torch.full((3, *SHAPE), 0.5)
@@ -58,7 +89,7 @@ def test_l2_and_l1_proposals_use_the_whole_ball(norm: str, epsilon: float) -> No
     for query in range(30):
         # float32: sums of 72 pixels; for l1 the projection aims at 1 - 1e-6 of the radius
         assert torch.allclose(length(point - x, norm), torch.tensor(epsilon), rtol=1e-4)
-        fresh = search.propose(query, torch.arange(3), x, point)
+        fresh = proposed(search, query, x, point)
         assert not torch.equal(fresh, point)
         point = fresh
 
@@ -70,8 +101,8 @@ def test_an_l2_proposal_leaves_what_is_in_neither_of_its_windows() -> None:
     search = _Patterns(its, x, generator())
     point = search.start()
     for query in range(10, 30):
-        proposed = search.propose(query, torch.arange(3), x, point)
-        moved = ((proposed - point).abs() > 1e-6).any(dim=1).flatten(1).sum(dim=1)
+        fresh = proposed(search, query, x, point)
+        moved = ((fresh - point).abs() > 1e-6).any(dim=1).flatten(1).sum(dim=1)
         windows = 2 * search._side(query, 24, 24) ** 2
         assert 0 < moved.min() <= moved.max() <= windows < 24 * 24 / 4
 
@@ -109,7 +140,7 @@ def test_an_l2_proposal_is_the_papers() -> None:
         first, second = (
             _window(search.places[query][part], side, 12, 12) for part in (slice(2), slice(2, 4))
         )
-        old, new = best - x, search.propose(query, torch.arange(2), x, best) - x
+        old, new = best - x, proposed(search, query, x, best) - x
         both = torch.zeros(12, 12, dtype=torch.bool)
         both[first[2:]] = both[second[2:]] = True
         unused = 0.4**2 - old.square().sum(dim=(1, 2, 3))
@@ -141,7 +172,7 @@ def test_an_l1_proposal_is_the_authors() -> None:
         first, second = (
             _window(search.places[query][part], side, 12, 12) for part in (slice(2), slice(2, 4))
         )
-        old, new = best - x, search.propose(query, torch.arange(1), x, best) - x
+        old, new = best - x, proposed(search, query, x, best) - x
         rest = old.clone()
         rest[first] = rest[second] = 0.0
         had = (old - rest).abs().sum(dim=(2, 3)) + (2.0 - old.abs().sum()) / 3

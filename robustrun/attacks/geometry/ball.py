@@ -12,6 +12,7 @@ from torch import Tensor
 
 from robustrun.attacks.geometry.l1 import project_l1
 from robustrun.compute.batch_parts import own_rows, whole_like
+from robustrun.compute.threads import map_rows
 from robustrun.errors import require
 
 Norm = Literal["linf", "l2", "l1"]
@@ -22,6 +23,15 @@ TINY = 1e-12  # keeps a division by a zero norm finite; far below any gradient o
 def per_example(values: Tensor, x: Tensor) -> Tensor:
     """Values of shape N, shaped so that they broadcast over the images `x`."""
     return values.view(-1, *[1] * (x.dim() - 1))
+
+
+def where_rows(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
+    """`new` in the rows of the mask `chosen`, `old` in the others."""
+    return map_rows(_where, new, old, chosen)
+
+
+def _where(new: Tensor, old: Tensor, chosen: Tensor) -> Tensor:
+    return torch.where(per_example(chosen, new), new, old)
 
 
 def l2_norm(x: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from robustrun.attacks.geometry.ball import per_example
+from robustrun.attacks.geometry.ball import where_rows
 from robustrun.compute import accelerators
 
 ALL = slice(None)
@@ -77,7 +77,7 @@ class ActiveImages:
         """Store the images of the rows that are attacked, or of those in the mask `where`."""
         those = self._left.open if where is None else where & self._left.open
         before = self.images[self.rows]
-        self.images[self.rows] = torch.where(per_example(those, before), images.detach(), before)
+        self.images[self.rows] = where_rows(those, images.detach(), before)
 
     def leave(self, fooled: Tensor, images: Tensor) -> Kept:
         """Rows in the mask `fooled` are done, their images stored, and so are other rows of the

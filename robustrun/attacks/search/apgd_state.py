@@ -5,16 +5,24 @@ https://arxiv.org/abs/2103.01208).
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import per_example, project, steepest
+from robustrun.attacks.geometry.ball import (
+    around,
+    per_example,
+    project,
+    steepest,
+    where_rows,
+)
 from robustrun.attacks.geometry.l1 import sparse_sign, support
 from robustrun.attacks.search.active import Kept
 from robustrun.attacks.search.apgd_settings import Sparsity
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
+from robustrun.compute.threads import map_rows
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at classes -> N values
 
@@ -46,9 +54,8 @@ class APGDState:
         return APGDState(*(getattr(self, field.name)[kept] for field in fields(self)))
 
     def return_to_best(self, those: Tensor) -> None:
-        where = per_example(those, self.point)
-        self.point = torch.where(where, self.best, self.point)
-        self.slope = torch.where(where, self.best_slope, self.slope)
+        self.point = where_rows(those, self.best, self.point)
+        self.slope = where_rows(those, self.best_slope, self.slope)
 
 
 def initial_state(x: Tensor, y: Tensor, aim: Tensor, start: Tensor, step_size: float) -> APGDState:
@@ -80,16 +87,18 @@ def evaluate_point(s: APGDState, model: nn.Module, loss: Loss, passes: int) -> T
 
     Returns which images fool the model, and remembers the best point.
     """
-    slope = torch.zeros_like(s.point)
-    for _ in range(passes):
+    for number in range(passes):
         point = s.point.detach().requires_grad_()
         logits = model(point)
         values = loss(logits, s.y, s.aim)
-        slope += input_gradient(values.sum(), point)
-    s.slope, values = slope / passes, values.detach()
+        slope = input_gradient(values.sum(), point)
+        s.slope = slope if number == 0 else s.slope + slope
+    if passes > 1:
+        s.slope = s.slope / passes
+    values = values.detach()
     better = values > s.best_loss
-    s.best = torch.where(per_example(better, slope), s.point, s.best)
-    s.best_slope = torch.where(per_example(better, slope), s.slope, s.best_slope)
+    s.best = where_rows(better, s.point, s.best)
+    s.best_slope = where_rows(better, s.slope, s.best_slope)
     s.best_loss = torch.where(better, values, s.best_loss)
     s.loss = values
     fooled: Tensor = predicted(logits.detach()) != s.y
@@ -98,11 +107,25 @@ def evaluate_point(s: APGDState, model: nn.Module, loss: Loss, passes: int) -> T
 
 def step_with_momentum(s: APGDState, norm: str, epsilon: float, momentum: float) -> None:
     """A step uphill times `momentum`, and the step before times 1 - `momentum`."""
-    aim = project(
-        s.point + per_example(s.step_size, s.point) * steepest(s.slope, norm), s.x, norm, epsilon
-    )
-    moved = s.point + momentum * (aim - s.point) + (1.0 - momentum) * (s.point - s.former)
-    s.former, s.point = s.point, project(moved, s.x, norm, epsilon)
+    move = partial(_moved, norm=norm, epsilon=epsilon, momentum=momentum)
+    s.former, s.point = s.point, map_rows(move, s.point, s.former, s.slope, s.step_size, s.x)
+
+
+def _moved(
+    point: Tensor,
+    former: Tensor,
+    slope: Tensor,
+    step_size: Tensor,
+    x: Tensor,
+    *,
+    norm: str,
+    epsilon: float,
+    momentum: float,
+) -> Tensor:
+    inside = around(x, norm, epsilon)
+    aim = inside(steepest(slope, norm).mul_(per_example(step_size, point)).add_(point))
+    before = (point - former).mul_(1.0 - momentum)
+    return inside(aim.sub_(point).mul_(momentum).add_(point).add_(before))
 
 
 def step_sparsely(s: APGDState, epsilon: float) -> None:

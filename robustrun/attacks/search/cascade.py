@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import per_example
+from robustrun.attacks.geometry.ball import where_rows
 from robustrun.compute.predictions import predicted
 from robustrun.losses import margin
 from robustrun.types import Attack, fills_batches
@@ -93,7 +93,7 @@ class _WorstCase:
         which = worst, torch.arange(len(self.left), device=tried.device)
         better = fooled[which] | (height[which] > self.highest[self.left])
         before = self.x_adv[self.left]
-        self.x_adv[self.left] = torch.where(per_example(better, before), several[which], before)
+        self.x_adv[self.left] = where_rows(better, several[which], before)
         self.highest[self.left] = torch.maximum(height[which], self.highest[self.left])
         self.left = self.left[right.all(dim=0)]
 

@@ -3,6 +3,7 @@ PGD, MI-FGSM and MultiTargeted (Madry et al. 2018, https://arxiv.org/abs/1706.06
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +12,7 @@ from robustrun.attacks.geometry.ball import TINY, length, project, steepest
 from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages, Kept
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
+from robustrun.compute.threads import map_rows
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits, their rows of the batch -> sum over the rows
 
@@ -62,7 +64,13 @@ def climb(
         if momentum is not None:
             slope = momentum.add(slope)
             momentum.keep(kept)
-        point, slope = point.detach()[kept], slope[kept]
-        moved = point + step_size(step) * steepest(slope, norm)
-        point = project(moved, x[active.rows], norm, epsilon)
+        x = x[kept]
+        move = partial(_moved, norm=norm, epsilon=epsilon, step_size=step_size(step))
+        point = map_rows(move, point.detach()[kept], slope[kept], x)
     return active.images, active.fooled
+
+
+def _moved(
+    point: Tensor, slope: Tensor, x: Tensor, *, norm: str, epsilon: float, step_size: float
+) -> Tensor:
+    return project(steepest(slope, norm).mul_(step_size).add_(point), x, norm, epsilon)

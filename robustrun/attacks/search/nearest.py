@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from robustrun.attacks.geometry.ball import distance, per_example, project
+from robustrun.attacks.geometry.ball import distance, project, where_rows
 from robustrun.attacks.search.cascade import still_correct
 
 # Factors, tried in turn, on the distance of an image that the last check finds classified right.
@@ -32,13 +32,13 @@ class Nearest:
         point = point.detach()
         away = distance(point, self.x[rows], self.norm)
         nearer = fooled & (away < self.distance[rows])
-        self.image[rows] = torch.where(per_example(nearer, point), point, self.image[rows])
+        self.image[rows] = where_rows(nearer, point, self.image[rows])
         self.distance[rows] = torch.where(nearer, away, self.distance[rows])
 
     def within(self, epsilon: float) -> Tensor:
         """The images; those that are further away than `epsilon`, projected to the ball."""
-        far = per_example(self.distance > epsilon, self.x)
-        return torch.where(far, project(self.image, self.x, self.norm, epsilon), self.image)
+        inside = project(self.image, self.x, self.norm, epsilon)
+        return where_rows(self.distance > epsilon, inside, self.image)
 
     def confirmed(self, model: nn.Module, y: Tensor) -> tuple[Tensor, Tensor]:
         """(images, their distances), judged once more: a verdict at the very boundary can depend
