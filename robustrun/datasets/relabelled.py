@@ -24,6 +24,7 @@ class TrainedOn:
     class_names: tuple[str, ...]  # in the order of its logits
     shape: Shape
     test_from: str | None = None  # where its test images came from, unless they are a part so named
+    test_fingerprint: str | None = None  # of their content
 
     @staticmethod
     def of(section: dict[str, Any]) -> "TrainedOn":
@@ -86,7 +87,7 @@ def as_trained(splits: Splits, trained: TrainedOn, source: str) -> Splits:
             f"dataset.channels=1 or dataset.channels=3."
         )
     _tell(splits.class_names, trained.class_names)
-    _tell_other_cut(splits.test_from or "", trained.test_from or "", source)
+    _tell_other_cut(splits, trained, source)
     if splits.class_names == trained.class_names:
         return splits
     places = {name: place for place, name in enumerate(trained.class_names)}
@@ -126,9 +127,13 @@ def _tell(names: tuple[str, ...], trained: tuple[str, ...]) -> None:
         log.info("the data set has the network's classes in another order: matched by name")
 
 
-def _tell_other_cut(now: str, then: str, source: str) -> None:
-    """Warn of a test part that is cut otherwise than when the network was trained."""
-    if now != then and now.startswith(HELD_OUT) and then.startswith(HELD_OUT):
+def _tell_other_cut(splits: Splits, trained: TrainedOn, source: str) -> None:
+    """Warn of a test part that is cut otherwise than when the network was trained, or from other
+    images."""
+    now, then = splits.test_from or "", trained.test_from or ""
+    if not (now.startswith(HELD_OUT) and then.startswith(HELD_OUT)):
+        return
+    if now != then:
         log.warning(
             "the test images are %s; those of %s were %s. If they are of the same data, the "
             "network was trained on some of them",
@@ -136,6 +141,23 @@ def _tell_other_cut(now: str, then: str, source: str) -> None:
             source,
             then,
         )
+    elif _are_others(splits, trained):
+        log.warning(
+            "the test images are %s, and are others than those that were held out for %s. If "
+            "images were added to its data, or removed, the network was trained on some of them",
+            now,
+            source,
+        )
+
+
+def _are_others(splits: Splits, trained: TrainedOn) -> bool:
+    """Whether the test images are not those of the training run, as far as that can be seen: not if
+    they are read in another size, or as other classes."""
+    chosen = bool(splits.left_out) or splits.class_table is not None
+    if chosen and splits.class_names != trained.class_names:
+        return False
+    known = trained.test_fingerprint is not None and splits.test.shape == trained.shape
+    return known and splits.test.fingerprint() != trained.test_fingerprint
 
 
 def _listed(names: tuple[str, ...] | list[str]) -> str:

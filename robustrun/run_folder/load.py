@@ -90,7 +90,8 @@ def data_section(record: RunRecord) -> DatasetSection:
 def trained_on(record: RunRecord) -> TrainedOn:
     """The images that a run's network learnt."""
     data = data_section(record)
-    return TrainedOn(data.class_names, data.input_shape, data.test_from)
+    seen = data.fingerprints.get("test")
+    return TrainedOn(data.class_names, data.input_shape, data.test_from, seen)
 
 
 def rebuild(

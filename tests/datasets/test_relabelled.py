@@ -1,6 +1,7 @@
 """A data set in the words of a network that was trained on another: classes matched by name."""
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,3 +113,22 @@ def test_a_test_part_that_is_cut_otherwise_than_in_training_is_told(
     assert caplog.text == ""
     as_trained(images, TrainedOn(NAMES, (1, 2, 2), other), "outputs/run")
     assert f"{cut}; those of outputs/run were {other}. If they are of the same data" in caplog.text
+
+
+def test_a_test_part_that_is_cut_alike_from_other_images_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    cut = "held out: 0.2 of each class"
+    own, others = numbered(5), numbered(6)
+    trained = TrainedOn(NAMES, (1, 2, 2), cut, own.fingerprint())
+    fewer = Splits(numbered(6), others, NAMES[:2], test_from=cut, left_out=NAMES[2:])
+    large = replace(trained, shape=(1, 4, 4))  # images of another size are others in any case
+    unknown = replace(trained, test_fingerprint=None)  # of a run from before fingerprints
+    as_trained(Splits(numbered(6), own, NAMES, test_from=cut), trained, "outputs/run")
+    as_trained(Splits(numbered(6), others, NAMES), trained, "outputs/run")
+    as_trained(fewer, trained, "outputs/run")
+    for other in (large, unknown):
+        as_trained(Splits(numbered(6), others, NAMES, test_from=cut), other, "outputs/run")
+    assert "added" not in caplog.text
+    as_trained(Splits(numbered(6), others, NAMES, test_from=cut), trained, "outputs/run")
+    assert f"{cut}, and are others than those that were held out for outputs/run" in caplog.text
