@@ -18,7 +18,7 @@ from torch.nn.parameter import is_lazy
 
 from robustrun.errors import ConfigError, did_you_mean, require
 from robustrun.models.initial_weights import digest_of, started
-from robustrun.models.normalize import Normalize, check_statistics
+from robustrun.models.normalize import Normalize, check_statistics, normalises_itself
 from robustrun.models.trial import reason, sample, tried
 from robustrun.types import MODELS, Shape
 
@@ -29,6 +29,10 @@ CHANNELS = ("in_channels", "channels", "in_chans")
 SIZES = ("image_size", "img_size")
 SHAPES = ("shape", "input_shape")
 KEPT = ("robustrun", "torch", "torchvision", "numpy")  # never another module of that name
+TWICE = (
+    "%s seems to normalise images itself (%s), and gets them normalised already: unless both are "
+    "meant, set model.mean=null model.std=null"
+)
 
 
 @MODELS.register("file")
@@ -112,6 +116,8 @@ class File:
         if self.mean is None or self.std is None:
             return started(network, self.weights, nn.Identity(), classes)
         normalize = Normalize(self.mean, self.std, shape[0])
+        if part := normalises_itself(network, shape[0]):
+            log.warning(TWICE, self.title, part)
         started(network, self.weights, normalize, classes)
         return nn.Sequential(OrderedDict(normalize=normalize, network=network))
 

@@ -6,6 +6,8 @@ from torch import Tensor, nn
 from robustrun.errors import ConfigError, require
 from robustrun.types import Shape
 
+MEANS, STDS = ("mean", "means", "mu"), ("std", "stds", "sigma")  # what a normalisation calls them
+
 
 class Normalize(nn.Module):
     """(x - mean) / std per channel; one value serves all channels.
@@ -31,6 +33,25 @@ class Normalize(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return (x - self.mean) / self.std
+
+
+def normalises_itself(network: nn.Module, channels: int) -> str | None:
+    """The name of the part of a network that seems to normalise its images: it holds a mean and a
+    standard deviation, each of one value or one per channel. None if there is no such part."""
+    for name, module in network.named_modules():
+        kinds = ([getattr(module, it, None) for it in names] for names in (MEANS, STDS))
+        if all(any(_per_channel(value, channels) for value in values) for values in kinds):
+            return name or type(module).__name__
+    return None
+
+
+def _per_channel(value: object, channels: int) -> bool:
+    if isinstance(value, Tensor):
+        return value.is_floating_point() and value.numel() in (1, channels)
+    if isinstance(value, list | tuple):
+        numbers = all(isinstance(number, int | float) for number in value)
+        return numbers and len(value) in (1, channels)
+    return isinstance(value, float)
 
 
 def check_statistics(mean: tuple[float, ...], std: tuple[float, ...]) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor, nn
 
 from robustrun.errors import DataError
+from robustrun.models.normalize import MEANS, STDS
 from robustrun.storage.weights import Weights
 
 log = logging.getLogger(__name__)
@@ -14,7 +15,6 @@ log = logging.getLogger(__name__)
 # Parts of a name that DataParallel, torch.compile and others put anywhere into it.
 MARKS = {"module", "_orig_mod", "_checkpoint_wrapped_module", "_fsdp_wrapped_module"}
 USUAL = ("model", "network", "net", "module", "student", "backbone", "encoder", "base_model")
-MEANS, STDS = ("mean", "means", "mu"), ("std", "stds", "sigma")  # of a normalisation in a file
 SAME = 1e-3  # in pixel units: statistics are quoted with three or four digits
 COUNTERS = ("n_averaged",)  # of torch.optim.swa_utils
 ENOUGH = 0.9  # share of the network's names that a part of a file must hold to be taken for it
@@ -135,7 +135,10 @@ def aligned(
 
 
 def _without_statistics(state: Weights, own: Weights, statistics: Weights, source: str) -> Weights:
-    """The state without the normalisation in it, which must be the configured one."""
+    """The state without the normalisation in it, which must be the configured one. What the network
+    normalises by itself is among its weights."""
+    inside = [key for key in own if not key.startswith("normalize.") and key not in state]
+    claimed = {_ending(key) for key in inside}
     keys = {
         key: kind
         for kind, names in (("mean", MEANS), ("std", STDS))
@@ -143,10 +146,16 @@ def _without_statistics(state: Weights, own: Weights, statistics: Weights, sourc
         if key.rpartition(".")[2] in names
         and value.numel() in (1, statistics[kind].numel())
         and key not in own.keys() - {f"normalize.{kind}"}
+        and _ending(key) not in claimed
     }
     stored = {kind: state[key].float().flatten() for key, kind in keys.items()}
     _require_same_statistics(stored, statistics, source)
     return {key: value for key, value in state.items() if key not in keys}
+
+
+def _ending(key: str) -> tuple[str, ...]:
+    """The last two parts of a name, which wrappers leave alone."""
+    return tuple([part for part in key.split(".") if part not in MARKS][-2:])
 
 
 def _require_same_statistics(stored: Weights, statistics: Weights, source: str) -> None:

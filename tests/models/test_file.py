@@ -12,6 +12,7 @@ from robustrun.errors import ConfigError, DataError
 from robustrun.models.file import File
 from robustrun.models.initial_weights import taken_by
 from robustrun.models.trial import built
+from robustrun.models.weights import aligned
 
 SHAPE = (3, 8, 8)
 NET = """
@@ -170,3 +171,69 @@ def test_other_logits_than_classes_are_refused_with_the_files_name() -> None:
     message = r"^my_net\.py:wrong_classes answers 2 images with \(2, 5\), but the data set has 7"
     with pytest.raises(DataError, match=message):
         built(file("my_net.py:wrong_classes"), SHAPE, 7)
+
+
+OWN = """
+from torch import nn
+from torchvision.transforms.v2 import Normalize
+import torch
+
+
+class Buffers(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("mean", torch.full((1, 3, 1, 1), 0.5))
+        self.register_buffer("std", torch.full((1, 3, 1, 1), 0.25))
+
+    def forward(self, x):
+        return (x - self.mean) / self.std
+
+
+class Net(nn.Module):
+    def __init__(self, classes, first):
+        super().__init__()
+        self.normalize = {"buffers": Buffers(), "library": Normalize([0.5] * 3, [0.25] * 3)}[first]
+        self.fc = nn.Linear(192, classes)
+
+    def forward(self, x):
+        return self.fc(self.normalize(x).flatten(1))
+
+
+class Features(nn.Module):
+    def __init__(self, classes):
+        super().__init__()
+        self.mean, self.std = nn.Linear(192, classes), nn.Linear(192, classes)
+
+    def forward(self, x):
+        return self.mean(x.flatten(1)) + self.std(x.flatten(1))
+"""
+
+
+@pytest.mark.parametrize("first", ["buffers", "library"])
+def test_a_network_that_normalises_itself_is_told_if_it_gets_normalised_images(
+    first: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    Path("own.py").write_text(OWN)
+    twice = {"mean": (0.5,), "std": (0.25,)}
+    file("own.py:Net", arguments={"first": first}).build(SHAPE, 7)
+    file("own.py:Features", **twice).build(SHAPE, 7)
+    assert caplog.text == ""
+    file("own.py:Net", arguments={"first": first}, **twice).build(SHAPE, 7)
+    assert "own.py:Net seems to normalise images itself (normalize), and gets them" in caplog.text
+    assert "set model.mean=null model.std=null" in caplog.text
+
+
+@pytest.mark.parametrize("prefix", ["", "module.", "model."])
+def test_what_a_network_normalises_by_is_among_its_weights_whatever_stands_before_it(
+    prefix: str,
+) -> None:
+    Path("own.py").write_text(OWN)
+    made = file("own.py:Net", arguments={"first": "buffers"}, mean=(0.1,), std=(0.2,))
+    own, target = file("own.py:Net", arguments={"first": "buffers"}), made.build(SHAPE, 7)
+    state = {f"{prefix}{key}": 2 * value for key, value in own.build(SHAPE, 7).state_dict().items()}
+    found = aligned(target, state)
+    assert found["network.normalize.mean"].flatten().tolist() == [1.0] * 3
+    assert found["normalize.mean"].flatten().tolist() == pytest.approx([0.1] * 3)
+    assert target.state_dict().keys() == found.keys()
+    run = {key: value.clone() for key, value in target.state_dict().items()}
+    assert aligned(target, run).keys() == run.keys()  # of a run, with both
