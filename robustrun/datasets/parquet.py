@@ -3,6 +3,7 @@ which split, and their rows (https://huggingface.co/docs/hub/datasets-file-names
 """
 
 import json
+import logging
 import re
 from collections.abc import Iterator
 from functools import partial
@@ -12,7 +13,9 @@ from typing import Any
 from robustrun.datasets.arrow import AT_ONCE, Table
 from robustrun.errors import ConfigError, DataError
 
+log = logging.getLogger(__name__)
 TRAIN, TEST = "train", "test"
+SHARD = re.compile(r"(.+)-(\d+)-of-(\d+)")  # of a file's name: one of so many
 # Words in a file's or a folder's name, and the split that they mean.
 WORDS = {
     **dict.fromkeys(("train", "training"), TRAIN),
@@ -35,6 +38,9 @@ def read_parquet(place: Path, config: str | None) -> dict[str, Table]:
     for file in files:
         splits.setdefault(split_of(file.relative_to(place.parent)), []).append(file)
     _require_one_config(top, files)
+    if top.is_dir():  # and one file was not chosen
+        for name, parts in splits.items():
+            _require_all_shards(name, parts)
     return {name: _table(name, files, top) for name, files in splits.items()}
 
 
@@ -58,6 +64,25 @@ def _require_one_config(top: Path, files: list[Path]) -> None:
             f"dataset.path: {top} holds several data sets: {', '.join(variants)}. Choose one: "
             f"dataset.config={variants[0]}"
         )
+
+
+def _require_all_shards(split: str, files: list[Path]) -> None:
+    """Of the files NAME-00000-of-00003.parquet, NAME-00001-of-00003 … all must be there: DataError,
+    or for images to train on, a warning."""
+    shards = [(file, found) for file in files if (found := SHARD.fullmatch(file.stem))]
+    wholes = {(file.parent, found[1], found[3]): file for file, found in shards}
+    present = set(files)
+    for (_, stem, count), file in wholes.items():
+        names = [f"{stem}-{n:0{len(count)}}-of-{count}{file.suffix}" for n in range(int(count))]
+        if missing := [name for name in names if file.with_name(name) not in present]:
+            said = (
+                f"dataset.path: {file.parent} lacks {missing[0]}: {len(missing)} of the "
+                f"{int(count)} files of split {split!r} are missing"
+            )
+            if split != TRAIN:
+                raise DataError(f"{said}, and a part of the images would be measured. Fetch them.")
+            log.warning(said)
+            return
 
 
 def _table(split: str, files: list[Path], top: Path) -> Table:

@@ -156,4 +156,18 @@ def choose_examples(test: Images, plan: EvaluationPlan) -> tuple[Images, np.ndar
     indices = np.arange(count)
     if plan.choose == "random":
         indices = np.sort(np.random.default_rng(0).permutation(len(test))[:count])
+    elif count < len(test):
+        _warn_of_first(test.labels, count)
     return test.subset(torch.from_numpy(indices)), indices
+
+
+def _warn_of_first(labels: Tensor, count: int) -> None:
+    """A warning where the first images are of the first classes alone, as in folders."""
+    in_order = bool((labels[1:] >= labels[:-1]).all())
+    taken, there = (len(set(part.tolist())) for part in (labels[:count], labels))
+    if in_order and taken < min(count, there):  # some of a class, and none of another
+        log.warning(
+            "evaluation.choose=first: the test images lie in the order of their classes, and the "
+            "first %d are of %d of the %d classes; evaluation.choose=random takes some of all",
+            *(count, taken, there),
+        )

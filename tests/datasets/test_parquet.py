@@ -40,6 +40,21 @@ def test_the_parts_of_a_split_are_read_in_order_a_column_at_a_time(tmp_path: Pat
     assert tables["train"].features["label"]["names"] == ["ant", "bee", "cat"]
 
 
+def test_a_split_of_which_a_file_is_missing_is_not_measured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for split in ("train", "test"):
+        write_parquet(tmp_path / f"{split}-00001-of-00003.parquet", [picture(1)], [0], FEATURES)
+    lacks = r"lacks test-00000-of-00003\.parquet: 2 of the 3 files of split 'test' are missing"
+    with pytest.raises(DataError, match=lacks):
+        read_parquet(tmp_path, None)
+    (only,) = read_parquet(tmp_path / "test-00001-of-00003.parquet", None).values()
+    assert only.rows == 1  # a file that was chosen
+    (tmp_path / "test-00001-of-00003.parquet").rename(tmp_path / "test.parquet")
+    assert sorted(read_parquet(tmp_path, None)) == ["test", "train"]
+    assert "2 of the 3 files of split 'train' are missing" in caplog.text
+
+
 def test_one_file_is_a_split_alone(tmp_path: Path) -> None:
     write_parquet(tmp_path / "mine.parquet", [picture(1)], [0])
     (table,) = read_parquet(tmp_path / "mine.parquet", None).values()

@@ -209,3 +209,17 @@ def test_a_network_whose_operations_cannot_be_counted_is_a_small_one(
         found = evaluate(Uncounted(), digits().subset(torch.arange(4)), {"it": attack()})
     assert len(found.attacks["it"].robust) == 4
     assert "the operations of the network cannot be counted: not here" in caplog.text
+
+
+def test_that_the_first_images_are_of_the_first_classes_alone_is_told(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    pixels = torch.zeros(6, 1, 2, 2)
+    mixed, in_order = torch.tensor([0, 1, 2, 0, 1, 2]), torch.tensor([0, 0, 1, 1, 2, 2])
+    choose_examples(TensorImages(pixels, mixed), plan(examples=2, choose="first"))
+    choose_examples(TensorImages(pixels, in_order), plan(examples=2))
+    choose_examples(TensorImages(pixels, in_order), plan(examples=5, choose="first"))
+    choose_examples(TensorImages(pixels, in_order), plan(choose="first"))
+    assert caplog.text == ""
+    choose_examples(TensorImages(pixels, in_order), plan(examples=4, choose="first"))
+    assert "the first 4 are of 2 of the 3 classes" in caplog.text
