@@ -12,7 +12,6 @@ from torch import Tensor
 
 from robustrun.attacks.geometry.l1 import project_l1
 from robustrun.compute.batch_parts import own_rows, whole_like
-from robustrun.compute.threads import map_rows
 from robustrun.errors import require
 
 Norm = Literal["linf", "l2", "l1"]
@@ -27,10 +26,6 @@ def per_example(values: Tensor, x: Tensor) -> Tensor:
 
 def where_rows(chosen: Tensor, new: Tensor, old: Tensor) -> Tensor:
     """`new` in the rows of the mask `chosen`, `old` in the others."""
-    return map_rows(_where, new, old, chosen)
-
-
-def _where(new: Tensor, old: Tensor, chosen: Tensor) -> Tensor:
     return torch.where(per_example(chosen, new), new, old)
 
 
