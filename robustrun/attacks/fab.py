@@ -107,18 +107,13 @@ class FAB:
         for _ in range(self.steps):
             point = self._step(model, point, x, y, aim)
             fooled = ~still_correct(model, point, y)
-            far = map_rows(partial(distance, norm=self.norm), point, x)
-            done = fooled & (far <= self.epsilon)
+            done = fooled & (distance(point, x, self.norm) <= self.epsilon)
             kept = active.leave(done, point)
             point, x, y, aim, fooled = (each[kept] for each in (point, x, y, aim, fooled))
             if active.empty:
                 break
-            point = map_rows(self._drawn_back, point, x, fooled)
+            point = where_rows(fooled, x + self.beta * (point - x), point)
         return active.images
-
-    def _drawn_back(self, point: Tensor, x: Tensor, fooled: Tensor) -> Tensor:
-        """Points that fool the model, nearer to the clean images."""
-        return where_rows(fooled, x + self.beta * (point - x), point)
 
     def _start(self, x: Tensor, at_random: Tensor, generator: torch.Generator | None) -> Tensor:
         """The clean images, or random points nearby."""

@@ -25,7 +25,7 @@ from robustrun.compute.cost import multiply_adds
 
 log = logging.getLogger(__name__)
 PAYS_FROM = 2.5e7  # multiply-adds of a part: with fewer, handing it over costs what it saves
-ROWS_PAY_FROM = 50_000  # numbers of a tensor, for work of a dozen operations on it
+ROWS_PAY_FROM = 100_000  # numbers of a tensor, for work of a dozen operations on it
 ROUNDING = 1e-5  # how far logits of parts may differ from the whole's, as a share of the largest
 GIVEN = ("OMP_NUM_THREADS", "SLURM_CPUS_PER_TASK")  # joblib and Ray set the first
 _count = 1

@@ -5,7 +5,6 @@ https://arxiv.org/abs/2103.01208).
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -22,7 +21,6 @@ from robustrun.attacks.search.active import Kept
 from robustrun.attacks.search.apgd_settings import Sparsity
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
-from robustrun.compute.threads import map_rows
 
 Loss = Callable[[Tensor, Tensor, Tensor], Tensor]  # logits, labels, aimed-at classes -> N values
 
@@ -107,25 +105,11 @@ def evaluate_point(s: APGDState, model: nn.Module, loss: Loss, passes: int) -> T
 
 def step_with_momentum(s: APGDState, norm: str, epsilon: float, momentum: float) -> None:
     """A step uphill times `momentum`, and the step before times 1 - `momentum`."""
-    move = partial(_moved, norm=norm, epsilon=epsilon, momentum=momentum)
-    s.former, s.point = s.point, map_rows(move, s.point, s.former, s.slope, s.step_size, s.x)
-
-
-def _moved(
-    point: Tensor,
-    former: Tensor,
-    slope: Tensor,
-    step_size: Tensor,
-    x: Tensor,
-    *,
-    norm: str,
-    epsilon: float,
-    momentum: float,
-) -> Tensor:
-    inside = around(x, norm, epsilon)
-    aim = inside(steepest(slope, norm).mul_(per_example(step_size, point)).add_(point))
-    before = (point - former).mul_(1.0 - momentum)
-    return inside(aim.sub_(point).mul_(momentum).add_(point).add_(before))
+    inside, point = around(s.x, norm, epsilon), s.point
+    aim = inside(steepest(s.slope, norm).mul_(per_example(s.step_size, point)).add_(point))
+    before = (point - s.former).mul_(1.0 - momentum)
+    moved = aim.sub_(point).mul_(momentum).add_(point).add_(before)
+    s.former, s.point = point, inside(moved)
 
 
 def step_sparsely(s: APGDState, epsilon: float) -> None:

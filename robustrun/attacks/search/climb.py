@@ -3,7 +3,6 @@ PGD, MI-FGSM and MultiTargeted (Madry et al. 2018, https://arxiv.org/abs/1706.06
 """
 
 from collections.abc import Callable
-from functools import partial
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +11,6 @@ from robustrun.attacks.geometry.ball import TINY, length, project, steepest
 from robustrun.attacks.search.active import GRADIENT_STEPS, ActiveImages, Kept
 from robustrun.attacks.search.ascent import input_gradient
 from robustrun.compute.predictions import predicted
-from robustrun.compute.threads import map_rows
 
 Loss = Callable[[Tensor, Tensor], Tensor]  # logits, their rows of the batch -> sum over the rows
 
@@ -65,12 +63,6 @@ def climb(
             slope = momentum.add(slope)
             momentum.keep(kept)
         x = x[kept]
-        move = partial(_moved, norm=norm, epsilon=epsilon, step_size=step_size(step))
-        point = map_rows(move, point.detach()[kept], slope[kept], x)
+        moved = steepest(slope[kept], norm).mul_(step_size(step)).add_(point.detach()[kept])
+        point = project(moved, x, norm, epsilon)
     return active.images, active.fooled
-
-
-def _moved(
-    point: Tensor, slope: Tensor, x: Tensor, *, norm: str, epsilon: float, step_size: float
-) -> Tensor:
-    return project(steepest(slope, norm).mul_(step_size).add_(point), x, norm, epsilon)
