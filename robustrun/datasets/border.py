@@ -28,6 +28,7 @@ from robustrun.errors import DataError
 from robustrun.types import Images, Splits
 
 log = logging.getLogger(__name__)
+DARK = 32  # of 255: no photograph is all below it
 NAMED = 20  # classes whose numbers of images are logged one by one
 FIRST = 64  # training images that are looked at as they come augmented
 NONE = torch.arange(0)
@@ -93,12 +94,24 @@ def checked(images: Images, place: str) -> Images:
         raise DataError(f"{place}: there are none.{more if place == 'training images' else ''}")
     labels = checked_labels(images.labels, len(images), place)
     if type(images) is TensorImages:
-        return replace(images, pixels=checked_pixels(images.pixels, place), labels=labels)
+        pixels = checked_pixels(images.pixels, place)
+        _tell_dark(pixels, place)
+        return replace(images, pixels=pixels, labels=labels)
     if type(images) is FileImages:
         return replace(images, labels=labels)
     if type(images) is DecodedImages:
         return replace(images, files=replace(images.files, labels=labels))
     return Watched(images, place, labels)
+
+
+def _tell_dark(pixels: Tensor, place: str) -> None:
+    """Warn of 8-bit pixels that may be levels of another range, such as 0 to 16."""
+    if pixels.dtype == torch.uint8 and (most := int(pixels.max())) < DARK:
+        log.warning(
+            "%s: the largest pixel is %d, and uint8 counts as 0 to 255, so all are nearly black. "
+            "If %d is white, give them as floats: x / %d",
+            *(place, most, most, most),
+        )
 
 
 def collected(batches: Iterable[Any], place: str) -> TensorImages:

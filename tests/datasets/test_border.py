@@ -127,6 +127,20 @@ def test_floats_of_any_precision_become_float32_of_the_same_value(dtype: torch.d
     assert torch.equal(found.pixels.double(), x.double())
 
 
+@pytest.mark.parametrize(("largest", "told"), [(16, True), (31, True), (32, False), (255, False)])
+def test_pixels_of_another_range_than_their_type_has_are_told(
+    largest: int, told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    x = torch.arange(16).clamp_max(largest).to(torch.uint8).view(1, 1, 4, 4)
+    x[0, 0, 0, 0] = largest
+    with caplog.at_level("WARNING"):
+        found = checked(TensorImages(x, labels(1)), "test images")
+    assert isinstance(found, TensorImages)
+    assert torch.equal(found.pixels, x), "told, not changed"
+    said = f"the largest pixel is {largest}, and uint8 counts as 0 to 255"
+    assert (said in caplog.text) == told
+
+
 def test_uint8_stays_as_it_is_and_is_read_as_255ths() -> None:
     x = torch.arange(48, dtype=torch.uint8).view(3, 1, 4, 4)
     found = checked(TensorImages(x, labels(3)), "images")
