@@ -85,21 +85,16 @@ def measured_pace(
     generators = rng_state()
     try:
         with modes_restored(model), synchronised(model, how.runtime.sync_batchnorm):
-            return _pace(model.train(), method, train, class_counts, how, seconds)
+            state = start_state(model.train(), train, class_counts, how)
+            return _pace(state, method, train, how, seconds)
     finally:
         model.load_state_dict(before)
         restore_rng(generators)
 
 
 def _pace(
-    model: nn.Module,
-    method: AnyMethod,
-    train: Images,
-    class_counts: Tensor,
-    how: TrainingPlan,
-    seconds: float,
+    state: TrainingState, method: AnyMethod, train: Images, how: TrainingPlan, seconds: float
 ) -> Pace:
-    state = start_state(model, train, class_counts, how)
     learner = state.learner
     steps = learner.batching.count(len(train))
     learner.batches = learner.total_steps - steps  # past whatever begins in the course of the run
